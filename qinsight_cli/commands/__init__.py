@@ -1,0 +1,1 @@
+"""One verb, one file: parse options, call core, print."""

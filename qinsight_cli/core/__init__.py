@@ -1,0 +1,1 @@
+"""The machinery below the commands. Arrows run downward: see CONTRIBUTING.md."""

@@ -1,0 +1,87 @@
+"""The comparison task: which of two pictures is better, with or without a reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, shorten, split_completion, text
+
+# Table A, "Prompt for Reference-Based Comparison Reasoning", to the letter, cut where its images stand.
+REFERENCE_PROMPT = (
+    "Given a low-quality reference image and two enhanced outputs. Reference Image: ",
+    ", Image A: ",
+    " and Image B: ",
+    ". Decide which enhanced image is superior or if they are comparable. Evaluate based on: 1) fidelity and "
+    "consistency with the reference image; 2) overall perceptual quality. Return exactly one of: "
+    '"Image A", "Image B", or "Similar".',
+)
+# Table A, "Prompt for Non-Reference-Based Image Comparison", to the letter, cut where its images stand.
+NO_REFERENCE_PROMPT = (
+    "Given Image A: ",
+    " and ",
+    ", assess the visual quality of both the Image A and the Image B, explain and justify which one is better "
+    'considering composition and degradation. Your answer should be "Image A" or "Image B".',
+)
+WINNERS = ("Image A", "Image B", "Similar")
+
+_DECORATION = re.compile(r"""^[\s"'*`“”]+|[\s"'*`“”.]+$""")
+_BY_LOWER = {winner.lower(): winner for winner in WINNERS}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner, one of `WINNERS`."""
+
+    winner: str
+    reasoning: str = ""
+
+
+def content(roles: tuple[str, ...]) -> list[dict[str, str]]:
+    words = REFERENCE_PROMPT if "reference" in roles else NO_REFERENCE_PROMPT
+    parts = [text(words[0])]
+    for following in words[1:]:
+        parts += [IMAGE, text(following)]
+    return parts
+
+
+def parse(completion: str) -> Comparison | ParseFailure:
+    """Completion -> Comparison, or why it could not be read. Quotes, asterisks and a final full stop are ignored."""
+    parts = split_completion(completion)
+    if isinstance(parts, ParseFailure):
+        return parts
+    reasoning, answer = parts
+    winner = _BY_LOWER.get(" ".join(_DECORATION.sub("", answer).split()).lower())
+    if winner is None:
+        return ParseFailure("unknown_winner", f"the answer is {shorten(answer)}, not Image A, Image B or Similar")
+    return Comparison(winner, reasoning)
+
+
+def rewards(completion: str, truth: Comparison) -> dict[str, float]:
+    """r_fmt, for the tags alone since the answer is a bare phrase, and r_comp of Eq. 7."""
+    answer = parse(completion)
+    hit = isinstance(answer, Comparison) and answer.winner == truth.winner
+    return {"r_fmt": format_reward(completion, json_like=False), "r_comp": float(hit)}
+
+
+def truth_of(row: Mapping[str, Any]) -> Comparison:
+    if row.get("winner") not in WINNERS:
+        raise QInsightError(f'"winner" is {row.get("winner")!r}; it must be one of {", ".join(WINNERS)}')
+    return Comparison(row["winner"])
+
+
+TASK = Task(
+    name="comparison",
+    roles=("image_a", "image_b"),
+    optional=("reference",),
+    content=content,
+    parse=parse,
+    rewards=rewards,
+    weights={"r_fmt": 1.0, "r_comp": 1.0},  # Eq. 8
+    truth=truth_of,
+    answer=lambda truth: truth.winner,
+    fields=lambda answer: {"winner": answer.winner},
+)

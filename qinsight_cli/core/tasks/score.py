@@ -1,0 +1,78 @@
+"""The score regression task: a rating in [1, 5], higher is better."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
+
+# Table A, "Prompt for Score Regression Task", to the letter.
+PROMPT = (
+    "What is your overall rating on the quality of this picture? The rating should be a float between 1 and 5, "
+    "rounded to two decimal places, with 1 representing very poor quality and 5 representing excellent quality. "
+    'Return the final answer in JSON format with the following keys: "rating": The score.'
+)
+LOWEST, HIGHEST = 1.0, 5.0
+EPSILON = 0.35  # Sec. 4.1
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A rating in [1, 5], higher is better."""
+
+    rating: float
+    reasoning: str = ""
+
+
+def parse(completion: str) -> Score | ParseFailure:
+    """Completion -> Score, or why it could not be read."""
+    parts = split_completion(completion)
+    if isinstance(parts, ParseFailure):
+        return parts
+    reasoning, answer = parts
+    found = read_object(answer)
+    if isinstance(found, ParseFailure):
+        return found
+    if "rating" not in found:
+        return ParseFailure("missing_key", 'the answer has no "rating"')
+    value = found["rating"]
+    if value is None or not _NUMBER.fullmatch(value):
+        return ParseFailure("not_a_number", f"the rating is {value!r}")
+    rating = float(value)
+    if not math.isfinite(rating) or not LOWEST <= rating <= HIGHEST:
+        return ParseFailure("out_of_range", f"the rating {value} is not between 1 and 5")
+    return Score(rating, reasoning)
+
+
+def rewards(completion: str, truth: Score, epsilon: float = EPSILON) -> dict[str, float]:
+    """r_fmt, and r_scr of Eq. 3: 1.0 when the rating lies strictly within `epsilon` of the truth."""
+    answer = parse(completion)
+    hit = isinstance(answer, Score) and abs(answer.rating - truth.rating) < epsilon
+    return {"r_fmt": format_reward(completion), "r_scr": float(hit)}
+
+
+def truth_of(row: Mapping[str, Any]) -> Score:
+    rating = row.get("rating")
+    if not isinstance(rating, int | float) or isinstance(rating, bool) or not LOWEST <= rating <= HIGHEST:
+        raise QInsightError(f'"rating" is {rating!r}; a score row needs a number in [1, 5]')
+    return Score(float(rating))
+
+
+TASK = Task(
+    name="score",
+    roles=("image",),
+    content=lambda roles: [IMAGE, text(PROMPT)],
+    parse=parse,
+    rewards=rewards,
+    weights={"r_fmt": 1.0, "r_scr": 1.0},
+    truth=truth_of,
+    answer=lambda truth: f'{{"rating": {truth.rating:.2f}}}',
+    fields=lambda answer: {"rating": answer.rating},
+)

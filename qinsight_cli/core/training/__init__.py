@@ -1,0 +1,1 @@
+"""Training: from a recipe and manifests to a checkpoint."""

@@ -1,0 +1,1 @@
+"""Recipes: one YAML file each; every figure of a training run is a line in one of them."""
