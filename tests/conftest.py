@@ -1,0 +1,85 @@
+"""Fixtures that many tests share. Nothing here reaches the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Set before anything loads torch or huggingface_hub: waiting threads sleep, and no test talks to a hub.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+CORPUS = (
+    "<think> The photo is sharp, evenly lit and rich in colour, with fine texture in the foreground. </think>",
+    "<think> Strong noise covers the flat areas, and the edges look soft. </think>",
+    '<answer> {"rating": 3.42} </answer>',
+    '<answer> {"distortion_class": "noise", "severity": "obvious"} </answer>',
+)
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with about 200 thousand random weights: right in form, senseless in what it writes.
+
+    Pictures are resized to between 64x64 and 128x128 pixels, 4 to 16 image tokens of 32x32 pixels each.
+    """
+    from qinsight_cli.core.training.network import Shape, build
+
+    folder = tmp_path_factory.mktemp("random-model")
+    shape = Shape(
+        vocabulary=320,
+        vision_depth=2,
+        vision_hidden=32,
+        vision_heads=2,
+        vision_intermediate=64,
+        full_attention=(1,),
+        text_hidden=64,
+        text_layers=2,
+        text_heads=2,
+        text_kv_heads=1,
+        text_intermediate=128,
+        min_pixels=64 * 64,
+        max_pixels=128 * 128,
+    )
+    build(folder, CORPUS, shape, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real images and labels that QINSIGHT_DATA names; tests that need it skip without it."""
+    folder = os.environ.get("QINSIGHT_DATA")
+    if not folder:
+        pytest.skip("QINSIGHT_DATA is not set")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"QINSIGHT_DATA names {folder}, which is not a folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def photos() -> Callable[[str], NDArray[np.uint8]]:
+    """A name -> a real photo that ships in scikit-image's wheel, RGB uint8 (H, W, 3).
+
+    Names: astronaut (512x512), chelsea (300x451), coffee (400x600), rocket (427x640), hubble_deep_field (872x1000).
+    """
+    import skimage.data
+
+    def load(name: str) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(getattr(skimage.data, name)()[..., :3])
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def photo(photos: Callable[[str], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """One real photo, RGB uint8 (300, 451, 3): a cat. Shared by the session: copy before writing to it."""
+    picture = photos("chelsea")
+    picture.flags.writeable = False
+    return picture
