@@ -76,7 +76,7 @@ def text(words: str) -> dict[str, str]:
 
 _TAG = re.compile(r"</?(?:think|answer)>")
 _LAYOUT = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
-_FENCE = re.compile(r"\s*```[A-Za-z]*\s*\n?(.*?)\n?\s*```\s*", re.DOTALL)
+_FENCE_LANGUAGE = re.compile(r"[A-Za-z]*[ \t\r]*\n|json\b", re.IGNORECASE)
 _JSON_LIKE = re.compile(r"\{[^{}]*\}")
 # One `key: value` pair: the key quoted or bare, the value a quoted string or a bare word.
 _PAIR = re.compile(r"""\s*(["']?)([A-Za-z_]\w*)\1\s*:\s*(?:"([^"]*)"|'([^']*)'|([^\s,{}"']+))\s*(?:,|$)""")
@@ -101,8 +101,12 @@ def split_completion(completion: str) -> tuple[str, str] | ParseFailure:
 
 def unfence(answer: str) -> str:
     """The answer without surrounding space and without a Markdown code fence."""
-    fenced = _FENCE.fullmatch(answer)
-    return (fenced.group(1) if fenced else answer).strip()
+    answer = answer.strip()
+    if len(answer) < 6 or not (answer.startswith("```") and answer.endswith("```")):
+        return answer
+    body = answer[3:-3]
+    language = _FENCE_LANGUAGE.match(body)
+    return body[language.end() if language else 0 :].strip()
 
 
 def read_object(answer: str) -> dict[str, str | None] | ParseFailure:

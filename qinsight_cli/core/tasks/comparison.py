@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ NO_REFERENCE_PROMPT = (
 )
 WINNERS = ("Image A", "Image B", "Similar")
 
-_DECORATION = re.compile(r"""^[\s"'*`“”]+|[\s"'*`“”.]+$""")
+_DECORATION = " \"'*`“”"
 _BY_LOWER = {winner.lower(): winner for winner in WINNERS}
 
 
@@ -54,7 +53,8 @@ def parse(completion: str) -> Comparison | ParseFailure:
     if isinstance(parts, ParseFailure):
         return parts
     reasoning, answer = parts
-    winner = _BY_LOWER.get(" ".join(_DECORATION.sub("", answer).split()).lower())
+    words = " ".join(answer.split()).lower()
+    winner = _BY_LOWER.get(words.lstrip(_DECORATION).rstrip(_DECORATION + "."))
     if winner is None:
         return ParseFailure("unknown_winner", f"the answer is {shorten(answer)}, not Image A, Image B or Similar")
     return Comparison(winner, reasoning)

@@ -54,7 +54,8 @@ def parse(completion: str) -> Score | ParseFailure:
 def rewards(completion: str, truth: Score, epsilon: float = EPSILON) -> dict[str, float]:
     """r_fmt, and r_scr of Eq. 3: 1.0 when the rating lies strictly within `epsilon` of the truth."""
     answer = parse(completion)
-    hit = isinstance(answer, Score) and abs(answer.rating - truth.rating) < epsilon
+    # Rounded, or 4.35 - 4.0 = 0.34999999999999964 would count as less than 0.35.
+    hit = isinstance(answer, Score) and round(abs(answer.rating - truth.rating), 9) < epsilon
     return {"r_fmt": format_reward(completion), "r_scr": float(hit)}
 
 
