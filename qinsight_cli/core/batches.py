@@ -1,0 +1,151 @@
+"""The pictures' side of assessing: files -> questions -> prepared batches, in a thread of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from qinsight_cli.core.engines import Engine, Request
+from qinsight_cli.core.errors import ImageError
+from qinsight_cli.core.images import decode_image, read_image
+from qinsight_cli.core.tasks.base import Task
+
+Item = Mapping[str, str]  # role -> path
+
+# A batch is handed on after this many questions even if most of them need no model.
+LONGEST = 256
+
+# Tokenizers may not be used by two threads at once; a failed batch is prepared anew in the main thread.
+_PREPARING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size."""
+
+    task: Task
+    batch_size: int = 8
+    seed: int = 0
+    prompt: str | None = None
+
+
+@dataclass(eq=False)
+class Question:
+    """One item. `key` is its pictures' digests by role; `request` is None when there is nothing to ask the model."""
+
+    item: Item
+    key: str = ""
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)
+    request: Request | None = None
+
+
+@dataclass
+class Batch:
+    """Consecutive questions; those with a request are the engine's next batch, `prepared` unless that met `failure`."""
+
+    questions: list[Question]
+    prepared: Any = None
+    failure: Exception | None = None
+
+
+Queue = queue.Queue[Batch | BaseException | None]
+
+
+@contextmanager
+def loading(asking: Asking, items: Iterable[Item], engine: Engine, known: Container[str]) -> Iterator[Queue]:
+    """A queue of batches filled by a thread that ends with the block. None ends it, an exception is to be raised.
+
+    Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
+    """
+    batches: Queue = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def put(entry: Batch | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                batches.put(entry, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for questions in _grouped(asking, items, known):
+                if stop.is_set():
+                    return
+                put(_prepared(engine, questions))
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, name="qinsight-images", daemon=True)
+    thread.start()
+    try:
+        yield batches
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _grouped(asking: Asking, items: Iterable[Item], known: Container[str]) -> Iterator[list[Question]]:
+    queued: set[str] = set()
+    questions: list[Question] = []
+    for item in items:
+        questions.append(_question(asking, item, known, queued))
+        full = sum(question.request is not None for question in questions) == asking.batch_size
+        if full or len(questions) == LONGEST:
+            yield questions
+            questions = []
+    if questions:
+        yield questions
+
+
+def _question(asking: Asking, item: Item, known: Container[str], queued: set[str]) -> Question:
+    """Read the files of one item; decode them only when its answer is neither known nor on its way."""
+    task, roles, role = asking.task, asking.task.order(item), ""
+    question, files, images = Question(item), {}, []
+    try:
+        for role in roles:
+            files[role] = read_image(item[role])
+        question.key = "|".join(f"{role}:{digest}" for role, (_, digest) in files.items())
+        if question.key in known or question.key in queued:
+            return question
+        for role in roles:
+            image, notes = decode_image(files[role][0])
+            images.append(image)
+            question.notes += [_named(task, role, note) for note in notes]
+    except ImageError as error:
+        question.error = _named(task, role, str(error))
+        return question
+    queued.add(question.key)
+    # The same pictures draw the same random numbers wherever they stand in the list and whatever batch they are in.
+    drawn = hashlib.sha256(f"{asking.seed}|{question.key}".encode()).digest()
+    question.request = Request(task.messages(roles, asking.prompt), tuple(images), int.from_bytes(drawn[:7], "big"))
+    return question
+
+
+def _named(task: Task, role: str, words: str) -> str:
+    """With several pictures, say which one is meant."""
+    return f"{role}: {words}" if len(task.roles) > 1 else words
+
+
+def _prepared(engine: Engine, questions: list[Question]) -> Batch:
+    batch = Batch(questions)
+    requests = [question.request for question in questions if question.request is not None]
+    try:
+        batch.prepared = prepare(engine, requests) if requests else None
+    except Exception as error:
+        batch.failure = error
+    return batch
+
+
+def prepare(engine: Engine, requests: Sequence[Request]) -> Any:
+    """`engine.prepare`, one thread at a time."""
+    with _PREPARING:
+        return engine.prepare(requests)

@@ -1,0 +1,52 @@
+"""One answer out of several samples: the mean of numbers, the majority of words."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qinsight_cli.core.tasks.base import ParseFailure, Task
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the samples of one question say together.
+
+    fields     column -> value, as `Task.fields`; a number is the mean over the samples that could be read
+    spread     sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
+    parsed     how many samples could be read
+    reasoning  of the sample nearest to the mean, or of the first sample that agrees with the majority
+    error      why there is no answer, "kind: detail" of the first sample; None when there is one
+    """
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    spread: float | None = None
+    parsed: int = 0
+    reasoning: str = ""
+    error: str | None = None
+
+
+def settle(task: Task, answers: Sequence[Any]) -> Verdict:
+    """Answers and ParseFailures of one question -> its Verdict. A tie between words goes to the one seen first."""
+    read = [answer for answer in answers if not isinstance(answer, ParseFailure)]
+    if not read:
+        return Verdict(error=str(answers[0]) if answers else "no_answer: the model was not asked")
+    fields = [task.fields(answer) for answer in read]
+    if all(isinstance(value, float) for value in fields[0].values()):
+        return _mean(read, fields)
+    winner = Counter(tuple(each.items()) for each in fields).most_common(1)[0][0]
+    first = next(answer for answer, each in zip(read, fields, strict=True) if tuple(each.items()) == winner)
+    return Verdict(dict(winner), parsed=len(read), reasoning=first.reasoning)
+
+
+def _mean(read: Sequence[Any], fields: Sequence[Mapping[str, float]]) -> Verdict:
+    """For tasks whose answer is one number."""
+    (name,) = fields[0]
+    values = [each[name] for each in fields]
+    mean = statistics.fmean(values)
+    nearest = min(range(len(values)), key=lambda i: abs(values[i] - mean))
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Verdict({name: mean}, spread, len(read), read[nearest].reasoning)
