@@ -123,14 +123,14 @@ def _glob(pattern: str) -> list[str]:
     return sorted(found, key=natural)
 
 
-def load_image(path: str) -> LoadedImage:
+def load_image(path: str | os.PathLike[str]) -> LoadedImage:
     """A path -> an upright RGB picture. Raises ImageError; its message does not repeat the path."""
     data, digest = read_image(path)
     image, notes = decode_image(data)
     return LoadedImage(image, digest, image.width, image.height, notes)
 
 
-def read_image(path: str) -> tuple[bytes, str]:
+def read_image(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     """A path -> (file bytes, their SHA-256 in hex), read once. Raises ImageError."""
     try:
         # Without O_NONBLOCK opening a named pipe would wait for a writer.

@@ -64,7 +64,7 @@ def rewards(completion: str, truth: Degradation) -> dict[str, float]:
 
 
 def truth_of(row: Mapping[str, Any]) -> Degradation:
-    distortion, severity = row.get("distortion"), row.get("severity")
+    distortion, severity = str(row.get("distortion")), str(row.get("severity"))
     if distortion not in CLASSES:
         raise QInsightError(f'"distortion" is {distortion!r}; it must be one of {", ".join(CLASSES)}')
     allowed = (NULL,) if distortion == NULL else SEVERITIES

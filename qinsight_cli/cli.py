@@ -1,0 +1,78 @@
+"""The command line: the Typer app, and the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 all fine, 1 the command failed, 2 usage, 3 some rows failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from qinsight_cli import __version__
+from qinsight_cli.commands import compare, degrade, score
+from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.report.tables import printable
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="qinsight",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("score")(score.score)
+app.command("degrade")(degrade.degrade)
+app.command("compare")(compare.compare)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"qinsight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Judge pictures: rate their quality, name their degradation, compare them, and say why."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors of the user are one line on stderr."""
+    try:
+        return app(list(arguments), prog_name="qinsight", standalone_mode=False) or 0
+    except UsageError as error:
+        return _fail(str(error), USAGE)
+    except QInsightError as error:
+        return _fail(str(error), FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        # Typer's own errors (unknown option, bad value) have no public base class; this is how they are told.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        code = getattr(error, "exit_code", USAGE)
+        return _fail(message(), code) if message() else code  # without a command the help is shown, and no line
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"qinsight: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file name or a model may hold characters that the terminal's encoding lacks.
+        with suppress(AttributeError, OSError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run(sys.argv[1:]))

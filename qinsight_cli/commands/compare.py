@@ -1,0 +1,125 @@
+"""qinsight compare: which of two pictures is better, and why."""
+
+from __future__ import annotations
+
+import csv as csv_files
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qinsight_cli.commands import options, running
+from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.report.files import AGREEMENT, COLUMNS, Row, both_orders
+from qinsight_cli.core.tasks import TASKS
+
+PAIR = ("image_a", "image_b")
+
+ImageA = Annotated[str | None, typer.Argument(metavar="[A", help="Image A.", show_default=False)]
+ImageB = Annotated[str | None, typer.Argument(metavar="B]", help="Image B.", show_default=False)]
+Reference = Annotated[str | None, typer.Option("--ref", metavar="FILE", help="The picture both were made from.")]
+Pairs = Annotated[
+    Path | None,
+    typer.Option("--pairs", metavar="CSV", help="Many pairs: a CSV with columns image_a,image_b[,reference]."),
+]
+BothOrders = Annotated[
+    bool, typer.Option("--both-orders", help="Ask also with A and B swapped, and say whether the answers agree.")
+]
+
+
+def compare(
+    image_a: ImageA = None,
+    image_b: ImageB = None,
+    ref: Reference = None,
+    pairs: Pairs = None,
+    both_orders: BothOrders = False,
+    limit: options.Limit = None,
+    csv: options.Csv = None,
+    jsonl: options.Jsonl = None,
+    show_reasoning: options.ShowReasoning = False,
+    restart: options.Restart = False,
+    model: options.ModelName = "tiny",
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.auto,
+    batch_size: options.BatchSize = 8,
+    max_pixels: options.MaxPixels = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    samples: options.Samples = None,
+    temperature: options.Temperature = None,
+    preset: options.PresetOption = None,
+    seed: options.Seed = 0,
+    prompt: options.Prompt = None,
+) -> None:
+    """Say which of two pictures is better: Image A, Image B, or Similar.
+
+    With --both-orders the winner is that of the order given; the column agreement says whether the swapped order
+    names the same picture. Interrupted and run again with the same output file, it finishes what is left.
+    """
+    decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
+    run = running.Run(
+        *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
+        *(batch_size, max_pixels, decoding, seed, prompt),
+    )
+    items = _pairs(image_a, image_b, ref, pairs)[:limit]
+    task, columns = TASKS["comparison"], COLUMNS["comparison"]
+    if both_orders:
+        asked = [order for item in items for order in (item, _swapped(item))]
+        counts = running.execute(task, asked, run, (*columns, AGREEMENT), _in_twos)
+    else:
+        counts = running.execute(task, items, run, columns)
+    running.exit_code(counts)
+
+
+def _pairs(image_a: str | None, image_b: str | None, ref: str | None, pairs: Path | None) -> list[dict[str, str]]:
+    if pairs is not None:
+        if image_a is not None or ref is not None:
+            raise UsageError("give either two images or --pairs, not both (the CSV may have a column reference)")
+        return read_pairs(pairs)
+    if image_a is None or image_b is None:
+        raise UsageError("compare needs two images, or --pairs CSV")
+    item = {"image_a": image_a, "image_b": image_b}
+    return [item if ref is None else {**item, "reference": ref}]
+
+
+def read_pairs(path: Path) -> list[dict[str, str]]:
+    """A CSV with columns image_a,image_b[,reference] -> items. A relative name is looked up beside the CSV first.
+
+    Raises QInsightError naming the missing column, the line without an image, or why the file cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv_files.DictReader(file)
+            missing = [column for column in PAIR if column not in (reader.fieldnames or ())]
+            if missing:
+                raise QInsightError(f"{path} has no column {missing[0]}; it needs image_a,image_b[,reference]")
+            items = [_item(path, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv_files.Error) as error:
+        raise QInsightError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    if not items:
+        raise QInsightError(f"{path} holds no pairs")
+    return items
+
+
+def _item(path: Path, line: int, row: dict[str, str | None]) -> dict[str, str]:
+    item = {}
+    for role in (*PAIR, "reference"):
+        name = row.get(role)
+        if name:
+            beside = os.path.join(path.parent, name)
+            item[role] = beside if os.path.exists(beside) else name
+        elif role in PAIR:
+            raise QInsightError(f"{path}, line {line}: no {role}")
+    return item
+
+
+def _swapped(item: dict[str, str]) -> dict[str, str]:
+    return {**item, "image_a": item["image_b"], "image_b": item["image_a"]}
+
+
+def _in_twos(rows: Iterator[Row]) -> Iterator[Row]:
+    for given in rows:
+        yield both_orders(given, next(rows))

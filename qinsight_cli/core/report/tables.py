@@ -1,0 +1,89 @@
+"""Results on a terminal: a table in which good and bad are seen at a glance, and text that cannot harm the terminal."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+LONGEST_SENTENCE = 160
+BAR = 8
+
+# Columns that are left out when no row has a value.
+_OPTIONAL = ("reference", "rating_std", "agreement")
+_RATING_COLOURS = ((2.0, "red"), (3.0, "dark_orange"), (4.0, "yellow"), (HIGHEST + 1, "green"))
+_WORD_COLOURS = {
+    "null": "green",
+    "slight": "green",
+    "moderate": "yellow",
+    "obvious": "dark_orange",
+    "serious": "red",
+    "catastrophic": "bold red",
+    "Similar": "yellow",
+    "disagree": "dark_orange",
+}
+# Control characters (Cc), bidi and other invisible formats (Cf), lone surrogates (Cs), line and paragraph separators.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    """Text with every character that could move the cursor, colour or reorder it written as an escape."""
+    return "".join(_escape(char) if unicodedata.category(char) in _UNSAFE else char for char in text)
+
+
+def _escape(char: str) -> str:
+    # Joiners belong to emoji and to several scripts and move nothing.
+    return char if char in "\u200c\u200d" else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def first_sentence(text: str, limit: int = LONGEST_SENTENCE) -> str:
+    """The first sentence of a reasoning, on one line, cut at `limit` characters."""
+    words = " ".join(text.split())
+    sentence = re.split(r"(?<=[.!?])\s", words, maxsplit=1)[0]
+    return sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"
+
+
+def bar(rating: float) -> str:
+    """A rating in [1, 5] as a bar of `BAR` characters, empty at 1 and full at 5."""
+    filled = round((float(rating) - LOWEST) / (HIGHEST - LOWEST) * BAR)
+    return "█" * filled + "░" * (BAR - filled)
+
+
+def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reasoning: bool = False) -> Table:
+    """Rows as `files.row_of` makes them -> a rich table. Errors stand in red where the reasoning would be."""
+    from rich.table import Table
+
+    rows = list(rows)
+    shown = [c for c in columns if c != "error" and not (c in _OPTIONAL and all(row.get(c) is None for row in rows))]
+    if "rating_std" not in shown and "samples" in shown:
+        shown.remove("samples")
+    table = Table(header_style="bold", pad_edge=False)
+    for column in shown:
+        table.add_column(column, overflow="fold", no_wrap=column in ("rating", "rating_std", "samples"))
+    for row in rows:
+        table.add_row(*(_cell(column, row, show_reasoning) for column in shown))
+    return table
+
+
+def _cell(column: str, row: dict[str, Any], show_reasoning: bool) -> Text:
+    from rich.text import Text
+
+    if column == "reasoning":
+        if row["error"] is not None:
+            return Text(printable(row["error"]), style="red")
+        value = row["reasoning"]
+        return Text(printable(" ".join(value.split()) if show_reasoning else first_sentence(value)))
+    value = row.get(column)
+    if value is None:
+        return Text("")
+    if column == "rating":
+        colour = next(colour for limit, colour in _RATING_COLOURS if value < limit)
+        return Text(f"{value} {bar(value)}", style=colour)
+    return Text(printable(str(value)), style=_WORD_COLOURS.get(str(value), ""))
