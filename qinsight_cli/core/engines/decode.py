@@ -1,0 +1,196 @@
+"""The decoding loop: from a prefilled key-value cache to completions, one token per row and step.
+
+transformers' own `generate` is not used because it has no random generator per row, keeps extending finished rows,
+computes a prompt again for every sample, and spends more time between two tokens than a small network spends on one.
+What it decides is kept: its logits warpers, in its order, its end-of-text tokens, its position ids.
+Imports torch: import this module only when a model is at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from qinsight_cli.core.engines import Decoding
+
+STOP = "</answer>"
+COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this part of its rows is still being written
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values of one layer in a buffer with room for every token to come.
+
+    A `DynamicLayer` copies the whole cache for every token; this one copies the token.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, copies: int, room: int) -> None:
+        """keys, values: (batch, heads, length, size) of the prompt; each row is repeated `copies` times."""
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._length = keys.shape[2]
+        self._buffers = [_with_room(states, copies, room) for states in (keys, values)]
+        self._show()
+
+    def _show(self) -> None:
+        self.keys, self.values = (buffer[:, :, : self._length] for buffer in self._buffers)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        start, self._length = self._length, self._length + key_states.shape[2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start : self._length] = states
+        self._show()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._buffers = [buffer[indices] for buffer in self._buffers]
+        self._show()
+
+
+def _with_room(states: Tensor, copies: int, room: int) -> Tensor:
+    batch, heads, length, size = states.shape
+    buffer = states.new_empty(batch * copies, heads, length + room, size)
+    buffer.view(batch, copies, heads, length + room, size)[:, :, :, :length] = states[:, None]
+    return buffer
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What ends a completion.
+
+    eos      end-of-text token ids
+    closing  bool (vocabulary,): tokens with a ">", the only ones that can complete `STOP`
+    """
+
+    eos: frozenset[int]
+    closing: Tensor
+
+    @classmethod
+    def of(cls, network: Any, tokenizer: Any, vocabulary: int) -> Endings:
+        """From the generation config's eos_token_id (a number, a list or None) and the tokenizer's."""
+        configured = network.generation_config.eos_token_id
+        eos = configured if isinstance(configured, list) else [configured]
+        closing = torch.zeros(vocabulary, dtype=torch.bool)
+        # A byte-level vocabulary spells ">" as itself; added tokens are spelled as they are.
+        spelled = tokenizer.get_vocab().items()
+        closing[[number for token, number in spelled if STOP[-1] in token and number < vocabulary]] = True
+        known = {number for number in (*eos, tokenizer.eos_token_id) if number is not None}
+        return cls(frozenset(known), closing)
+
+
+@dataclass
+class Written:
+    """One completion in the making: the token ids so far, without the end-of-text token."""
+
+    tokens: list[int]
+    finish_reason: str = "length"
+
+
+class Chooser:
+    """Logits -> the next token of each row: the most likely one, or a draw."""
+
+    def __init__(self, decoding: Decoding, uniforms: Tensor | None, banned: Tensor) -> None:
+        """uniforms: float32 (rows, max_new_tokens) in [0, 1), or None for greedy; banned: ids never chosen."""
+        self.uniforms = uniforms
+        self._banned = banned
+        self._warpers: list[Any] = []
+        if uniforms is not None:
+            if decoding.temperature != 1.0:
+                self._warpers.append(TemperatureLogitsWarper(float(decoding.temperature)))
+            if decoding.top_k > 0:
+                self._warpers.append(TopKLogitsWarper(decoding.top_k))
+            if decoding.top_p < 1.0:
+                self._warpers.append(TopPLogitsWarper(decoding.top_p))
+
+    def __call__(self, logits: Tensor, step: int) -> Tensor:
+        """logits: (rows, vocabulary), changed in place. Returns (rows,)."""
+        logits = logits.float().index_fill_(1, self._banned, -torch.inf)
+        if self.uniforms is None:
+            return logits.argmax(dim=1)
+        for warp in self._warpers:
+            logits = warp(None, logits)
+        # The inverse of the cumulative distribution; scaled by its last value, which rounding keeps off 1.
+        cumulative = logits.softmax(dim=1).cumsum(dim=1)
+        target = self.uniforms[:, step, None] * cumulative[:, -1:]
+        chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+        return chosen.clamp_(max=logits.shape[1] - 1)
+
+
+def uniforms(seeds: Sequence[int], samples: int, steps: int) -> Tensor:
+    """The draws of a batch: float32 (len(seeds) * samples, steps) in [0, 1 - 2**-20].
+
+    Each row comes from a generator seeded by its request's seed and its sample index alone, so it is the same in
+    any batch, in any order, with any number of other samples, and on any device.
+    """
+    rows = []
+    for seed in seeds:
+        for sample in range(samples):
+            digest = hashlib.sha256(f"{seed}:{sample}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+            rows.append(torch.rand(steps, generator=generator))
+    return torch.stack(rows).clamp_(max=1.0 - 2.0**-20)
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """Where decoding starts, for all rows.
+
+    logits    (rows, vocabulary) of the first new token
+    layers    the cache, one `RoomyLayer` per decoder layer
+    mask      bool (rows, 1, 1, prompt + max_new_tokens): False where the prompt is padding
+    position  (rows,) rotary position of the first new token
+    """
+
+    logits: Tensor
+    layers: list[RoomyLayer]
+    mask: Tensor
+    position: Tensor
+
+
+def decode(network: Any, tokenizer: Any, start: Prefilled, steps: int, choose: Chooser, ends: Endings) -> list[Written]:
+    """Write every row to its end, at most `steps` tokens. Runs under torch.inference_mode."""
+    rows = [Written([]) for _ in range(len(start.logits))]
+    cache = Cache(layers=start.layers)
+    logits, mask, position = start.logits, start.mask, start.position
+    closing = ends.closing.tolist()
+    prompt = mask.shape[3] - steps
+    active: list[Written] = rows
+    for step in range(steps):
+        chosen = choose(logits, step)
+        for row, token in zip(active, chosen.tolist(), strict=True):
+            if row.finish_reason != "stop":
+                _write(row, token, ends.eos, closing, tokenizer)
+        going = [index for index, row in enumerate(active) if row.finish_reason != "stop"]
+        if not going or step == steps - 1:
+            break
+        if len(going) < COMPACT_BELOW * len(active):
+            keep = torch.tensor(going, device=chosen.device)
+            active = [active[index] for index in going]
+            chosen, mask, position = chosen[keep], mask[keep], position[keep]
+            cache.batch_select_indices(keep)
+            if choose.uniforms is not None:
+                choose.uniforms = choose.uniforms[keep]
+        logits = network(
+            input_ids=chosen[:, None],
+            attention_mask={"full_attention": mask[:, :, :, : prompt + step + 1]},
+            position_ids=(position + step).expand(3, 1, -1).transpose(1, 2),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+    return rows
+
+
+def _write(row: Written, token: int, eos: frozenset[int], closing: list[bool], tokenizer: Any) -> None:
+    if token in eos:
+        row.finish_reason = "stop"
+        return
+    row.tokens.append(token)
+    if closing[token] and STOP in tokenizer.decode(row.tokens, skip_special_tokens=True):
+        row.finish_reason = "stop"

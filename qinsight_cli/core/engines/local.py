@@ -1,0 +1,194 @@
+"""The local engine: one code path through transformers for `tiny` and for the 7B model.
+
+A prompt and its pictures are computed once per request, however many samples are drawn from them. In float32 a
+request gets the same answer in any batch; samples are drawn from generators of their own, so they do too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qinsight_cli.core import models
+from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.errors import ImageError, QInsightError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qinsight_cli.core.engines.decode import Prefilled, Written
+
+# Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
+PICTURE_TOKENS = (
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+)
+LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot be cut into the model's tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Requests as tensors on the CPU, prompts padded on the left to the longest, `length` tokens.
+
+    input_ids       (batch, length)
+    attention_mask  (batch, length), 0 on padding
+    positions       (3, batch, length): the rotary position of each token in time, height and width
+    next_position   (batch,): the rotary position of the first token to be written
+    pixels          (patches of all pictures, values per patch)
+    grids           (pictures, 3): patches in time, height and width
+    lengths         prompt tokens of each request
+    seeds           of each request
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    positions: Tensor
+    next_position: Tensor
+    pixels: Tensor
+    grids: Tensor
+    lengths: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+class LocalEngine:
+    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread beside `generate`."""
+
+    def __init__(self, model: models.Model) -> None:
+        from qinsight_cli.core.engines.decode import Endings
+
+        self.identity = model.identity
+        self._network, self._processor = model.network, model.processor
+        # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
+        self._tokenizer = copy.deepcopy(model.processor.tokenizer)
+        config = model.network.config
+        self._context = config.text_config.max_position_embeddings
+        self._endings = Endings.of(model.network, self._tokenizer, config.text_config.vocab_size)
+        known = self._tokenizer.get_vocab()
+        self._banned = sorted({known[token] for token in PICTURE_TOKENS if token in known})
+
+    def prepare(self, requests: Sequence[Request]) -> Batch:
+        """Requests (at least one, each with at least one picture) -> one batch. CPU work.
+
+        Raises ImageError for a picture of a shape no model can read, QInsightError for a prompt that is too long.
+        """
+        import torch
+
+        for request in requests:
+            for image in request.images:
+                if max(image.size) > LONGEST_SHAPE * min(image.size):
+                    raise ImageError(
+                        f"{image.width} x {image.height} pixels: one side is over {LONGEST_SHAPE} times the other"
+                    )
+        processor = self._processor
+        inputs = processor(
+            text=[processor.apply_chat_template(r.messages, add_generation_prompt=True) for r in requests],
+            images=[image for request in requests for image in request.images],
+        )
+        ids: list[list[int]] = inputs["input_ids"]
+        lengths = tuple(len(row) for row in ids)
+        self._check_length(max(lengths))
+        shape = (len(ids), max(lengths))
+        input_ids = torch.full(shape, processor.tokenizer.pad_token_id)
+        mask = torch.zeros(shape, dtype=torch.long)
+        for row, tokens in enumerate(ids):
+            input_ids[row, -len(tokens) :] = torch.tensor(tokens)
+            mask[row, -len(tokens) :] = 1
+        grids = torch.as_tensor(inputs["image_grid_thw"])
+        positions, deltas = self._network.model.get_rope_index(
+            input_ids, (input_ids == processor.image_token_id).int(), image_grid_thw=grids, attention_mask=mask
+        )
+        return Batch(
+            input_ids=input_ids,
+            attention_mask=mask,
+            positions=positions,
+            next_position=torch.tensor(lengths) + deltas[:, 0],
+            pixels=torch.as_tensor(inputs["pixel_values"]),
+            grids=grids,
+            lengths=lengths,
+            seeds=tuple(request.seed for request in requests),
+        )
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens >= self._context:
+            raise QInsightError(
+                f"the pictures and the prompt take {tokens} tokens, more than the {self._context} this model can read; "
+                "give a smaller --max-pixels"
+            )
+
+    def generate(self, batch: Batch, decoding: Decoding) -> list[list[Completion]]:
+        """For each request of the batch, `decoding.samples` completions.
+
+        A completion ends with `</answer>`, at an end-of-text token, or after `decoding.max_new_tokens` (finish_reason
+        "length"). Greedy samples are all the same. Raises torch.OutOfMemoryError when the device has no room.
+        """
+        import torch
+
+        from qinsight_cli.core.engines.decode import Chooser, decode, uniforms
+
+        draws = None
+        copies = 1 if decoding.temperature == 0 else decoding.samples
+        device = self._network.device
+        with torch.inference_mode():
+            if decoding.temperature != 0:
+                draws = uniforms(batch.seeds, copies, decoding.max_new_tokens).to(device)
+            choose = Chooser(decoding, draws, torch.tensor(self._banned, dtype=torch.long, device=device))
+            start = self._prefill(batch, copies, decoding.max_new_tokens)
+            written = decode(self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings)
+        repeat = decoding.samples // copies
+        return [
+            [
+                self._completion(row, length)
+                for row in written[index * copies : (index + 1) * copies]
+                for _ in range(repeat)
+            ]
+            for index, length in enumerate(batch.lengths)
+        ]
+
+    def _prefill(self, batch: Batch, copies: int, room: int) -> Prefilled:
+        """Run prompts and pictures through the network once, then make `copies` rows of each."""
+        import torch
+        from transformers.cache_utils import DynamicCache
+
+        from qinsight_cli.core.engines.decode import Prefilled, RoomyLayer
+
+        device = self._network.device
+        mask = batch.attention_mask.to(device)
+        cache = DynamicCache(config=self._network.config.text_config)
+        logits = self._network(
+            input_ids=batch.input_ids.to(device),
+            attention_mask=mask,
+            position_ids=batch.positions.to(device),
+            pixel_values=batch.pixels.to(device),
+            image_grid_thw=batch.grids.to(device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        layers = []
+        while cache.layers:  # one at a time, so that the prompt's own layer is freed when its copies are made
+            layer = cache.layers.pop(0)
+            layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
+        seen = torch.cat([mask.bool(), mask.new_ones(len(mask), room, dtype=torch.bool)], dim=1)
+        return Prefilled(
+            logits=logits.repeat_interleave(copies, dim=0),
+            layers=layers,
+            mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
+            position=batch.next_position.to(device).repeat_interleave(copies),
+        )
+
+    def _completion(self, row: Written, prompt_tokens: int) -> Completion:
+        from qinsight_cli.core.engines.decode import STOP
+
+        text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
+        before, stop, _ = text.partition(STOP)
+        return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason)
+
+
+def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:
+    """A model by name, ready to answer; the options are those of `models.load_model`."""
+    return LocalEngine(models.load_model(model, device, dtype, max_pixels))
