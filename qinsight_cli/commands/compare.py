@@ -17,8 +17,8 @@ from qinsight_cli.core.tasks import TASKS
 
 PAIR = ("image_a", "image_b")
 
-ImageA = Annotated[str | None, typer.Argument(metavar="[A", help="Image A.", show_default=False)]
-ImageB = Annotated[str | None, typer.Argument(metavar="B]", help="Image B.", show_default=False)]
+ImageA = Annotated[str | None, typer.Argument(metavar="A", help="Image A.", show_default=False)]
+ImageB = Annotated[str | None, typer.Argument(metavar="B", help="Image B.", show_default=False)]
 Reference = Annotated[str | None, typer.Option("--ref", metavar="FILE", help="The picture both were made from.")]
 Pairs = Annotated[
     Path | None,

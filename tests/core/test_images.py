@@ -1,0 +1,413 @@
+"""Pictures of every kind against independent computations; broken ones against one clear line."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageFile
+
+from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.images import BACKGROUND, MAX_PIXELS, decode_image, find_images, load_image
+
+RNG = np.random.default_rng(3)
+SMOOTH = np.linspace(0, 255, 48 * 40 * 3).reshape(40, 48, 3).astype(np.uint8)
+NOISE = RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    image, _ = decode_image(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+# Finding
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_a_folder_gives_its_images_recursively_in_natural_order(tmp_path: Path) -> None:
+    touch(tmp_path, "img10.jpg", "img2.JPG", "notes.txt", "deep/er/a.png", ".hidden.jpg", ".cache/b.jpg", "phone.heic")
+    found = [os.path.relpath(path, tmp_path) for path in find_images([str(tmp_path)])]
+    assert found == ["deep/er/a.png", "img2.JPG", "img10.jpg", "phone.heic"]
+
+
+def test_quoted_globs_also_recursive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "b.jpg", "a.jpg", "sub/c.jpg", "a.txt")
+    assert find_images(["*.jpg"]) == ["a.jpg", "b.jpg"]
+    assert find_images(["**/*.jpg"]) == ["a.jpg", "b.jpg", "sub/c.jpg"]
+    assert find_images(["*"]) == ["a.jpg", "b.jpg"]
+
+
+def test_an_existing_name_with_glob_characters_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "[1].jpg", "1.jpg", "what?.png")
+    assert find_images(["[1].jpg", "what?.png"]) == ["[1].jpg", "what?.png"]
+
+
+def test_a_list_on_stdin_by_line_or_by_nul(tmp_path: Path) -> None:
+    touch(tmp_path, "in folder/x.png")
+    names = ["a b.jpg", "ü.jpg", "*.jpg", str(tmp_path / "in folder")]
+    expected = ["first.jpg", *names[:3], str(tmp_path / "in folder" / "x.png")]
+    assert find_images(["first.jpg", "-"], io.BytesIO("\n".join(names).encode())) == expected
+    assert find_images(["first.jpg", "-"], io.BytesIO("\r\n".join(names).encode())) == expected
+    with_newline = io.BytesIO(b"two\nlines.jpg\0b.jpg\0")
+    assert find_images(["-"], with_newline) == ["two\nlines.jpg", "b.jpg"]
+
+
+def test_a_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(path, "wb") as file:
+        file.write(encoded(Image.fromarray(SMOOTH), "PNG"))
+    (found,) = find_images(["-"], io.BytesIO(path))
+    assert load_image(found).width == 48
+
+
+def test_the_same_file_twice_stays_twice_and_limit_cuts(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    path = str(tmp_path / "a.jpg")
+    assert find_images([path, path, "missing.jpg"]) == [path, path, "missing.jpg"]
+    assert find_images([path, path, "missing.jpg"], limit=2) == [path, path]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("nowhere", "no such file or folder: nowhere"),
+        ("nowhere/", "no such file or folder: nowhere/"),
+        ("nowhere/*.jpg", "nothing matches nowhere/*.jpg"),
+        ("notes.txt", "no such file or folder: notes.txt"),
+        ("empty", "no images in the folder empty"),
+    ],
+)
+def test_what_is_not_there_is_said(argument: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(QInsightError, match="^" + words.replace("*", r"\*")):
+        find_images([argument])
+
+
+def test_an_empty_list_is_said() -> None:
+    with pytest.raises(QInsightError, match="no images given"):
+        find_images(["-"], io.BytesIO(b"\n\n"))
+
+
+def test_an_unreadable_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(QInsightError, match="cannot read the folder .*: Permission denied"):
+        find_images([str(tmp_path)])
+
+
+# Colours and depth
+
+
+def test_plain_pictures_come_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    data = encoded(Image.fromarray(NOISE), "PNG")
+    path.write_bytes(data)
+    loaded = load_image(str(path))
+    assert (loaded.width, loaded.height, loaded.notes) == (48, 40, ())
+    assert loaded.digest == hashlib.sha256(data).hexdigest()
+    assert np.array_equal(np.asarray(loaded.image), NOISE)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "JPEG2000"])
+def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
+    values = np.linspace(0, 65535, 1200).reshape(30, 40).astype(np.uint16)
+    seen = pixels(encoded(Image.fromarray(values), kind))
+    expected = np.round(values / 257).astype(np.uint8)
+    assert np.array_equal(seen, np.repeat(expected[..., None], 3, axis=2))
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_16_bit_colour_png_is_scaled_within_one_level() -> None:
+    values = RNG.integers(0, 65536, (10, 12, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    seen = pixels(png(12, 10, 16, 2, rows))
+    assert np.abs(seen - values / 257).max() <= 1
+
+
+def test_a_tiff_of_white_is_zero_is_not_a_negative() -> None:
+    values = np.array([[0, 65535], [30000, 257]], dtype=np.uint16)
+    data = encoded(Image.fromarray(values), "TIFF", tiffinfo={262: 0})
+    assert np.array_equal(pixels(data)[..., 0], 255 - np.round(values / 257))
+
+
+def test_a_32_bit_picture_within_16_bits_is_read_and_one_beyond_is_refused() -> None:
+    values = np.array([[0, 65535], [30000, 257]], dtype=np.int32)
+    assert np.array_equal(pixels(encoded(Image.fromarray(values), "TIFF"))[..., 0], np.round(values / 257))
+    with pytest.raises(ImageError, match="32-bit integer pixels"):
+        decode_image(encoded(Image.fromarray(values * 1000), "TIFF"))
+
+
+@pytest.mark.parametrize(("highest", "fine"), [(1.0, True), (1.5, False), (255.0, False), (float("nan"), False)])
+def test_floats_are_read_from_0_to_1_and_refused_beyond(highest: float, fine: bool) -> None:
+    values = np.array([[0.0, 0.5], [0.25, highest]], dtype=np.float32)
+    data = encoded(Image.fromarray(values), "TIFF")
+    if fine:
+        assert np.array_equal(pixels(data)[..., 1], np.round(values * 255))
+    else:
+        with pytest.raises(ImageError, match="float pixels outside"):
+            decode_image(data)
+
+
+def profile(name: str) -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+
+
+def wide_gamut() -> bytes:
+    """The sRGB profile with its red and green primaries swapped, under another name: no picture stays as it was."""
+    data = bytearray(profile("sRGB"))
+    red, green = (data.index(tag, 128) for tag in (b"rXYZ", b"gXYZ"))
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
+    return (
+        bytes(data)
+        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+        .replace(b"sRGB built", b"swap built")
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_an_embedded_profile_is_followed(kind: str) -> None:
+    icc = wide_gamut()
+    data = encoded(Image.fromarray(SMOOTH), kind, icc_profile=icc)
+    plain = Image.open(io.BytesIO(data)).convert("RGB")
+    expected = ImageCms.profileToProfile(plain, io.BytesIO(icc), ImageCms.createProfile("sRGB"))
+    assert expected is not None
+    assert np.array_equal(pixels(data), np.asarray(expected))
+    assert not np.array_equal(pixels(data), np.asarray(plain))
+
+
+def test_the_srgb_profile_changes_nothing() -> None:
+    assert np.array_equal(pixels(encoded(Image.fromarray(NOISE), "PNG", icc_profile=profile("sRGB"))), NOISE)
+
+
+@pytest.mark.parametrize("icc", [b"not a profile", profile("LAB")])
+def test_an_unusable_profile_is_noted_and_ignored(icc: bytes) -> None:
+    image, notes = decode_image(encoded(Image.fromarray(NOISE), "PNG", icc_profile=icc))
+    assert np.array_equal(np.asarray(image), NOISE)
+    assert notes == ("colour profile unusable, colours taken as they are",)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_without_a_profile(kind: str) -> None:
+    cmyk = Image.fromarray(SMOOTH).convert("CMYK")
+    data = encoded(cmyk, kind, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
+    assert np.abs(pixels(data).astype(int) - SMOOTH).max() <= (8 if kind == "JPEG" else 0)
+
+
+def test_lab_is_converted() -> None:
+    lab = ImageCms.profileToProfile(
+        Image.fromarray(SMOOTH), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    assert np.abs(pixels(encoded(lab, "TIFF")).astype(int) - SMOOTH).mean() < 3
+
+
+def test_palettes_bits_and_grey() -> None:
+    palette = Image.fromarray(NOISE).quantize(16)
+    assert np.array_equal(pixels(encoded(palette, "PNG")), np.asarray(palette.convert("RGB")))
+    bits = Image.fromarray(NOISE).convert("1")
+    assert np.array_equal(pixels(encoded(bits, "PNG"))[..., 2], np.asarray(bits) * 255)
+    assert np.array_equal(pixels(encoded(Image.fromarray(NOISE[..., 0]), "PNG"))[..., 1], NOISE[..., 0])
+
+
+def over_background(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    weight = alpha[..., None] / 255
+    return colour * weight + np.array(BACKGROUND) * (1 - weight)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_alpha_is_laid_on_the_background(kind: str) -> None:
+    alpha = RNG.integers(0, 256, NOISE.shape[:2], dtype=np.uint8)
+    image = Image.fromarray(np.dstack([NOISE, alpha]))
+    data = encoded(image, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
+    assert np.abs(pixels(data) - over_background(NOISE, alpha)).max() <= 1
+
+
+def test_grey_with_alpha_and_a_transparent_palette() -> None:
+    alpha = RNG.integers(0, 256, NOISE.shape[:2], dtype=np.uint8)
+    grey = np.repeat(NOISE[..., :1], 3, axis=2)
+    la = Image.merge("LA", [Image.fromarray(NOISE[..., 0]), Image.fromarray(alpha)])
+    assert np.abs(pixels(encoded(la, "PNG")) - over_background(grey, alpha)).max() <= 1
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((0, 0), 0)
+    seen = pixels(encoded(palette, "PNG", transparency=0))
+    assert tuple(seen[0, 0]) == BACKGROUND
+    assert tuple(seen[1, 1]) == (40, 50, 60)
+
+
+# Orientation and frames
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_exif_orientation_gives_the_upright_twin(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}, "AVIF": {"quality": 90}}.get(kind, {})
+    stored = Image.fromarray(SMOOTH)
+    turned = pixels(encoded(stored, kind, exif=exif, **options))
+    upright = TURNS[orientation](pixels(encoded(stored, kind, **options)))
+    assert turned.shape == upright.shape
+    assert np.abs(turned.astype(int) - upright).max() <= (3 if kind == "AVIF" else 0)
+
+
+def test_broken_exif_costs_a_note_at_most() -> None:
+    data = encoded(Image.fromarray(NOISE), "PNG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    assert np.array_equal(pixels(data), NOISE)
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("GIF", 3), ("WEBP", 3), ("TIFF", 3), ("PNG", 3)])
+def test_the_first_frame_is_taken_and_said(kind: str, frames: int) -> None:
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(pictures[0], kind, save_all=True, append_images=pictures[1:], **options)
+    image, notes = decode_image(data)
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+    assert notes == (f"first of {frames} frames",)
+
+
+# What is refused
+
+
+def refused(path: Path | str) -> str:
+    with pytest.raises(ImageError) as caught:
+        load_image(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_files_that_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("hello, I am not a picture")
+    (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not an image of a known kind" in refused(tmp_path / "text.jpg")
+    assert refused(tmp_path / "empty.jpg") == "the file is empty"
+    assert refused(tmp_path) == "is a folder, not an image"
+    assert refused(tmp_path / "missing.jpg") == "no such file"
+    assert refused(tmp_path / "pipe.jpg") == "is not a regular file"
+    assert "NUL" in refused("a\0b.jpg")
+    assert "cannot be read" in refused("n" * 5000 + ".jpg")
+
+
+def test_permission_denied_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    monkeypatch.setattr("os.open", refuse)
+    assert refused(tmp_path / "a.jpg") == "cannot be read: Permission denied"
+
+
+def test_eps_never_starts_an_interpreter() -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(ImageError, match="not an image of a known kind"):
+        decode_image(eps)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_files_are_refused(kind: str, share: float) -> None:
+    data = encoded(Image.fromarray(NOISE), kind)
+    with pytest.raises(ImageError):
+        decode_image(data[: int(len(data) * share)])
+
+
+def test_truncated_progressive_jpeg_is_refused() -> None:
+    data = encoded(Image.fromarray(NOISE), "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(data[: len(data) // 2])
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def explode(*_: Any) -> None:
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", explode)
+    for side in (9460, 20_000):  # just over the limit, and beyond where Pillow itself refuses
+        with pytest.raises(ImageError, match="too large"):
+            decode_image(png(side, side, 8, 2, b"\0" * 100))
+    assert not recwarn.list
+    assert 9459 * 9459 <= MAX_PIXELS < 9460 * 9460
+
+
+def test_one_pixel_is_a_picture() -> None:
+    assert pixels(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")).tolist() == [[[9, 8, 7]]]
+
+
+SEEDS = [
+    *(
+        encoded(Image.fromarray(SMOOTH[:12, :12]), kind)
+        for kind in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+    ),
+    *(encoded(Image.fromarray(SMOOTH[:12, :12]), kind) for kind in ("PPM", "JPEG2000")),
+    encoded(Image.fromarray(SMOOTH[:12, :12]), "TIFF", compression="tiff_lzw"),
+    encoded(Image.fromarray(SMOOTH[:12, :12]).convert("CMYK"), "JPEG", icc_profile=wide_gamut()),
+    encoded(Image.fromarray(SMOOTH[:12, :12, 0].astype(np.uint16) * 257), "PNG"),
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    data = bytearray(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 12))):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(damaged())
+def test_damaged_bytes_give_a_picture_or_an_image_error(data: bytes) -> None:
+    try:
+        image, _ = decode_image(data)
+    except ImageError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+    else:
+        assert image.mode == "RGB"
