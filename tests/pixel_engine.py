@@ -47,8 +47,8 @@ class PixelEngine:
 
     def _text(self, question: str, ratings: list[float], temperature: float, rng: random.Random) -> str:
         if "distortion_class" in question:
-            dark = ratings[0] < 2
-            answer = f'{{"distortion_class": "{"darken" if dark else "null"}", "severity": "{"serious" if dark else "null"}"}}'
+            found = ("darken", "serious") if ratings[0] < 2 else ("null", "null")
+            answer = '{"distortion_class": "%s", "severity": "%s"}' % found  # noqa: UP031
         elif "Image A" in question:
             first, second = ratings[-2:]
             answer = "Similar" if first == second else "Image A" if first > second else "Image B"

@@ -179,10 +179,8 @@ def decode_image(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
 
 @functools.cache
 def _quiet_pillow() -> None:
-    """Sizes are checked here before any pixel is decoded; Pillow's own warning would only be noise on stderr."""
-    from PIL import Image
-
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    """Sizes are checked here and errors are told in one line; Pillow's own warnings would only be noise on stderr."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _decode(opened: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

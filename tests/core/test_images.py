@@ -6,8 +6,11 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from qinsight_cli.core.errors import ImageError, QInsightError
-from qinsight_cli.core.images import BACKGROUND, MAX_PIXELS, decode_image, find_images, load_image
+from qinsight_cli.core.images import BACKGROUND, FORMATS, MAX_PIXELS, decode_image, find_images, load_image
 
 RNG = np.random.default_rng(3)
-SMOOTH = np.linspace(0, 255, 48 * 40 * 3).reshape(40, 48, 3).astype(np.uint8)
+ACROSS, DOWN = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 40))
+SMOOTH = np.dstack([ACROSS, DOWN, 255 - (ACROSS + DOWN) / 2]).astype(np.uint8)
 NOISE = RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8)
 
 
@@ -118,7 +122,7 @@ def test_an_unreadable_folder_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr("os.scandir", refuse)
-    with pytest.raises(QInsightError, match="cannot read the folder .*: Permission denied"):
+    with pytest.raises(QInsightError, match=r"cannot read the folder .*: Permission denied"):
         find_images([str(tmp_path)])
 
 
@@ -191,11 +195,7 @@ def wide_gamut() -> bytes:
     data = bytearray(profile("sRGB"))
     red, green = (data.index(tag, 128) for tag in (b"rXYZ", b"gXYZ"))
     data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    return (
-        bytes(data)
-        .replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
-        .replace(b"sRGB built", b"swap built")
-    )
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
@@ -296,8 +296,11 @@ def test_exif_orientation_gives_the_upright_twin(kind: str, orientation: int) ->
     assert np.abs(turned.astype(int) - upright).max() <= (3 if kind == "AVIF" else 0)
 
 
+BROKEN_EXIF = b"Exif\0\0MM\0\x2a\xff\xff\xff\xff"
+
+
 def test_broken_exif_costs_a_note_at_most() -> None:
-    data = encoded(Image.fromarray(NOISE), "PNG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
+    data = encoded(Image.fromarray(NOISE), "PNG", exif=BROKEN_EXIF)
     assert np.array_equal(pixels(data), NOISE)
 
 
@@ -363,9 +366,7 @@ def test_truncated_progressive_jpeg_is_refused() -> None:
         decode_image(data[: len(data) // 2])
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(
-    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(*_: Any) -> None:
         raise AssertionError("pixels were decoded")
 
@@ -373,8 +374,19 @@ def test_a_bomb_is_refused_before_it_is_decoded(
     for side in (9460, 20_000):  # just over the limit, and beyond where Pillow itself refuses
         with pytest.raises(ImageError, match="too large"):
             decode_image(png(side, side, 8, 2, b"\0" * 100))
-    assert not recwarn.list
     assert 9459 * 9459 <= MAX_PIXELS < 9460 * 9460
+
+
+def test_pillow_says_nothing_on_stderr(tmp_path: Path) -> None:
+    (tmp_path / "bomb.png").write_bytes(png(9460, 9460, 8, 2, b"\0" * 100))
+    (tmp_path / "odd.png").write_bytes(encoded(Image.fromarray(NOISE), "PNG", exif=BROKEN_EXIF))
+    words = "import sys; from qinsight_cli.core.images import decode_image\nfor p in sys.argv[1:]:\n"
+    words += " try: decode_image(open(p, 'rb').read())\n except Exception as e: print(e)\n"
+    names = [str(tmp_path / name) for name in ("bomb.png", "odd.png")]
+    command = [sys.executable, "-W", "default::UserWarning", "-W", "default::RuntimeWarning", "-c", words, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("too large") == 1
+    assert done.stderr == ""
 
 
 def test_one_pixel_is_a_picture() -> None:
@@ -382,11 +394,7 @@ def test_one_pixel_is_a_picture() -> None:
 
 
 SEEDS = [
-    *(
-        encoded(Image.fromarray(SMOOTH[:12, :12]), kind)
-        for kind in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-    ),
-    *(encoded(Image.fromarray(SMOOTH[:12, :12]), kind) for kind in ("PPM", "JPEG2000")),
+    *(encoded(Image.fromarray(SMOOTH[:12, :12]), kind) for kind in FORMATS),
     encoded(Image.fromarray(SMOOTH[:12, :12]), "TIFF", compression="tiff_lzw"),
     encoded(Image.fromarray(SMOOTH[:12, :12]).convert("CMYK"), "JPEG", icc_profile=wide_gamut()),
     encoded(Image.fromarray(SMOOTH[:12, :12, 0].astype(np.uint16) * 257), "PNG"),
@@ -404,10 +412,5 @@ def damaged(draw: st.DrawFn) -> bytes:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged())
 def test_damaged_bytes_give_a_picture_or_an_image_error(data: bytes) -> None:
-    try:
-        image, _ = decode_image(data)
-    except ImageError as error:
-        assert str(error)
-        assert "\n" not in str(error)
-    else:
-        assert image.mode == "RGB"
+    with suppress(ImageError):
+        assert decode_image(data)[0].mode == "RGB"
