@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
         special_tokens=[],
         show_progress=False,
     )
-    learner.train_from_iterator(corpus, trainer)
+    learner.train_from_iterator(_around_added_tokens(corpus), trainer)
     learned = json.loads(learner.to_str())["model"]
     tokenizer = Qwen2Tokenizer(
         vocab=learned["vocab"],
@@ -122,6 +123,13 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
     )
     tokenizer.add_tokens([AddedToken(words, special=False, normalized=False) for words in dict.fromkeys(WHOLE)])
     return tokenizer
+
+
+def _around_added_tokens(corpus: Iterable[str]) -> Iterable[str]:
+    """The stretches of text between added tokens: what the learned tokens will have to cover."""
+    added = re.compile("|".join(re.escape(words) for words in sorted(WHOLE, key=len, reverse=True)))
+    for words in corpus:
+        yield from added.split(words)
 
 
 def _config(shape: Shape, tokenizer: Any) -> Any:
