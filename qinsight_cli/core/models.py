@@ -10,11 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core import hub
 from qinsight_cli.core.errors import QInsightError
 
 # OpenMP threads that spin while they wait made steps up to ten times slower on busy cores; set before torch loads.
@@ -26,6 +31,7 @@ SHORT_NAMES = {
     "q-insight": "ByteDance/Q-Insight:score_degradation",
     "qwen2.5-vl-7b": "Qwen/Qwen2.5-VL-7B-Instruct",
 }
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # one set of these must be there
 
 
 @dataclass(frozen=True)
@@ -49,64 +55,60 @@ class Model:
 
 
 def resolve(name: str) -> ModelName:
-    """A name from the command line -> where it is. Raises QInsightError when it cannot be a model."""
+    """A name from the command line -> where it is. Raises QInsightError when it cannot be a model.
+
+    A short name takes `:subfolder` and `@revision` too: `q-insight:comparison`.
+    """
     if name == TINY:
         return ModelName(name, folder=TINY_FOLDER)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return ModelName(name, folder=folder)
-    full = SHORT_NAMES.get(name, name)
-    repo_and_subfolder, _, revision = full.partition("@")
-    repo, _, subfolder = repo_and_subfolder.partition(":")
+    base, _, revision = name.partition("@")
+    base, _, subfolder = base.partition(":")
+    repo, _, usual = SHORT_NAMES.get(base, base).partition(":")
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or not all(repo.split("/")):
-        near = get_close_matches(name, [TINY, *SHORT_NAMES], n=1)
+        near = get_close_matches(base, [TINY, *SHORT_NAMES], n=1)
         hint = f"did you mean {near[0]}?" if near else "give tiny, q-insight, a model folder, or a hub id owner/name"
         raise QInsightError(f"no model {name!r}: no such folder, and not a hub id; {hint}")
-    return ModelName(name, repo=repo, subfolder=subfolder, revision=revision or None)
+    return ModelName(name, repo=repo, subfolder=(subfolder or usual).strip("/"), revision=revision or None)
 
 
 def locate(name: str) -> Path:
     """The local folder of a model, fetched from the hub or its cache when need be.
 
-    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration or no safetensors weights.
+    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration or not all of its weights
+    as safetensors.
     """
     where = resolve(name)
-    folder = where.folder if where.folder is not None else _from_hub(where)
+    folder = where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
     if not (folder / "config.json").is_file():
-        raise QInsightError(f"model {name!r}: {folder} has no config.json; it is not a model folder")
-    if not any(folder.glob("*.safetensors")):
-        raise QInsightError(f"model {name!r}: {folder} has no weights (*.safetensors); only safetensors are loaded")
+        raise QInsightError(f"{folder} has no config.json; it is not a model folder")
+    missing = [path.name for path in weight_files(folder) if not path.is_file()]
+    if missing:
+        raise QInsightError(f"{folder} lacks {len(missing)} of its weight files, {missing[0]} first")
     return folder
 
 
-def _from_hub(where: ModelName) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers loads from a model folder, by name; they need not be there.
 
-    inside = f"{where.subfolder}/" if where.subfolder else ""
-    wanted = [f"{inside}{pattern}" for pattern in ("*.json", "*.safetensors", "*.txt", "*.jinja")]
-    try:
-        snapshot = snapshot_download(where.repo, revision=where.revision, allow_patterns=wanted)
-    except RevisionNotFoundError as error:
-        raise QInsightError(f"model {where.name!r}: {where.repo} has no revision {where.revision!r}") from error
-    except RepositoryNotFoundError as error:
-        raise QInsightError(f"model {where.name!r}: there is no {where.repo} on the hub, or it is private") from error
-    except HFValidationError as error:
-        raise QInsightError(f"model {where.name!r} is not a hub id: {error}") from error
-    except (LocalEntryNotFoundError, OSError) as error:
+    Raises QInsightError when the folder has no safetensors weights, or an index of them that cannot be read.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        try:
+            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        except (ValueError, KeyError, AttributeError) as error:
+            raise QInsightError(f"{index} cannot be read: {first_line(error)}") from error
+    pickled = next((path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))), None)
+    if pickled is not None:
         raise QInsightError(
-            f"model {where.name!r}: the hub cannot be reached and {where.repo} is not in its cache; "
-            "download it where there is a network and give its folder, or use --model tiny"
-        ) from error
-    folder = Path(snapshot) / where.subfolder
-    if not folder.is_dir():
-        raise QInsightError(f"model {where.name!r}: {where.repo} has no folder {where.subfolder!r}")
-    return folder
+            f"{folder} has weights only as {pickled.name}, a pickle, which can run code; only safetensors are loaded"
+        )
+    raise QInsightError(f"{folder} has no weights (model.safetensors or model.safetensors.index.json)")
 
 
 def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> Model:
@@ -118,24 +120,10 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
     Raises QInsightError when the name, the folder or the device is wrong.
     """
     folder = locate(name)
-    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
-
     where = torch_device(device)
     precision = torch_dtype(dtype, where)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise QInsightError(f"model {name!r}: config.json cannot be read: {first_line(error)}") from error
-    if config.model_type != "qwen2_5_vl":
-        raise QInsightError(f"model {name!r} is a {config.model_type}, not a Qwen2.5-VL vision-language model")
     processor = load_processor(folder, max_pixels)
-    try:
-        network = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=precision, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise QInsightError(f"model {name!r}: the weights cannot be loaded: {first_line(error)}") from error
-    network = network.to(where).eval()
+    network = _load_network(folder, precision).to(where).eval()
     identity = {
         "model": name,
         "weights": weights_digest(folder),
@@ -145,14 +133,65 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
     return Model(network, processor, identity)
 
 
+def _load_network(folder: Path, precision: Any) -> Any:
+    """The network on the CPU in the given torch dtype, whatever the dtype of its files. Every weight must be there."""
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
+    if config.model_type != "qwen2_5_vl":
+        raise QInsightError(f"{folder} holds a {config.model_type}, not a Qwen2.5-VL vision-language model")
+    try:
+        with _no_progress_bar():
+            network, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                folder,
+                config=config,
+                dtype=precision,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise QInsightError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
+    if report["missing_keys"]:
+        # transformers would go on with random numbers in their place.
+        first = min(report["missing_keys"])
+        raise QInsightError(
+            f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
+        )
+    return network
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def load_processor(folder: Path, max_pixels: int | None = None) -> Any:
     """The Qwen2.5-VL processor of a model folder, on Pillow, padding on the left."""
     from transformers import AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
+        # transformers would go on with a tokenizer that knows no words.
+        raise QInsightError(f"{folder}: its processor cannot be read: there is no tokenizer.json")
     try:
         images = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, padding_side="left"
+        )
     except (OSError, ValueError, KeyError) as error:
         raise QInsightError(f"{folder}: its processor cannot be read: {first_line(error)}") from error
     if max_pixels is not None:
@@ -223,14 +262,22 @@ def torch_dtype(dtype: str, device: Any) -> Any:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 over the names, sizes and contents of the weight files, first 16 hex digits."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    return digest.hexdigest()[:16]
+    """SHA-256 over the names and contents of the weight files, first 16 hex digits.
+
+    The hub's cache names its large files by their SHA-256 already, so those are not read again.
+    """
+    files = weight_files(folder)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        lines = [f"{path.name}:{digest}\n" for path, digest in zip(files, pool.map(_file_digest, files), strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> str:
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
+        return blob.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pixel_limits(processor: Any) -> dict[str, int]:
