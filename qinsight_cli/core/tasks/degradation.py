@@ -44,8 +44,8 @@ def parse(completion: str) -> Degradation | ParseFailure:
     for key in ("distortion_class", "severity"):
         if key not in found:
             return ParseFailure("missing_key", f'the answer has no "{key}"')
-    distortion = (found["distortion_class"] or NULL).lower()
-    severity = (found["severity"] or NULL).lower()
+    words = (found["distortion_class"], found["severity"])
+    distortion, severity = (NULL if word is None else word.lower() for word in words)
     if distortion not in CLASSES:
         return ParseFailure("unknown_distortion", f"the distortion is {distortion!r}")
     if severity not in (*SEVERITIES, NULL):
