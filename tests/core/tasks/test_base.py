@@ -149,13 +149,39 @@ def test_format_reward(completion: str, json_like: bool, reward: float) -> None:
 
 ROW = {"rating": 3.0, "distortion": "noise", "severity": "slight", "winner": "Image A"}
 PIECES = st.sampled_from(
-    "<think> </think> <answer> </answer> { } ``` json \" ' : , rating severity distortion_class noise null slight "
-    "3.5 1e999 - . Image A Similar * ٣".split(" ") + ["
-", " "]
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "{",
+        "}",
+        "```",
+        "json",
+        '"',
+        "'",
+        ":",
+        ",",
+        "rating",
+        "severity",
+        "distortion_class",
+        "noise",
+        "null",
+        "slight",
+        "3.5",
+        "1e999",
+        "-",
+        ".",
+        "Image",
+        "A",
+        "Similar",
+        "*",
+        "٣",
+    ]
 )
 
 
-@given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map("".join)))
+@given(st.one_of(st.text(), st.lists(PIECES | st.sampled_from(" \n"), max_size=25).map("".join)))
 def test_no_text_makes_a_parser_raise_and_rewards_are_0_or_1(completion: str) -> None:
     for task in TASKS.values():
         task.parse(completion)

@@ -1,0 +1,85 @@
+"""Imports run one way: commands -> core, and inside core downwards only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
+
+# From below to above. A module may import its own layer and the layers before it.
+LAYERS = (
+    ("qinsight_cli", "core.errors"),
+    ("core.tasks",),
+    ("core.hub", "core.models", "core.manifest", "core.images", "core.distortions", "core.explain", "core.similar"),
+    ("core.datasets", "core.metrics"),
+    ("core.engines", "core.journal"),
+    ("core.assess", "core.batches", "core.verdict"),
+    ("core.report", "core.bench", "core.training"),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Dotted name inside the package ("" for the package itself) -> its parsed source."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text())
+    return found
+
+
+MODULES = modules()
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """The modules of the package that a source imports, also inside functions, but not for type checking alone."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    named = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            named |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    inside = {name.removeprefix("qinsight_cli").removeprefix(".") for name in named if name.startswith("qinsight_cli")}
+    return {name for name in inside if name in MODULES}
+
+
+def rank(module: str) -> int | None:
+    """The layer of a module; None for a package that only holds others."""
+    parts = (module or "qinsight_cli").split(".")
+    return next((RANKS[name] for i in range(len(parts), 0, -1) if (name := ".".join(parts[:i])) in RANKS), None)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in ("core", "tiny")])
+def test_no_arrow_runs_up(module: str) -> None:
+    own = rank(module)
+    assert own is not None, f"{module} stands in no layer; add it to LAYERS"
+    above = {name for name in imports(MODULES[module]) if (rank(name) or 0) > own}
+    assert not above, f"{module} imports from above: {sorted(above)}"
+
+
+def test_no_circle() -> None:
+    arrows = {name: {other for other in imports(tree) if other != name} for name, tree in MODULES.items()}
+    while free := [name for name, others in arrows.items() if not others]:
+        arrows = {name: others - set(free) for name, others in arrows.items() if name not in free}
+    assert not arrows, f"these import each other in a circle: {sorted(arrows)}"
+
+
+def test_the_walk_sees_imports_inside_functions_and_from_packages() -> None:
+    source = "from qinsight_cli.core.tasks import TASKS\ndef f():\n    from qinsight_cli.commands import score\n"
+    assert imports(ast.parse(source)) == {"core.tasks", "commands", "commands.score"}
+    assert rank("commands.score") > rank("core.report.files") > rank("core.assess") > rank("core.tasks.base")  # type: ignore[operator]
