@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import compare, degrade, score
+from qinsight_cli.commands import compare, degrade, prepare, score, train
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.report.tables import printable
 
@@ -28,6 +28,8 @@ app = typer.Typer(
 app.command("score")(score.score)
 app.command("degrade")(degrade.degrade)
 app.command("compare")(compare.compare)
+app.add_typer(prepare.app, name="prepare")
+app.command("train")(train.train)
 
 
 def _version(asked: bool) -> None:
