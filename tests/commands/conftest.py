@@ -1,0 +1,111 @@
+"""What the tests of the commands share: pictures, a stand-in for the model, and one way to run a command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from qinsight_cli import cli
+
+PIXEL_ENGINE = Path(__file__).parent.parent / "pixel_engine.py"
+MODULE = runpy.run_path(str(PIXEL_ENGINE))
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    def rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.out, newline="")))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs one command line in this process."""
+
+    def run_it(*arguments: object) -> Done:
+        capfd.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        sys.stdout.flush()
+        out, err = capfd.readouterr()
+        return Done(code, out, err)
+
+    return run_it
+
+
+@pytest.fixture
+def pixel_model(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Puts PixelEngine in the place of every model; the list fills with the engines made."""
+    engines: list[Any] = []
+
+    def load_engine(model: str, device: str, dtype: str, max_pixels: int | None) -> Any:
+        engines.append(MODULE["PixelEngine"](name=f"pixels-{model}-{max_pixels}"))
+        return engines[-1]
+
+    monkeypatch.setattr("qinsight_cli.core.engines.local.load_engine", load_engine)
+    return engines
+
+
+SCRIPT = """
+import os, runpy, signal, sys
+from qinsight_cli.core.engines import local
+from qinsight_cli import cli
+Engine = runpy.run_path(sys.argv[1])["PixelEngine"]
+sent, after = sys.argv[2], int(sys.argv[3])
+class Mortal(Engine):
+    def generate(self, batch, decoding):
+        if sent == "interrupt" and len(self.batches) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().generate(batch, decoding)
+local.load_engine = lambda *_: Mortal()
+real, calls = os.fsync, [0]
+def fsync(descriptor):
+    calls[0] += 1
+    if sent == "kill" and calls[0] == after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(descriptor)
+os.fsync = fsync
+sys.argv = ["qinsight", *sys.argv[4:]]
+cli.main()
+"""
+
+
+class Mortal:
+    """Runs a command line on PixelEngine in a process that is killed at its `after`-th fsync, or interrupted there."""
+
+    def start(self, sent: str, after: int, *arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SCRIPT, str(PIXEL_ENGINE), sent, str(after), *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __call__(self, sent: str, after: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+        process = self.start(sent, after, *arguments)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def mortal() -> Mortal:
+    return Mortal()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Seven grey pictures, darker to brighter, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("photos")
+    for i in range(7):
+        Image.new("RGB", (20 + i, 16), (40 * i,) * 3).save(f"photos/{i}.png")
+    return [f"photos/{i}.png" for i in range(7)]

@@ -1,0 +1,49 @@
+"""qinsight degrade: what differs from score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qinsight_cli.core.models import TINY_FOLDER
+from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
+
+needs_tiny = pytest.mark.skipif(not list(TINY_FOLDER.glob("*.safetensors")), reason="the embedded model is not built")
+
+
+def test_csv_names_distortion_and_severity(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("degrade", "photos", "missing.jpg", "--csv", "out.csv")
+    assert done.code == 3
+    header, *lines = Path("out.csv").read_text().splitlines()
+    assert header == "path,distortion,severity,reasoning,error"
+    found = [line.split(",")[1:3] for line in lines]
+    # PixelEngine calls a picture dark whose mean is below a quarter of 255.
+    assert found == [["darken", "serious"] if 40 * i < 63 else ["null", "null"] for i in range(7)] + [["", ""]]
+    assert lines[-1] == "missing.jpg,,,,no such file"
+
+
+def test_the_table_colours_what_is_bad(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("degrade", "photos")
+    assert done.code == 0
+    assert done.out.count("darken") == 2
+    assert "serious" in done.out
+
+
+def test_nonsense_is_a_row_with_an_error(photos: list[str], random_model: Path, run: Any) -> None:
+    done = run("degrade", *photos[:3], "--model", random_model, "--max-new-tokens", 5, "--csv", "-")
+    assert done.code == 3
+    assert all(row["error"] and not row["distortion"] for row in done.rows())
+
+
+@needs_tiny
+def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (row,) = run("degrade", tmp_path / "noise.png", "--csv", "-").rows()
+    assert row["distortion"] in CLASSES
+    assert row["severity"] in (*SEVERITIES, "null")
