@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core import models
 from qinsight_cli.core.engines import Completion, Decoding, Request
@@ -63,6 +64,8 @@ class LocalEngine:
 
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
+        embedding = model.network.model.visual.patch_embed
+        embedding.forward = MethodType(_embed_patches, embedding)
         # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
@@ -187,6 +190,14 @@ class LocalEngine:
         text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         before, stop, _ = text.partition(STOP)
         return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason)
+
+
+def _embed_patches(embedding: Any, pixels: Tensor) -> Tensor:
+    """The patch embedding as the matrix product that it is: a convolution whose stride is its kernel runs slower."""
+    from torch.nn.functional import linear
+
+    weight, bias = embedding.proj.weight, embedding.proj.bias
+    return linear(pixels.to(weight.dtype), weight.flatten(1), bias)
 
 
 def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:
