@@ -45,5 +45,5 @@ def degrade(
         *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
         *(batch_size, max_pixels, decoding, seed, prompt),
     )
-    items = [{"image": path} for path in find_images(paths, sys.stdin.buffer, limit)]
+    items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), limit)]
     running.exit_code(running.execute(TASKS["degradation"], items, run, COLUMNS["degradation"]))

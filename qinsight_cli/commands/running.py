@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SOME_ROWS_FAILED = 3
+PACE_SECONDS = 30.0  # the rate shown is over the last so many seconds
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ def _facts(row: Row) -> list[str]:
 
 def _sum_up(console: Console, counts: Counter[str], run: Run) -> None:
     where = "".join(f", written to {path}" for path in (run.csv, run.jsonl) if path not in (None, "-"))
-    _say(console, f"{counts['rows']} rows, {counts['errors']} with an error{where}")
+    rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
+    _say(console, f"{rows}, {counts['errors']} with an error{where}")
     if counts["disagree"]:
         asked = counts["agree"] + counts["disagree"]
         _say(console, f"in {counts['disagree']} of {asked} pairs the answer changes with the order of the images")
@@ -190,16 +194,29 @@ def _progress(console: Console, total: int, run: Run) -> Iterator[Callable[[], N
     if not console.is_terminal or ("-" in (run.csv, run.jsonl) and sys.stdout.isatty()):
         yield lambda: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    rate = TextColumn("{task.fields[rate]}")
-    bars = Progress(BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), console=console, transient=True)
-    with bars:
-        bar = bars.add_task("", total=total, rate="")
+    pace_column = TextColumn("{task.fields[pace]}")
+    marks = deque([(time.monotonic(), 0)])
+    with Progress(BarColumn(), MofNCompleteColumn(), pace_column, console=console, transient=True) as bars:
+        bar = bars.add_task("", total=total, pace="")
 
         def advance() -> None:
-            bars.advance(bar)
-            speed = bars.tasks[0].speed
-            bars.update(bar, rate=f"{speed:.1f}/s" if speed else "")
+            marks.append((time.monotonic(), marks[-1][1] + 1))
+            while len(marks) > 2 and marks[-1][0] - marks[0][0] > PACE_SECONDS:
+                marks.popleft()
+            bars.update(bar, advance=1, pace=pace(marks, total))
 
         yield advance
+
+
+def pace(marks: Sequence[tuple[float, int]], total: int) -> str:
+    """(seconds, done) at several moments -> rate and time left, as words; empty while nothing can be said.
+
+    Results come in bursts, a batch at a time, so the rate is over all the marks and not between the last two.
+    """
+    seconds, done = marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
+    if seconds <= 0 or done <= 0:
+        return ""
+    left = timedelta(seconds=round((total - marks[-1][1]) * seconds / done))
+    return f"{done / seconds:.1f}/s, {left} left"

@@ -259,7 +259,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
-        if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
+        # Grey pictures often carry the sRGB profile; taken by the letter it could not be used on one channel.
+        if image.mode in ("RGB", "L") and "srgb" in ImageCms.getProfileDescription(source).lower():
             return image
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:

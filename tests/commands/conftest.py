@@ -86,8 +86,11 @@ cli.main()
 class Mortal:
     """Runs a command line on PixelEngine in a process that is killed at its `after`-th fsync, or interrupted there."""
 
+    def command(self, sent: str, after: int, *arguments: object) -> list[str]:
+        return [sys.executable, "-c", SCRIPT, str(PIXEL_ENGINE), sent, str(after), *map(str, arguments)]
+
     def start(self, sent: str, after: int, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", SCRIPT, str(PIXEL_ENGINE), sent, str(after), *map(str, arguments)]
+        command = self.command(sent, after, *arguments)
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def __call__(self, sent: str, after: int, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -213,6 +213,14 @@ def test_the_srgb_profile_changes_nothing() -> None:
     assert np.array_equal(pixels(encoded(Image.fromarray(NOISE), "PNG", icc_profile=profile("sRGB"))), NOISE)
 
 
+def test_a_grey_picture_with_the_srgb_profile_is_plain_grey() -> None:
+    image, notes = decode_image(
+        encoded(Image.fromarray(NOISE[..., 0]), "JPEG", icc_profile=profile("sRGB"), quality=100)
+    )
+    assert notes == ()
+    assert np.abs(np.asarray(image).astype(int) - NOISE[..., :1]).max() <= 3
+
+
 @pytest.mark.parametrize("icc", [b"not a profile", profile("LAB")])
 def test_an_unusable_profile_is_noted_and_ignored(icc: bytes) -> None:
     image, notes = decode_image(encoded(Image.fromarray(NOISE), "PNG", icc_profile=icc))
