@@ -1,7 +1,7 @@
 """From manifest rows to the batches of a phase: which rows come when, and the tensors made of them.
 
 The order of all batches is planned before the first step from the recipe's seed, so a run can be repeated and resumed.
-A batch holds rows with the same number of pictures of the same resized size, so its tensors need no padding beyond text.
+A batch holds rows with the same number of pictures of the same resized size: nothing but text needs padding.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Collator:
         if self.phase.crop:
             side = self.phase.crop
             width, height = min(side, size[0]), min(side, size[1])
-            left, top = rng.integers(size[0] - width + 1), rng.integers(size[1] - height + 1)
+            left, top = int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1))
             images = [image.crop((left, top, left + width, top + height)) for image in images]
         if rng.random() < 0.5:
             images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]

@@ -207,7 +207,7 @@ def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     class WeightedSft(SFTTrainer):
-        """TRL's SFTTrainer with a loss weight for each token, batches in their planned order, and a resume that works."""
+        """TRL's SFTTrainer with a loss weight for each token, batches in planned order, and a resume that works."""
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)

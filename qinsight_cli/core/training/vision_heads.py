@@ -86,10 +86,9 @@ def whiten_patches(tower: Any, patches: np.ndarray) -> None:
     chroma_count = filters - luma_count
     chroma = waves[np.linspace(0, len(waves) // 2, (chroma_count + 1) // 2).round().astype(int)]
     mixes = np.array([[0.299, 0.587, 0.114], [0.5, -0.419, -0.081], [-0.169, -0.331, 0.5]])  # Y, Cr, Cb
-    atoms = np.concatenate(
-        [luma[:, None] * mixes[0][:, None, None]]
-        + [np.stack([wave * mixes[1 + i % 2][:, None, None] for i, wave in enumerate(np.repeat(chroma, 2, 0))])]
-    )[:filters]
+    in_luma = [wave * mixes[0][:, None, None] for wave in luma]
+    in_chroma = [wave * mixes[1 + index % 2][:, None, None] for index, wave in enumerate(np.repeat(chroma, 2, 0))]
+    atoms = np.stack([*in_luma, *in_chroma])[:filters]  # (filters, 3, side, side)
     kernels = np.repeat(atoms[:, :, None], frames, 2) / frames
     spread = (patches @ kernels.reshape(filters, -1).T).std(0)
     kernels = kernels / (spread[:, None, None, None, None] + 1e-4)

@@ -1,0 +1,32 @@
+"""A small real dataset for the training tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from qinsight_cli.core.manifest import Sample, read_split
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory, photos: Callable[[str], NDArray[np.uint8]]) -> Path:
+    """Two real photos, small, one lying and one standing, damaged by `qinsight prepare synth`: all rows train."""
+    from qinsight_cli.cli import run
+
+    clean = tmp_path_factory.mktemp("clean")
+    Image.fromarray(photos("coffee")).resize((192, 128)).save(clean / "coffee.png")
+    Image.fromarray(photos("chelsea")).resize((128, 192)).save(clean / "cat.png")
+    folder = tmp_path_factory.mktemp("data") / "synth"
+    arguments = ["prepare", "synth", str(clean), "--out", str(folder), "--test-share", "0", "--workers", "1"]
+    assert run([*arguments, "--tasks", "degradation,score,comparison", "--reasoning"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_rows(small_dataset: Path) -> list[Sample]:
+    return read_split(small_dataset, "train")
