@@ -25,7 +25,6 @@ def folder(random_model: Path, tmp_path: Path) -> Path:
 
 
 def rating_of(model: models.Model) -> float:
-    """One number that depends on every weight the text needs."""
     import torch
 
     ids = torch.arange(20)[None]

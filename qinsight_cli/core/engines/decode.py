@@ -97,7 +97,7 @@ class Chooser:
 
     def __init__(self, decoding: Decoding, uniforms: Tensor | None, banned: Tensor) -> None:
         """uniforms: float32 (rows, max_new_tokens) in [0, 1), or None for greedy; banned: ids never chosen."""
-        self.uniforms = uniforms
+        self._uniforms = uniforms
         self._banned = banned
         self._warpers: list[Any] = []
         if uniforms is not None:
@@ -108,16 +108,21 @@ class Chooser:
             if decoding.top_p < 1.0:
                 self._warpers.append(TopPLogitsWarper(decoding.top_p))
 
+    def keep(self, rows: Tensor) -> None:
+        """From now on the logits are those of these rows only."""
+        if self._uniforms is not None:
+            self._uniforms = self._uniforms[rows]
+
     def __call__(self, logits: Tensor, step: int) -> Tensor:
         """logits: (rows, vocabulary), changed in place. Returns (rows,)."""
         logits = logits.float().index_fill_(1, self._banned, -torch.inf)
-        if self.uniforms is None:
+        if self._uniforms is None:
             return logits.argmax(dim=1)
         for warp in self._warpers:
             logits = warp(None, logits)
         # The inverse of the cumulative distribution; scaled by its last value, which rounding keeps off 1.
         cumulative = logits.softmax(dim=1).cumsum(dim=1)
-        target = self.uniforms[:, step, None] * cumulative[:, -1:]
+        target = self._uniforms[:, step, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1)
         return chosen.clamp_(max=logits.shape[1] - 1)
 
@@ -174,8 +179,7 @@ def decode(network: Any, tokenizer: Any, start: Prefilled, steps: int, choose: C
             active = [active[index] for index in going]
             chosen, mask, position = chosen[keep], mask[keep], position[keep]
             cache.batch_select_indices(keep)
-            if choose.uniforms is not None:
-                choose.uniforms = choose.uniforms[keep]
+            choose.keep(keep)
         logits = network(
             input_ids=chosen[:, None],
             attention_mask={"full_attention": mask[:, :, :, : prompt + step + 1]},
