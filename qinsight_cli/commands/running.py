@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -73,12 +73,9 @@ def execute(
     counts: Counter[str] = Counter()
     shown: list[Row] = []
     with ExitStack() as stack:
-        journal = None
-        if run.file is not None:
-            settings = settings_of(task, engine, run.decoding, run.seed, prompt)
-            journal = stack.enter_context(Journal(journal_path(run.file), settings, run.restart))
-            if len(journal):
-                _say(console, f"going on: {len(journal)} answers are in {journal.path}")
+        journal = _journal(run, settings_of(task, engine, run.decoding, run.seed, prompt), console)
+        if journal is not None:
+            stack.enter_context(journal)
         try:
             with writing(run.csv, run.jsonl, columns) as writers, _progress(console, len(items), run) as advance:
                 results = assess(
@@ -99,8 +96,8 @@ def execute(
                     for write in writers or [shown.append]:
                         write(row)
         except KeyboardInterrupt:
-            done = f": {counts['rows']} rows done" + ("; run the same command again to go on" if journal else "")
-            _say(console, f"interrupted{done}")
+            hint = "" if journal is None else "; run the same command again to go on"
+            _say(console, f"interrupted: {counts['rows']} rows done{hint}")
             raise
         finally:
             if shown:
@@ -139,6 +136,15 @@ def _load(run: Run, console: Console) -> Engine:
     if run.decoding.samples > 1:
         _say(console, f"drawing {run.decoding.samples} samples at temperature {run.decoding.temperature:g}")
     return load_engine(run.model, run.device, run.dtype, run.max_pixels)
+
+
+def _journal(run: Run, settings: dict[str, Any], console: Console) -> Journal | None:
+    if run.file is None:
+        return None
+    journal = Journal(journal_path(run.file), settings, run.restart)
+    if len(journal):
+        _say(console, f"going on: {len(journal)} answers are in {journal.path}")
+    return journal
 
 
 def _told(results: Iterable[Result], console: Console, advance: Callable[[], None]) -> Iterator[Result]:
