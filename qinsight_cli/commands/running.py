@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.journal import Journal, check_output, journal_path
 from qinsight_cli.core.report.files import AGREEMENT, Row, row_of, writing
+from qinsight_cli.core.report.progress import progress_bar
 from qinsight_cli.core.report.tables import make_table, printable
 from qinsight_cli.core.tasks import Task
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SOME_ROWS_FAILED = 3
-PACE_SECONDS = 30.0  # the rate shown is over the last so many seconds
 
 
 @dataclass(frozen=True)
@@ -194,35 +192,8 @@ def _show(table: object) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-@contextmanager
-def _progress(console: Console, total: int, run: Run) -> Iterator[Callable[[], None]]:
-    """A bar with rate and time left on stderr; nothing unless stderr is a terminal that no rows are written to."""
-    if not console.is_terminal or ("-" in (run.csv, run.jsonl) and sys.stdout.isatty()):
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    pace_column = TextColumn("{task.fields[pace]}")
-    marks = deque([(time.monotonic(), 0)])
-    with Progress(BarColumn(), MofNCompleteColumn(), pace_column, console=console, transient=True) as bars:
-        bar = bars.add_task("", total=total, pace="")
-
-        def advance() -> None:
-            marks.append((time.monotonic(), marks[-1][1] + 1))
-            while len(marks) > 2 and marks[-1][0] - marks[0][0] > PACE_SECONDS:
-                marks.popleft()
-            bars.update(bar, advance=1, pace=pace(marks, total))
-
-        yield advance
-
-
-def pace(marks: Sequence[tuple[float, int]], total: int) -> str:
-    """(seconds, done) at several moments -> rate and time left, as words; empty while nothing can be said.
-
-    Results come in bursts, a batch at a time, so the rate is over all the marks and not between the last two.
-    """
-    seconds, done = marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
-    if seconds <= 0 or done <= 0:
-        return ""
-    left = timedelta(seconds=round((total - marks[-1][1]) * seconds / done))
-    return f"{done / seconds:.1f}/s, {left} left"
+def _progress(console: Console, total: int, run: Run) -> AbstractContextManager[Callable[[], None]]:
+    """A bar on stderr, unless rows are written to the same terminal."""
+    if "-" in (run.csv, run.jsonl) and sys.stdout.isatty():
+        return nullcontext(lambda: None)
+    return progress_bar("images", total, console)

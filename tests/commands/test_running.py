@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qinsight_cli.commands.running import pace
+from qinsight_cli.core.report.progress import pace
 
 
 @pytest.mark.parametrize(
