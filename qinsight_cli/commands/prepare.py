@@ -2,132 +2,274 @@
 
 from __future__ import annotations
 
-import os
+from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from qinsight_cli.commands import prepare_check, prepare_synth
+from qinsight_cli.commands.preparing import (
+    CORES,
+    Copy,
+    Images,
+    Limit,
+    LowerIsBetter,
+    Name,
+    Out,
+    Reasoning,
+    Seed,
+    SkipBad,
+    Source,
+    TestShare,
+    Workers,
+    run,
+)
+
 app = typer.Typer(
     no_args_is_help=True, help="Turn a dataset, or a folder of photos, into a manifest for train and bench."
 )
+app.command("check")(prepare_check.check)
+app.command("synth")(prepare_synth.synth)
 
-Out = Annotated[Path | None, typer.Option("--out", help="Dataset folder to write; data/NAME by default.")]
-Reasoning = Annotated[
-    bool, typer.Option("--reasoning", help="Write a reasoning for each row, computed from its picture.")
-]
-TestShare = Annotated[float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of the content held out.")]
-Seed = Annotated[int, typer.Option("--seed", help="Decides splits, damage and wording.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that decode and damage pictures.")]
+# Datasets whose reader takes nothing but the folder.
+PLAIN = {
+    "kadid": "KADID-10k: 81 photos under 25 distortions at 5 levels, MOS 1-5. All for testing, as in the paper.",
+    "pipal": "PIPAL: restored and distorted pictures with Elo ratings. All for testing, as in the paper.",
+    "agiqa": "AGIQA-3K: pictures by generative models, quality MOS 0-5. All for testing, as in the paper.",
+    "csiq": "CSIQ: 30 photos under 6 distortions, DMOS 0-1 turned around. All for testing, as in the paper.",
+    "tid2013": "TID2013: 25 photos under 24 distortions, MOS 0-9. A fifth of the photos is held out.",
+    "biq2021": "BIQ2021: camera photos, MOS 0-1. The official split with both tables, else a tenth is held out.",
+}
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+class Size(StrEnum):
+    large = "1024x768"
+    small = "512x384"
+
+
+class Orders(StrEnum):
+    swap = "swap"
+    both = "both"
+    original = "original"
+
+
+class Truth(StrEnum):
+    mos = "mos"
+    votes = "votes"
+
+
+def _plain(name: str, words: str) -> None:
+    @app.command(name, help=words)
+    def command(
+        source: Source,
+        out: Out = None,
+        test_share: TestShare = None,
+        limit: Limit = None,
+        seed: Seed = 0,
+        skip_bad: SkipBad = False,
+        copy: Copy = False,
+        reasoning: Reasoning = False,
+        workers: Workers = CORES,
+    ) -> None:
+        read = import_module(f"qinsight_cli.core.datasets.{name}").read
+        common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+        run(read(source.resolve()), out, test_share=test_share, reasoning=reasoning, **common)
 
 
 @app.command()
-def synth(
-    sources: Annotated[list[str] | None, typer.Argument(help="Clean photos: files, folders, quoted globs.")] = None,
+def koniq(
+    source: Source,
     out: Out = None,
-    clean_from: Annotated[
-        Path | None, typer.Option("--from", help="A prepared score dataset: its photos rated at least --min-rating.")
+    size: Annotated[Size | None, typer.Option("--size", help="Which picture folder; the largest by default.")] = None,
+    test_share: TestShare = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
+    workers: Workers = CORES,
+) -> None:
+    """KonIQ-10k: 10,073 photos, MOS 0-100 with the official split, or the older file with MOS 1-5."""
+    from qinsight_cli.core.datasets.koniq import read
+
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(read(source.resolve(), size), out, test_share=test_share, reasoning=reasoning, **common)
+
+
+@app.command()
+def spaq(
+    source: Source,
+    out: Out = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option("--short-side", min=32, metavar="N", help="Scale larger pictures down (512 is common)."),
     ] = None,
-    min_rating: Annotated[
-        float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")
-    ] = 4.2,
-    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20,
-    tasks: Annotated[
-        str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")
-    ] = "degradation",
-    pairs: Annotated[int, typer.Option("--pairs", help="Comparison rows a photo.")] = 8,
-    reasoning: Reasoning = False,
-    test_share: TestShare = 0.15,
+    test_share: TestShare = None,
+    limit: Limit = None,
     seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
     workers: Workers = CORES,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None,
 ) -> None:
-    """Damage clean photos with noise, blur, compression and darkening at five severities."""
-    from qinsight_cli.core.datasets import synth as dataset
-    from qinsight_cli.core.images import find_images
-    from qinsight_cli.core.manifest import write_dataset
-    from qinsight_cli.core.report.progress import progress_bar
+    """SPAQ: 11,125 smartphone photos, MOS 0-100. All for testing, as in the paper."""
+    from qinsight_cli.core.datasets.spaq import read
 
-    folder = (out or Path("data/synth")).resolve()
-    photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
-    known_splits = _rated_photos(clean_from, min_rating) if clean_from else {}
-    photos = [*photos, *known_splits][:limit]
-    plan = dataset.Plan(folder, per_photo, _task_names(tasks), pairs, reasoning, seed)
-    dataset.check_plan(plan, photos)
-    with progress_bar("photos", len(photos)) as advance:
-        rows = list(dataset.synthesise(photos, plan, test_share, known_splits, workers, advance))
-    card = {
-        "name": "synth",
-        "photos": len(photos),
-        "per_photo": per_photo,
-        "test_share": test_share,
-        "seed": seed,
-        "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength" if "score" in plan.tasks else None,
-    }
-    _report(folder, write_dataset(folder, rows, card))
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    settings = {"test_share": test_share, "reasoning": reasoning, "short_side": short_side}
+    run(read(source.resolve()), out, **settings, **common)
 
 
 @app.command()
-def biq2021(
-    source: Annotated[Path, typer.Argument(help="Folder with Images/ and the MOS tables.")],
+def livew(
+    source: Source,
     out: Out = None,
-    reasoning: Reasoning = False,
-    test_share: TestShare = 0.1,
+    keep_training: Annotated[
+        bool, typer.Option("--keep-training", help="Keep the first 7, shown for training.")
+    ] = False,
+    test_share: TestShare = None,
+    limit: Limit = None,
     seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
     workers: Workers = CORES,
 ) -> None:
-    """BIQ2021: camera photos with MOS 0-1. The official split when both tables are there, else held out by content."""
-    from qinsight_cli.core.datasets import biq2021 as dataset
-    from qinsight_cli.core.manifest import write_dataset
-    from qinsight_cli.core.report.progress import progress_bar
+    """LIVE In the Wild: 1,169 phone photos, MOS 0-100, without the first 7. All for testing, as in the paper."""
+    from qinsight_cli.core.datasets.livew import read
 
-    folder = (out or Path("data/biq2021")).resolve()
-    rated, missing = dataset.read_labels(source.resolve())
-    with progress_bar("images", len(rated)) as advance:
-        rows, bad = dataset.prepare(
-            rated, reasoning=reasoning, test_share=test_share, seed=seed, workers=workers, progress=advance
-        )
-    for name in missing:
-        typer.echo(f"warning: {name}: labelled, but the image is not there; left out", err=True)
-    for line in bad:
-        typer.echo(f"warning: {line}; left out", err=True)
-    card = {
-        "name": "biq2021",
-        "label": {"range": [min(item.mos for item in rated), max(item.mos for item in rated)], "higher_better": True},
-        "missing": len(missing),
-        "broken": len(bad),
-        "test_share": test_share,
-        "seed": seed,
-    }
-    _report(folder, write_dataset(folder, rows, card))
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(read(source.resolve(), keep_training), out, test_share=test_share, reasoning=reasoning, **common)
 
 
-def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, str]:
-    """The photos of a prepared score dataset rated at least `min_rating`, each with its split."""
-    from qinsight_cli.core.errors import QInsightError
-    from qinsight_cli.core.manifest import read_split
+@app.command()
+def kadis(
+    source: Source,
+    out: Out = None,
+    train: Annotated[int, typer.Option("--train", min=0, metavar="N", help="Training rows to draw; 0 for all.")] = 7000,
+    test: Annotated[int, typer.Option("--test", min=0, metavar="N", help="Test rows to draw; 0 for all.")] = 1000,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
+    workers: Workers = CORES,
+) -> None:
+    """DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper."""
+    from qinsight_cli.core.datasets.kadis import read
 
-    rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
-    photos = {row.images["image"].resolve(): row.split for row in rows if row.truth["rating"] >= min_rating}
-    if not photos:
-        raise QInsightError(f"{dataset} holds no photo rated {min_rating} or more")
-    return photos
-
-
-def _task_names(text: str) -> tuple[str, ...]:
-    from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.tasks import TASKS
-
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = [name for name in names if name not in TASKS]
-    if unknown or not names:
-        raise UsageError(f"--tasks {text!r}: tasks are {', '.join(TASKS)}, separated by commas")
-    return names
+    quota = {split: count for split, count in (("train", train), ("test", test)) if count}
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(read(source.resolve()), out, quota=quota, reasoning=reasoning, **common)
 
 
-def _report(folder: Path, card: dict) -> None:
-    typer.echo(f"wrote {folder}")
-    for name, count in card["counts"].items():
-        typer.echo(f"  {name:24} {count:8,}")
+@app.command()
+def diffiqa(
+    source: Source,
+    out: Out = None,
+    orders: Annotated[
+        Orders, typer.Option("--orders", help="Swap A and B in a seeded half, write both orders, or keep the file's.")
+    ] = Orders.swap,
+    test_share: TestShare = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    workers: Workers = CORES,
+) -> None:
+    """The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training."""
+    from qinsight_cli.core.datasets.diffiqa import read
+
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(read(source.resolve(), orders, seed), out, test_share=test_share, **common)
+
+
+@app.command()
+def srbench(
+    source: Source,
+    out: Out = None,
+    truth: Annotated[
+        Truth | None, typer.Option("--truth", help="Winner by MOS or by the raters' votes; MOS by default.")
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            "--references", metavar="FOLDER", help="One reference a content, such as the low-resolution inputs."
+        ),
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    workers: Workers = CORES,
+) -> None:
+    """SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing."""
+    from qinsight_cli.core.datasets.srbench import read
+
+    folder = references.resolve() if references else None
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(read(source.resolve(), truth, folder, seed), out, **common)
+
+
+@app.command("csv")
+def csv_table(
+    table: Annotated[Path, typer.Argument(help="CSV file with a header.")],
+    image_column: Annotated[str, typer.Option("--image-column", help="Column of the picture's path.")],
+    label_column: Annotated[str, typer.Option("--label-column", help="Column of the score.")],
+    label_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--label-range", metavar="LO HI", help="Ends of the scale; the table's extremes by default."),
+    ] = None,
+    lower_is_better: LowerIsBetter = False,
+    reference_column: Annotated[
+        str | None, typer.Option("--reference-column", help="Column of the undistorted picture, kept on one side.")
+    ] = None,
+    images: Images = None,
+    name: Name = None,
+    out: Out = None,
+    test_share: TestShare = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
+    workers: Workers = CORES,
+) -> None:
+    """Any table of pictures with a score each."""
+    from qinsight_cli.core.datasets.csv_table import Columns, read
+
+    columns = Columns(image_column, label_column, reference_column)
+    folder = images.resolve() if images else None
+    labelled = read(table.resolve(), columns, name or table.stem, folder, label_range, lower_is_better)
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(labelled, out, test_share=test_share, reasoning=reasoning, **common)
+
+
+@app.command("json")
+def json_records(
+    sources: Annotated[list[Path], typer.Argument(help="JSON files, or folders of them; train* and test* are splits.")],
+    images: Images = None,
+    name: Name = None,
+    lower_is_better: LowerIsBetter = False,
+    out: Out = None,
+    test_share: TestShare = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    copy: Copy = False,
+    reasoning: Reasoning = False,
+    workers: Workers = CORES,
+) -> None:
+    """DeQA-Score's and Q-Align's meta files: records with image and gt_score_norm or gt_score."""
+    from qinsight_cli.core.datasets.records import read
+
+    folder = images.resolve() if images else None
+    labelled = read([source.resolve() for source in sources], name or sources[0].stem, folder, lower_is_better)
+    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
+    run(labelled, out, test_share=test_share, reasoning=reasoning, **common)
+
+
+for _name, _words in PLAIN.items():
+    _plain(_name, _words)

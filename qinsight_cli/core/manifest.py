@@ -3,10 +3,12 @@
 A dataset folder holds `train.jsonl`, `test.jsonl`, ... and `dataset.json`, the card that says where it came from and
 what it counts. A row is
 
-    {"id", "task", "split", "source", "images": {role: path relative to the folder}, truth..., "raw_label", "reasoning"}
+    {"id", "task", "split", "source", "images": {role: path relative to the folder}, "files": {role: facts},
+     truth..., "raw_label", "reasoning", ...}
 
 where the truth is `rating` in [1, 5], higher better; or `distortion` and `severity`; or `winner`. `raw_label` keeps the
-original label and `reasoning` is there only when a row has one.
+original label, `files` the hash and size of each picture as it was when the dataset was prepared; both, and
+`reasoning`, are there only when known. A dataset folder can be moved together with the pictures that it names.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,24 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 
 CARD = "dataset.json"
-_NAMED = ("id", "task", "split", "source", "images", "raw_label", "reasoning")
+_NAMED = ("id", "task", "split", "source", "images", "files", "raw_label", "reasoning")
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A picture as it was prepared: SHA-256 of its bytes in hex, and its upright size in pixels."""
+
+    sha256: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One manifest row. `images` maps a role to an absolute path; `truth` holds the task's truth fields."""
+    """One manifest row. `images` maps a role to an absolute path; `truth` holds the task's truth fields.
+
+    `files` has the facts of some or all roles; `extra` keeps any other field of the row.
+    """
 
     id: str
     task: str
@@ -40,6 +54,7 @@ class Sample:
     raw_label: Any = None
     reasoning: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
 
     def answer(self) -> Any:
         """The truth as the task's answer dataclass. Raises QInsightError when a field is out of range."""
@@ -47,8 +62,13 @@ class Sample:
 
 
 def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifests and the card of a dataset, each file atomically; returns the card as written."""
+    """Write the manifests and the card of a dataset, each file atomically; returns the card as written.
+
+    Manifests that an earlier card of the folder names and this one does not are removed.
+    Raises QInsightError for a picture whose name is not text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    before = read_card(folder).get("sha256", {})
     by_split: dict[str, list[str]] = {}
     counts: Counter[str] = Counter()
     for sample in samples:
@@ -58,10 +78,39 @@ def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, An
     for split, lines in sorted(by_split.items()):
         content = "\n".join(lines) + "\n"
         digests[split] = hashlib.sha256(content.encode()).hexdigest()
-        _replace(folder / f"{split}.jsonl", content)
+        write_text(folder / f"{split}.jsonl", content)
     written = {**card, "counts": dict(sorted(counts.items())), "sha256": digests}
-    _replace(folder / CARD, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / CARD, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    for split in set(before) - set(digests):
+        (folder / f"{split}.jsonl").unlink(missing_ok=True)
     return written
+
+
+def claim(folder: Path, name: str) -> None:
+    """Make `folder` the dataset `name`: new or empty, or the same dataset prepared before.
+
+    Raises QInsightError when the folder holds something else, so that nothing of the user's is ever written over.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        found = read_card(folder).get("name")
+        if found == name:
+            return
+        what = f"the dataset {found!r}" if found else "files that are no dataset of qinsight"
+        raise QInsightError(f"{folder} already holds {what}; choose another --out, or empty it first")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CARD, json.dumps({"name": name, "unfinished": True}) + "\n")
+    except OSError as error:
+        raise QInsightError(f"cannot write the dataset folder {folder}: {error.strerror or error}") from None
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a dataset folder; empty when there is none that can be read."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> list[Sample]:
@@ -76,28 +125,41 @@ def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> 
         raise QInsightError(f"{folder} has no {path.name}; {hint}")
     wanted = set(tasks) if tasks is not None else None
     samples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            sample = _from_row(json.loads(line), folder)
-        except (QInsightError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise QInsightError(f"{path}, line {number}: {_reason(error)}") from error
+    for number, sample in read_rows(path):
+        if isinstance(sample, QInsightError):
+            raise QInsightError(f"{path}, line {number}: {sample}") from sample
         if wanted is None or sample.task in wanted:
             samples.append(sample)
     return samples
 
 
+def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
+    """Line number (from 1) and row of each line of a manifest; an error in place of a row that is not right."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QInsightError(f"cannot read {path}: {error}") from None
+    # Not splitlines(): a name may hold U+2028 and its kin, which JSON leaves as they are.
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+        try:
+            yield number, _from_row(json.loads(line), path.parent)
+        except (QInsightError, ValueError, KeyError, TypeError, AttributeError) as error:
+            yield number, QInsightError(_reason(error))
+
+
 def tasks_of(folder: Path) -> set[str]:
     """The tasks that a dataset folder holds, from its card; empty when the folder is not a dataset."""
-    try:
-        counts = json.loads((folder / CARD).read_text(encoding="utf-8"))["counts"]
-    except (OSError, ValueError, KeyError):
-        return set()
-    return {name.partition("/")[2] for name in counts}
+    return {name.partition("/")[2] for name in read_card(folder).get("counts", ())}
 
 
 def _to_row(sample: Sample, folder: Path) -> dict[str, Any]:
     images = {role: Path(os.path.relpath(path, folder)).as_posix() for role, path in sample.images.items()}
+    for path in images.values():
+        if not path.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in path):
+            raise QInsightError(f"the file name {path!a} is not text; rename the file")
     row = {"id": sample.id, "task": sample.task, "split": sample.split, "source": sample.source, "images": images}
+    if sample.files:
+        row["files"] = {role: vars(facts) for role, facts in sample.files.items()}
     row |= dict(sample.truth)
     if sample.raw_label is not None:
         row["raw_label"] = sample.raw_label
@@ -127,16 +189,20 @@ def _from_row(row: Mapping[str, Any], folder: Path) -> Sample:
         raw_label=row.get("raw_label"),
         reasoning=row.get("reasoning", ""),
         extra=rest,
+        files={role: FileFacts(**facts) for role, facts in row.get("files", {}).items()},
     )
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"the field {error} is missing"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg}"
     return str(error)
 
 
-def _replace(path: Path, content: str) -> None:
+def write_text(path: Path, content: str) -> None:
+    """Write a text file beside its place and rename it into it, so that it is there whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(content)

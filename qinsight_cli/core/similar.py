@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-# Bits of 64 that may differ between pictures of one scene. Looked at on BIQ2021: pairs up to here are mostly one scene (the
-# same shot in another exposure, say), with a few chance pairs, which only makes a held-out set stricter.
+# Bits of 64 that may differ between pictures of one scene. Looked at on BIQ2021: pairs up to here are mostly one scene
+# (the same shot in another exposure, say), with a few chance pairs, which only makes a held-out set stricter.
 NEAR = 6
 
 
@@ -48,3 +48,16 @@ def split_by_group(group_of: Sequence[int], names: Sequence[str], test_share: fl
     for group, name in sorted(zip(group_of, names, strict=True), key=lambda pair: pair[1]):
         first_name.setdefault(group, name)
     return ["test" if draw(first_name[group]) < test_share else "train" for group in group_of]
+
+
+def pairs_across(hashes: Sequence[int], sides: Sequence[str], near: int = NEAR) -> list[tuple[int, int, int]]:
+    """Pictures within `near` bits of one another on different sides: (index, later index, bits that differ)."""
+    values = np.array(hashes, dtype=np.uint64)
+    codes = np.unique(np.array(sides, dtype=str), return_inverse=True)[1] if len(sides) else np.array([], dtype=int)
+    found = []
+    if len(np.unique(codes)) > 1:
+        for index in range(len(values) - 1):
+            distances = np.bitwise_count(values[index] ^ values[index + 1 :])
+            close = np.flatnonzero((distances <= near) & (codes[index + 1 :] != codes[index]))
+            found += [(index, index + 1 + int(other), int(distances[other])) for other in close]
+    return found

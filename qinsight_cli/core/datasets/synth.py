@@ -1,15 +1,17 @@
 """`synth`: photos damaged by our own distortions, for the degradation task, and for score and comparison on demand.
 
-Class and severity are balanced within each photo. The clean photo itself is a row of class "null". With the score
-task every picture also gets a pseudo-MOS, and with comparison the pictures of one photo are paired.
+Class and severity are balanced within each photo. The clean photo itself is a row of class "null": one of 21 rows, or
+4.8 %, with 20 damaged pictures a photo; `null_share` asks for another share. With the score task every picture also
+gets a pseudo-MOS, and with comparison the pictures of one photo are paired.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +19,13 @@ import numpy as np
 from PIL import Image
 
 from qinsight_cli.core import explain
+from qinsight_cli.core.datasets.drawing import draw_unit
+from qinsight_cli.core.datasets.looking import spread, write_bytes
+from qinsight_cli.core.datasets.problems import BROKEN, Problem, near_duplicates
 from qinsight_cli.core.distortions import distort
-from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 from qinsight_cli.core.images import load_image
-from qinsight_cli.core.manifest import Sample
+from qinsight_cli.core.manifest import FileFacts, Sample
 from qinsight_cli.core.similar import difference_hash, groups, split_by_group
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
@@ -48,6 +53,7 @@ class Variant:
     severity: str
     generator: str
     measures: explain.Measures
+    facts: FileFacts
 
     @property
     def damage(self) -> tuple[str, str]:
@@ -60,7 +66,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `synthesise` makes of every photo. `pairs` counts comparison rows a photo."""
+    """What `synthesise` makes of every photo.
+
+    pairs       comparison rows a photo
+    null_share  share of degradation rows without a distortion; None for one a photo. For a smaller share some photos
+                have none, for a larger one crops of the photo are added
+    """
 
     out: Path
     per_photo: int
@@ -68,6 +79,15 @@ class Plan:
     pairs: int
     reasoning: bool
     seed: int
+    null_share: float | None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one photo gave: its difference hash and its rows, still without a split."""
+
+    hash: int
+    samples: list[Sample]
 
 
 def pseudo_mos(distortion: str, severity: str) -> float:
@@ -81,50 +101,70 @@ def synthesise(
     known_splits: Mapping[Path, str],
     workers: int,
     progress: Callable[[], None],
-) -> Iterator[Sample]:
+) -> tuple[list[Sample], list[Problem]]:
     """Rows for all photos, whole photos (and their near-duplicates) in one split; writes pictures below `out`/images.
 
-    Photos in `known_splits` keep the split they have elsewhere. Raises QInsightError naming a photo that cannot be read.
+    Photos in `known_splits` keep the split they have elsewhere. A photo that cannot be read is a problem and has no
+    rows; near-duplicates on both sides, which only known splits can bring about, are problems too.
     """
-    (plan.out / "images").mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool:
-        new = [photo for photo in photos if photo not in known_splits]
-        hashes = list(pool.map(hash_photo, new, chunksize=8))
-        drawn = split_by_group(groups(hashes), [photo.name for photo in new], test_share, plan.seed)
-        split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
-        splits = [split_of[photo] for photo in photos]
-        for samples in pool.map(partial(_rows_of_photo, plan), photos, splits, chunksize=2):
+    made: dict[Path, _Made] = {}
+    problems = []
+    with spread(workers) as each:
+        for photo, result in zip(photos, each(partial(_rows_of_photo, plan), photos, 2), strict=True):
             progress()
-            yield from samples
+            if isinstance(result, _Made):
+                made[photo] = result
+            else:
+                problems.append(Problem(BROKEN, str(photo), result))
+    new = [photo for photo in made if photo not in known_splits]
+    drawn = split_by_group(groups([made[photo].hash for photo in new]), [p.name for p in new], test_share, plan.seed)
+    split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
+    problems += near_duplicates(list(made), [one.hash for one in made.values()], [split_of[photo] for photo in made])
+    rows = [replace(row, split=split_of[photo]) for photo, one in made.items() for row in one.samples]
+    return rows, problems
 
 
-def hash_photo(photo: Path) -> int:
-    try:
-        return difference_hash(load_image(photo).image)
-    except ImageError as error:
-        raise QInsightError(f"{photo}: {error}") from error
-
-
-def _rows_of_photo(plan: Plan, photo: Path, split: str) -> list[Sample]:
+def _rows_of_photo(plan: Plan, photo: Path) -> _Made | str:
+    """The pictures and rows of one photo, or why it cannot be read."""
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
     name = photo_name(photo)
     rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}"))
-    variants = _make_variants(plan, photo, name, rng)
+    try:
+        loaded = load_image(photo)
+    except ImageError as error:
+        return str(error)
+    clean = loaded.image
+    facts = FileFacts(loaded.digest, loaded.width, loaded.height)
+    variants = [Variant(photo, NULL, NULL, "none", explain.measure(clean), facts)]
+    variants += _damaged(plan, clean, name, rng)
+    nulls = _null_rows(plan, name)
     samples: list[Sample] = []
     for task in plan.tasks:
         if task == "comparison":
-            samples += _comparisons(plan, variants, name, split, rng)
-        else:
-            samples += [_single(plan, task, variant, name, split, rng) for variant in variants]
-    return samples
+            samples += _comparisons(plan, variants, name, rng)
+            continue
+        rows = [_single(plan, task, variant, name, rng) for variant in variants]
+        if task == "degradation":
+            crop_rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}:crops"))
+            crops = [_crop(plan, clean, name, index, crop_rng) for index in range(1, nulls)]
+            rows = rows[nulls < 1 :] + [_single(plan, task, crop, name, crop_rng) for crop in crops]
+        samples += rows
+    return _Made(difference_hash(clean), samples)
 
 
-def _make_variants(plan: Plan, photo: Path, name: str, rng: np.random.Generator) -> list[Variant]:
-    """The clean photo and `per_photo` damaged ones, all (class, severity) pairs equally often, in a random order."""
-    clean = load_image(photo).image
-    variants = [Variant(photo, NULL, NULL, "none", explain.measure(clean))]
+def _null_rows(plan: Plan, name: str) -> int:
+    """How many degradation rows of one photo have no distortion: the share's count, a fraction drawn by name."""
+    if plan.null_share is None:
+        return 1
+    wanted = plan.per_photo * plan.null_share / (1.0 - plan.null_share)
+    return int(wanted) + (draw_unit(plan.seed, f"null:{name}") < wanted - int(wanted))
+
+
+def _damaged(plan: Plan, clean: Image.Image, name: str, rng: np.random.Generator) -> list[Variant]:
+    """`per_photo` damaged pictures, all (class, severity) pairs equally often, in a random order."""
+    variants = []
     pixels = np.asarray(clean)
     pairs = [(distortion, severity) for distortion in DISTORTIONS for severity in SEVERITIES]
     for index in range(plan.per_photo):
@@ -132,14 +172,29 @@ def _make_variants(plan: Plan, photo: Path, name: str, rng: np.random.Generator)
             rng.shuffle(pairs)
         distortion, severity = (str(part) for part in pairs[index % len(pairs)])
         damaged, generator = distort(pixels, distortion, severity, rng)
-        picture = Image.fromarray(damaged)
         path = plan.out / "images" / f"{name}-{index:03d}-{distortion}-{severity}.png"
-        picture.save(path, compress_level=1)  # lossless, so that the damage is exactly the generator's
-        variants.append(Variant(path, distortion, severity, generator, explain.measure(picture)))
+        variants.append(_written(path, Image.fromarray(damaged), distortion, severity, generator))
     return variants
 
 
-def _single(plan: Plan, task: str, variant: Variant, name: str, split: str, rng: np.random.Generator) -> Sample:
+def _crop(plan: Plan, clean: Image.Image, name: str, index: int, rng: np.random.Generator) -> Variant:
+    """An undistorted picture that is not the photo itself: 80-95 % of its width and height, at a random place."""
+    width, height = (max(1, round(side * rng.uniform(0.8, 0.95))) for side in clean.size)
+    left, top = (int(rng.integers(whole - part + 1)) for whole, part in zip(clean.size, (width, height), strict=True))
+    picture = clean.crop((left, top, left + width, top + height))
+    return _written(plan.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
+
+
+def _written(path: Path, picture: Image.Image, distortion: str, severity: str, generator: str) -> Variant:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)  # lossless, so that the damage is exactly the generator's
+    data = buffer.getvalue()
+    write_bytes(path, data)
+    facts = FileFacts(hashlib.sha256(data).hexdigest(), picture.width, picture.height)
+    return Variant(path, distortion, severity, generator, explain.measure(picture), facts)
+
+
+def _single(plan: Plan, task: str, variant: Variant, name: str, rng: np.random.Generator) -> Sample:
     rated = task == "score"
     truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
     reasoning = ""
@@ -148,16 +203,17 @@ def _single(plan: Plan, task: str, variant: Variant, name: str, split: str, rng:
     return Sample(
         id=f"{task}/{variant.path.stem}",
         task=task,
-        split=split,
+        split="",
         source="synth",
         images={"image": variant.path},
+        files={"image": variant.facts},
         truth=truth,
         reasoning=reasoning,
         extra={"content": name, "generator": variant.generator, "pseudo_mos": variant.rating},
     )
 
 
-def _comparisons(plan: Plan, variants: list[Variant], name: str, split: str, rng: np.random.Generator) -> list[Sample]:
+def _comparisons(plan: Plan, variants: list[Variant], name: str, rng: np.random.Generator) -> list[Sample]:
     """Pairs of pictures of one photo, every second one with the clean photo as its reference; the order is random."""
     samples: list[Sample] = []
     tries = 0
@@ -168,17 +224,18 @@ def _comparisons(plan: Plan, variants: list[Variant], name: str, split: str, rng
         winner = _winner(first.rating, second.rating)
         if winner is None or (winner == "Similar" and not referenced):  # without a reference "Similar" is not offered
             continue
-        images = {"image_a": first.path, "image_b": second.path}
+        roles = {"image_a": first, "image_b": second}
         if referenced:
-            images = {"reference": variants[0].path, **images}
+            roles = {"reference": variants[0], **roles}
         ratings = (first.rating, second.rating)
         samples.append(
             Sample(
                 id=f"comparison/{name}-{len(samples):03d}",
                 task="comparison",
-                split=split,
+                split="",
                 source="synth",
-                images=images,
+                images={role: variant.path for role, variant in roles.items()},
+                files={role: variant.facts for role, variant in roles.items()},
                 truth={"winner": winner},
                 raw_label=list(ratings),
                 reasoning=explain.compare(first.damage, second.damage, ratings, rng) if plan.reasoning else "",
@@ -207,11 +264,14 @@ def _seed_of(text: str) -> int:
 
 
 def check_plan(plan: Plan, photos: Sequence[Path]) -> None:
+    """Raises UsageError or QInsightError when the plan cannot be carried out on the photos."""
     if plan.per_photo < 1:
-        raise QInsightError(f"--per-photo {plan.per_photo}: at least 1 damaged picture a photo")
+        raise UsageError(f"--per-photo {plan.per_photo}: at least 1 damaged picture a photo")
+    if plan.null_share is not None and not 0.0 <= plan.null_share < 1.0:
+        raise UsageError(f"--null-share {plan.null_share:g}: a share from 0 up to, but not, 1")
     if not photos:
         raise QInsightError("no photos to damage were found")
-    names = [photo_name(photo) for photo in photos]
-    twice = {name for name in names if names.count(name) > 1}
+    names = Counter(photo_name(photo) for photo in photos)
+    twice = sorted(name for name, times in names.items() if times > 1)
     if twice:
-        raise QInsightError(f"two photos share the name {sorted(twice)[0]!r}; rename one")
+        raise QInsightError(f"two photos share the name {twice[0]!r}; rename one")

@@ -1,0 +1,37 @@
+"""`qinsight prepare check`: whether a dataset folder is what it says."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qinsight_cli.commands.preparing import CORES, Workers
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared dataset.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Open no picture: no hashes, no near-duplicates.")] = False,
+    workers: Workers = CORES,
+) -> None:
+    """Validate a dataset: schema, files, ranges, hashes, leakage between splits; and count what it holds."""
+    from qinsight_cli.core.datasets.check import check as examine
+    from qinsight_cli.core.datasets.check import summary
+    from qinsight_cli.core.errors import QInsightError
+    from qinsight_cli.core.report.progress import progress_bar
+    from qinsight_cli.core.report.tables import printable
+
+    with ExitStack() as stack:
+        report = examine(
+            folder.resolve(), workers, quick, lambda total: stack.enter_context(progress_bar("images", total))
+        )
+    for line in summary(report.rows):
+        typer.echo(line)
+    for line in (*report.notes, *(f"wrong: {error}" for error in report.errors)):
+        typer.echo(printable(line), err=True)
+    if report.errors:
+        many = f"{len(report.errors):,} errors" if len(report.errors) > 1 else "1 error"
+        raise QInsightError(f"{folder} has {many}, listed above; mend them or run qinsight prepare again")
+    typer.echo(f"{folder} is sound: {len(report.rows):,} rows")

@@ -1,0 +1,125 @@
+"""`qinsight prepare synth`: photos damaged by our own distortions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qinsight_cli.commands.preparing import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
+
+
+def synth(
+    sources: Annotated[list[str] | None, typer.Argument(help="Clean photos: files, folders, quoted globs.")] = None,
+    out: Out = None,
+    clean_from: Annotated[
+        Path | None, typer.Option("--from", help="A prepared score dataset: its photos rated at least --min-rating.")
+    ] = None,
+    min_rating: Annotated[
+        float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")
+    ] = 4.2,
+    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20,
+    null_share: Annotated[
+        float | None,
+        typer.Option("--null-share", help="Share of undistorted rows; by default the photo itself, 1 in 21.", min=0.0),
+    ] = None,
+    tasks: Annotated[
+        str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")
+    ] = "degradation",
+    pairs: Annotated[int, typer.Option("--pairs", help="Comparison rows a photo.")] = 8,
+    reasoning: Reasoning = False,
+    test_share: Annotated[
+        float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")
+    ] = 0.15,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    workers: Workers = CORES,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option("--contact-sheet", metavar="FILE", help="Only draw one photo under all damage to FILE."),
+    ] = None,
+) -> None:
+    """Damage clean photos with noise, blur, compression and darkening at five severities."""
+    from qinsight_cli.core.datasets import problems as report
+    from qinsight_cli.core.datasets import synth as dataset
+    from qinsight_cli.core.images import find_images
+    from qinsight_cli.core.manifest import claim, write_dataset
+    from qinsight_cli.core.report.progress import progress_bar
+
+    if contact_sheet is not None:
+        _draw_sheet(sources, contact_sheet, seed)
+        return
+    folder = folder_of(out, "synth")
+    photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
+    known_splits = _rated_photos(clean_from, min_rating) if clean_from else {}
+    photos = [*photos, *known_splits][:limit]
+    plan = dataset.Plan(folder, per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
+    dataset.check_plan(plan, photos)
+    claim(folder, "synth")
+    with progress_bar("photos", len(photos)) as advance:
+        rows, problems = dataset.synthesise(photos, plan, test_share, known_splits, workers, advance)
+    report.write(folder, problems)
+    report.refuse(folder, problems, f"{len(photos):,} photos", skip_bad)
+    card = {
+        "name": "synth",
+        "photos": len(photos),
+        "per_photo": per_photo,
+        **({} if null_share is None else {"null_share": null_share}),
+        "test_share": test_share,
+        "seed": seed,
+        "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength" if "score" in plan.tasks else None,
+        "problems": report.count(problems),
+    }
+    tell(folder, write_dataset(folder, rows, card), problems)
+
+
+def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
+    from qinsight_cli.core.datasets.contact_sheet import draw
+    from qinsight_cli.core.errors import ImageError, QInsightError
+    from qinsight_cli.core.images import find_images
+
+    photo = Path(find_images(sources)[0]) if sources else _any_photo()
+    try:
+        rows = draw(photo, sheet, seed)
+    except ImageError as error:
+        raise QInsightError(f"{photo}: {error}") from error
+    typer.echo(f"wrote {sheet}: {photo.name} under {rows} generators at 5 severities")
+
+
+def _any_photo() -> Path:
+    """The portrait that ships in scikit-image's wheel. Raises UsageError without scikit-image."""
+    from importlib.util import find_spec
+
+    from qinsight_cli.core.errors import UsageError
+
+    found = find_spec("skimage")
+    photo = Path(found.origin).parent / "data" / "astronaut.png" if found and found.origin else None
+    if photo is None or not photo.is_file():
+        raise UsageError("--contact-sheet draws a photo: name one, as in prepare synth PHOTO --contact-sheet FILE")
+    return photo
+
+
+def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, str]:
+    """The photos of a prepared score dataset rated at least `min_rating`, each with its split."""
+    from qinsight_cli.core.errors import QInsightError
+    from qinsight_cli.core.manifest import read_split
+
+    rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
+    photos = {row.images["image"].resolve(): row.split for row in rows if row.truth["rating"] >= min_rating}
+    if not photos:
+        raise QInsightError(f"{dataset} holds no photo rated {min_rating} or more")
+    return photos
+
+
+def _task_names(text: str) -> tuple[str, ...]:
+    from qinsight_cli.core.errors import UsageError
+    from qinsight_cli.core.tasks import TASKS
+
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in TASKS]
+    if unknown or not names:
+        raise UsageError(f"--tasks {text!r}: tasks are {', '.join(TASKS)}, separated by commas")
+    return names

@@ -1,0 +1,125 @@
+"""What every reader returns: the label rows of a dataset as its authors wrote them, and how to read the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+
+
+@dataclass(frozen=True)
+class Label:
+    """One row of a label file. No picture has been looked for yet.
+
+    id       unique in the dataset
+    images   role -> name as the label file has it, perhaps with folders
+    raw      the original label
+    where    file and line, for messages
+    truth    the truth fields; None for a score whose rating follows from `raw` and the scale
+    split    the official split, or ""
+    content  what must stay on one side of a split: the reference, or "" for the picture itself
+    extra    further fields of the manifest row
+    """
+
+    id: str
+    images: Mapping[str, str]
+    raw: Any
+    where: str
+    truth: Mapping[str, Any] | None = None
+    split: str = ""
+    content: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range in which a dataset states its labels, and their direction.
+
+    With `exact` the stated range is the whole scale; else the extremes of all labels are, as the paper has it.
+    """
+
+    lowest: float
+    highest: float
+    higher_better: bool = True
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A dataset as its label files tell it.
+
+    root        folder below which the pictures are sought
+    test_share  share of the content that goes to "test" where there is no official split
+    folders     of pictures with the same name the one below an earlier of these folders is taken
+    left_out    pictures whose labels the reader passed over on purpose
+    notes       what a user should know, one sentence each
+    card        further fields of the dataset card
+    """
+
+    name: str
+    task: str
+    root: Path
+    labels: Sequence[Label]
+    scale: Scale | None = None
+    test_share: float = 1.0
+    folders: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+def number(text: object, scale: Scale | None, where: str, name: str) -> float:
+    """A label as a finite number in the stated range. Raises QInsightError naming the row."""
+    try:
+        value = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise QInsightError(f"{where}: the label of {name!r} is {text!r}, not a number; correct or remove the row")
+    if scale is not None and not scale.lowest <= value <= scale.highest:
+        raise QInsightError(
+            f"{where}: the label of {name!r} is {value:g}, outside [{scale.lowest:g}, {scale.highest:g}]; "
+            "correct the row, or is it another dataset's file?"
+        )
+    return value
+
+
+def unique(labels: Iterable[Label]) -> list[Label]:
+    """The labels as a list. Raises QInsightError naming both rows when an id stands twice."""
+    first: dict[str, str] = {}
+    found = list(labels)
+    for label in found:
+        if label.id in first:
+            raise QInsightError(
+                f"{label.where}: {label.id!r} is labelled twice, first in {first[label.id]}; remove one"
+            )
+        first[label.id] = label.where
+    return found
+
+
+def extremes(labelled: Labelled) -> tuple[float, float]:
+    """The lowest and highest label that stand for the ends of the scale. Raises QInsightError when they are one."""
+    assert labelled.scale is not None
+    if labelled.scale.exact:
+        return labelled.scale.lowest, labelled.scale.highest
+    values = [label.raw for label in labelled.labels]
+    if not values or min(values) == max(values):
+        raise QInsightError(
+            f"{labelled.name}: all {len(values)} labels are the same; there is nothing to scale them by"
+        )
+    return min(values), max(values)
+
+
+def rating(value: float, lowest: float, highest: float, higher_better: bool = True) -> float:
+    """A label -> rating in [1, 5], higher better: 4 * (mos - min) / (max - min) + 1, rounded to 4 decimals."""
+    share = (value - lowest) / (highest - lowest)
+    return round(4.0 * (share if higher_better else 1.0 - share) + 1.0, 4)
+
+
+def stem(name: str) -> str:
+    """The file name without folders and extension, whatever the separator."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1].rpartition(".")[0] or name
