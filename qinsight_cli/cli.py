@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import compare, degrade, prepare, score, train
+from qinsight_cli.commands import bench, compare, degrade, prepare, score, train
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.report.tables import printable
 
@@ -30,6 +30,7 @@ app.command("degrade")(degrade.degrade)
 app.command("compare")(compare.compare)
 app.add_typer(prepare.app, name="prepare")
 app.command("train")(train.train)
+app.command("bench")(bench.bench)
 
 
 def _version(asked: bool) -> None:

@@ -1,8 +1,10 @@
-"""How well predictions agree with the truth: PLCC, SRCC, accuracies, bootstrap intervals."""
+"""How well predictions agree with the truth: PLCC raw and fitted, SRCC, accuracies, bootstrap intervals."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,54 @@ def srcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
 
     first, second = _paired(predicted, truth)
     return plcc(rankdata(first).tolist(), rankdata(second).tolist())
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """f(x) = lower + (upper - lower) / (1 + exp(-(x - middle) / |width|)), the four-parameter curve of VQEG."""
+
+    upper: float
+    lower: float
+    middle: float
+    width: float
+
+    def __call__(self, values: Sequence[float]) -> NDArray[np.float64]:
+        return _logistic(np.asarray(values, dtype=np.float64), self.upper, self.lower, self.middle, self.width)
+
+
+def fit_logistic(predicted: Sequence[float], truth: Sequence[float]) -> Logistic:
+    """The curve that takes predictions nearest to the truth, by least squares from a fixed start.
+
+    The search starts at upper = max(truth), lower = min(truth), middle = mean(predicted), width = std(predicted) / 4,
+    as in the evaluation code of DeQA-Score. Raises QInsightError when it does not converge: a fit is never replaced
+    by raw values in silence.
+    """
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    first, second = _paired(predicted, truth)
+    if first.size < 5:
+        raise QInsightError(f"a logistic fit of four parameters needs at least 5 pictures, not {first.size}")
+    start = (second.max(), second.min(), first.mean(), first.std() / 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)  # the covariance of the parameters is not used
+        try:
+            found, *_ = curve_fit(_logistic, first, second, p0=start, maxfev=10_000)
+        except RuntimeError as error:
+            raise QInsightError("the logistic fit did not converge") from error
+    return Logistic(*(float(value) for value in found))
+
+
+def plcc_logistic(predicted: Sequence[float], truth: Sequence[float]) -> float:
+    """Pearson's correlation after the four-parameter logistic fit."""
+    return plcc(fit_logistic(predicted, truth)(predicted).tolist(), truth)
+
+
+def _logistic(
+    values: NDArray[np.float64], upper: float, lower: float, middle: float, width: float
+) -> NDArray[np.float64]:
+    from scipy.special import expit
+
+    return lower + (upper - lower) * expit((values - middle) / max(abs(width), 1e-12))
 
 
 def _paired(predicted: Sequence[float], truth: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -60,7 +110,33 @@ def accuracy_by(groups: Sequence[str], predicted: Sequence[str | None], truth: S
 def interval(
     statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Bootstrap 95 % interval of a statistic of row indices, over `draws` resamples of `count` rows."""
+    """Bootstrap 95 % interval of a statistic of row indices, over `draws` resamples of `count` rows.
+
+    Resamples for which the statistic is undefined (all predictions the same, say) are left out; raises QInsightError
+    when that leaves fewer than half of them.
+    """
     rng = np.random.default_rng(seed)
-    values = [statistic(rng.integers(0, count, count)) for _ in range(draws)]
+    values = []
+    for _ in range(draws):
+        rows = rng.integers(0, count, count)
+        try:
+            values.append(statistic(rows))
+        except QInsightError:
+            continue
+    if len(values) < draws / 2:
+        raise QInsightError(f"the statistic is undefined for {draws - len(values)} of {draws} resamples")
+    return _middle(values)
+
+
+def mean_interval(groups: Sequence[Sequence[bool]], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the mean over groups of the share of True in each, resampling within each group.
+
+    The share of True in n draws with replacement is binomial, so it is drawn as such.
+    """
+    rng = np.random.default_rng(seed)
+    shares = [rng.binomial(len(group), sum(group) / len(group), draws) / len(group) for group in groups]
+    return _middle(np.mean(shares, axis=0))
+
+
+def _middle(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
     return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))

@@ -1,0 +1,182 @@
+"""The folder that a bench leaves: tables as CSV, Markdown and LaTeX, plots, every answer, and bench.json."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli import __version__
+from qinsight_cli.core import metrics
+from qinsight_cli.core.bench import degradations, pairs, render, scores
+from qinsight_cli.core.bench.answers import System, file_name
+from qinsight_cli.core.bench.data import Dataset
+from qinsight_cli.core.bench.grid import Grid
+from qinsight_cli.core.bench.run import Bench
+from qinsight_cli.core.bench.tables import CLASS_COLUMNS, DATASETS, Table
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.journal import write_atomically
+from qinsight_cli.core.report.files import csv_line
+from qinsight_cli.core.tasks.degradation import CLASSES
+
+RECORD = "bench.json"
+_VERSIONS = ("numpy", "scipy", "pillow", "torch", "transformers", "scikit-image", "matplotlib")
+_RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, beside what is measured
+
+
+def claim(folder: Path) -> None:
+    """Make the folder of a bench: new, empty, or one that an earlier bench left. Raises QInsightError otherwise."""
+    known = (RECORD, "journals")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise QInsightError(f"cannot write the bench folder {folder}: {error.strerror or error}") from None
+    if held and not any(name in held for name in known):
+        raise QInsightError(f"{folder} holds files that are no bench of qinsight; choose another --out")
+
+
+def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
+    """Write all of it; each file appears whole. Raises QInsightError when the disk refuses."""
+    for table, grid in zip(bench.tables, bench.grids, strict=True):
+        _put(folder / f"{table.name}.csv", render.printed_csv(grid))
+        _put(folder / f"{table.name}-long.csv", render.long_csv(grid))
+        _put(folder / f"{table.name}.md", render.markdown(grid, intervals).encode())
+        _put(folder / f"{table.name}.tex", render.latex(grid, intervals).encode())
+    _answers(bench, folder)
+    _plots(bench, folder)
+    _put(folder / RECORD, json.dumps(record(bench, systems, settings), indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _put(path: Path, content: bytes) -> None:
+    with write_atomically(str(path)) as file:
+        file.write(content)
+
+
+def record(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """bench.json: from a figure back to the model, the settings, the data and the versions that gave it."""
+    datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
+    return {
+        "qinsight": __version__,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": dict(settings),
+        "systems": {system.label: dict(system.facts()) for system in systems},
+        "datasets": [one.facts() for one in datasets.values()],
+        "failed": bench.failed,
+        "tables": {grid.table: _figures(grid) for grid in bench.grids},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
+    }
+
+
+def _figures(grid: Grid) -> list[dict[str, Any]]:
+    """The measured cells of a table."""
+    return [
+        {
+            "method": line.method,
+            "metric": line.metric or column,
+            "column": column,
+            **{name: value for name, value in vars(cell).items() if name != "digits" and value not in (None, "")},
+        }
+        for line in grid.lines
+        if line.measured
+        for column, cell in line.cells.items()
+    ]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _answers(bench: Bench, folder: Path) -> None:
+    """What each system said of each row, in the form that --predictions reads."""
+    datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
+    if bench.answers:
+        (folder / "predictions").mkdir(exist_ok=True)
+    for (label, key, task), said in bench.answers.items():
+        dataset = datasets[key, task]
+        names = {"score": ("rating",), "degradation": ("distortion", "severity"), "comparison": ("winner",)}[task]
+        roles = {"image_a": "image_a", "image_b": "image_b"} if task == "comparison" else {"path": "image"}
+        lines = [csv_line([*roles, *names, "error"])]
+        for sample, answer in zip(dataset.samples, said, strict=True):
+            paths = [str(sample.images[role]) for role in roles.values()]
+            lines.append(csv_line([*paths, *(answer.fields.get(name) for name in names), answer.error]))
+        _put(folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv", b"".join(lines))
+
+
+# Plots
+
+
+def _plots(bench: Bench, folder: Path) -> None:
+    labels = list(dict.fromkeys(label for label, _, _ in bench.answers))
+    for table, grid in zip(bench.tables, bench.grids, strict=True):
+        if table.number == "1":
+            _radar(grid, folder)
+        for label in labels:
+            for dataset in bench.datasets[table.number]:
+                if (label, dataset.key, dataset.task) in bench.answers and table.task != "score":
+                    _plot_one(table, label, dataset, bench, folder)
+            if table.task == "score":
+                _scatter(table, label, bench, folder)
+
+
+def _scatter(table: Table, label: str, bench: Bench, folder: Path) -> None:
+    from qinsight_cli.core.report import plots
+
+    clouds = []
+    for dataset in bench.datasets[table.number]:
+        said = bench.answers.get((label, dataset.key, dataset.task))
+        found = scores.pair_up(dataset.samples, said) if said else None
+        if found is None or not found.predicted:
+            continue
+        cells = scores.cells(found, bench.protocol.fitted, 0)
+        curve = None
+        if bench.protocol.fitted and cells["PLCC"].value is not None:
+            curve = metrics.fit_logistic(found.predicted, found.truth)
+        title = f"{dataset.column}: PLCC {cells['PLCC'].text()}, SRCC {cells['SRCC'].text()}"
+        clouds.append(plots.Cloud(f"{title}\n{len(found.predicted):,} pictures", found.predicted, found.truth, curve))
+    if clouds:
+        plots.scatter(
+            clouds, f"{label}: prediction against MOS", folder / f"{table.name}-scatter-{file_name(label)}.png"
+        )
+
+
+def _radar(grid: Grid, folder: Path) -> None:
+    from qinsight_cli.core.report import plots
+
+    lines = [line for line in grid.lines if line.metric == "PLCC"]
+    published = {
+        line.method: [float(line.cells[column].value or 0.0) for column in DATASETS]
+        for line in lines
+        if not line.measured and line.method in _RADAR
+    }
+    measured = {
+        line.method: [line.cells[column].value if column in line.cells else None for column in DATASETS]
+        for line in lines
+        if line.measured and any(column in line.cells for column in DATASETS)
+    }
+    plots.radar(list(DATASETS), published, measured, folder / "table1-radar.png")
+
+
+def _plot_one(table: Table, label: str, dataset: Dataset, bench: Bench, folder: Path) -> None:
+    from qinsight_cli.core.report import plots
+
+    said = bench.answers[label, dataset.key, dataset.task]
+    title = f"{label} on {dataset.key}"
+    if table.task == "degradation":
+        counts = degradations.confusion(dataset.samples, said)
+        path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
+        columns = [*(CLASS_COLUMNS[name] for name in CLASSES), degradations.UNREAD]
+        plots.confusion(counts, columns[:-1], columns, title, path)
+        return
+    compared = pairs.pair_up(dataset.samples, said, bench.protocol.original)
+    methods, found = pairs.by_methods(compared, bench.protocol.ties)
+    if methods:
+        path = folder / f"{table.name}-methods-{file_name(label)}.png"
+        plots.method_pairs(methods, found, f"{title}: accuracy in %, best method first", path)

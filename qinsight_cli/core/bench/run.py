@@ -1,0 +1,219 @@
+"""A bench from beginning to end: which datasets, what each system says of them, one grid a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.bench import data, degradations, pairs, scores
+from qinsight_cli.core.bench.answers import Asking, Said, System
+from qinsight_cli.core.bench.data import Dataset
+from qinsight_cli.core.bench.grid import Cell, Grid, Line
+from qinsight_cli.core.bench.predictions import Predictions
+from qinsight_cli.core.bench.tables import AVERAGE, Table
+from qinsight_cli.core.errors import QInsightError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How answers become figures; every choice is an option of the command and is explained in docs/bench.md.
+
+    split     of the datasets
+    limit     rows drawn of each dataset; None for all
+    fitted    PLCC after the logistic fit in place of raw
+    ties      what Similar earns on a pair with a winner: "wrong" or "half"
+    original  pairs with the picture before degradation count, in Reg-Acc and Gen-Acc too
+    draws     bootstrap resamples; 0 for no intervals
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    fitted: bool = False
+    ties: str = "wrong"
+    original: bool = True
+    draws: int = 1000
+    seed: int = 0
+
+
+@dataclass
+class Bench:
+    """What came of it. `datasets` by table number, `answers` by label, dataset key and task."""
+
+    tables: Sequence[Table]
+    datasets: dict[str, list[Dataset]]
+    answers: dict[tuple[str, str, str], Sequence[Said]]
+    grids: list[Grid] = field(default_factory=list)
+    protocol: Protocol = field(default_factory=Protocol)
+
+    @property
+    def failed(self) -> int:
+        """Rows without an answer, over everything asked."""
+        return sum(said.error is not None for each in self.answers.values() for said in each)
+
+
+def measure(
+    tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System], protocol: Protocol, asking: Asking
+) -> Bench:
+    """Ask every system about every dataset that it can answer, and lay out the tables.
+
+    Raises QInsightError for a system that serves none of the tables; KeyboardInterrupt passes on, and what was
+    answered is kept in the journals.
+    """
+    bench = Bench(tables, _load(tables, folders, protocol, asking), {}, protocol=protocol)
+    unique = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
+    # What is read from a file comes first: it fails at once when it is wrong, and costs nothing.
+    for system in sorted(systems, key=lambda system: not isinstance(system, Predictions)):
+        try:
+            _ask(system, list(unique.values()), asking, bench.answers)
+        finally:
+            system.close()
+    bench.grids = [_grid(table, bench, _measured(table, bench, systems)) for table in tables]
+    return bench
+
+
+def check(tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System]) -> None:
+    """Raise QInsightError, before anything is written, for a folder that serves no table or two systems of one name."""
+    data.check(folders, tables)
+    labels = [system.label for system in systems]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise QInsightError(f"two systems are called {twice}; name them apart with LABEL=NAME")
+
+
+def _load(
+    tables: Sequence[Table], folders: Sequence[Path], protocol: Protocol, asking: Asking
+) -> dict[str, list[Dataset]]:
+    loaded: dict[tuple[Path, str], Dataset | None] = {}
+    told: set[str] = set()
+    found: dict[str, list[Dataset]] = {}
+    for table in tables:
+        chosen, missing = data.find(folders, table)
+        for line in missing:
+            if line not in told:
+                asking.say(line)
+                told.add(line)
+        for folder in chosen:
+            key = (folder, table.task)
+            if key not in loaded:
+                loaded[key] = data.load(folder, table.task, protocol.split, protocol.limit, protocol.seed)
+                if loaded[key] is None:
+                    asking.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
+        datasets = [loaded[folder, table.task] for folder in chosen]
+        found[table.number] = [dataset for dataset in datasets if dataset is not None]
+    return found
+
+
+def _ask(
+    system: System, datasets: Sequence[Dataset], asking: Asking, answers: dict[tuple[str, str, str], Sequence[Said]]
+) -> None:
+    refusals = []
+    asked = 0
+    for dataset in datasets:
+        reason = system.refusal(dataset)
+        if reason is not None:
+            refusals.append(reason)
+            continue
+        asked += 1
+        said = system.answers(dataset, asking)
+        if said:
+            answers[system.label, dataset.key, dataset.task] = said
+    if datasets and not asked:
+        raise QInsightError(refusals[0])
+    if isinstance(system, Predictions) and asked and not system.matched:
+        raise QInsightError(system.stranger)
+    for reason in refusals:
+        asking.say(reason)
+
+
+# Answers -> lines
+
+
+def _measured(table: Table, bench: Bench, systems: Sequence[System]) -> list[Line]:
+    """The lines of every system that answered, in the order in which they were given."""
+    lines: list[Line] = []
+    for system in systems:
+        asked = [one for one in bench.datasets[table.number] if (system.label, one.key, one.task) in bench.answers]
+        if asked and table.task == "score":
+            lines += _score_lines(table, system.label, asked, bench, system.note)
+        elif asked:
+            for dataset in asked:
+                lines += _dataset_lines(table, system.label, dataset, bench, system.note, len(asked) > 1)
+    return lines
+
+
+def _score_lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
+    protocol = bench.protocol
+    figures: dict[str, dict[str, Cell]] = {metric: {} for metric in table.metrics}
+    for dataset in datasets:
+        found = scores.pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        for metric, cell in scores.cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
+            figures[metric][dataset.column] = cell
+    for by_column in figures.values():
+        mean = scores.average(by_column)
+        if mean is not None and AVERAGE["score"] in table.columns:
+            by_column[AVERAGE["score"]] = mean
+    return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
+
+
+def _dataset_lines(table: Table, label: str, dataset: Dataset, bench: Bench, note: str, several: bool) -> list[Line]:
+    """Tables 2, 4 and 5 have one dataset: measured on another, or on several, it is named with the method."""
+    protocol = bench.protocol
+    said = bench.answers[label, dataset.key, dataset.task]
+    method = f"{label} on {dataset.key}" if several or dataset.name not in table.datasets else label
+    if table.task == "degradation":
+        found = degradations.cells(degradations.hits(dataset.samples, said), protocol.draws, protocol.seed)
+    else:
+        compared = pairs.pair_up(dataset.samples, said, protocol.original)
+        found = {"": pairs.cells(compared, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)}
+    return [Line(method, metric, found[metric], measured=True, note=note) for metric in table.metrics]
+
+
+# Lines -> a grid
+
+
+def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
+    datasets = bench.datasets[table.number]
+    lines = list(table.published())
+    for line in measured:
+        same = [place for place, other in enumerate(lines) if other.method.lower() == line.method.lower()]
+        lines.insert(same[-1] + 1 if same else len(lines), line)
+    answered = {(key, task) for _, key, task in bench.answers}
+    shown = [one for one in datasets if (one.key, one.task) in answered]
+    grid = Grid(table.number, _title(table, shown), data.columns(shown, table), lines)
+    grid.remarks = _remarks(table, bench, shown) if measured else ["Published figures; nothing was measured here."]
+    return grid
+
+
+def _title(table: Table, datasets: Sequence[Dataset]) -> str:
+    drawn = [f"{len(one.samples):,} of {one.total:,} of {one.key}" for one in datasets if len(one.samples) < one.total]
+    sample = f" (a stratified sample: {', '.join(drawn)})" if drawn else ""
+    return f"Table {table.number}: {table.title}{sample}"
+
+
+def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[str]:
+    protocol = bench.protocol
+    remarks = [f"▸ measured here on {', '.join(f'{one.key} ({len(one.samples):,} rows)' for one in datasets)}."]
+    if table.task == "score":
+        how = "after a four-parameter logistic fit" if protocol.fitted else "raw"
+        remarks.append(f"PLCC measured here is {how}; the paper does not say which it prints.")
+    if table.task == "comparison":
+        earned = "half a point" if protocol.ties == "half" else "nothing"
+        original = "with" if protocol.original else "without"
+        how = "after a logistic fit" if protocol.fitted else "raw"
+        remarks.append(
+            f"Measured here: all pairs of a content, {original} Original; Similar earns {earned} on a pair with a "
+            f"winner; PLCC ({how}) and SRCC of the share of pairs won against the MOS, mean over contents."
+        )
+    return [*remarks, *(one.note for one in datasets if one.note)]
+
+
+def settings(protocol: Protocol, asking: Asking) -> dict[str, Any]:
+    """What bench.json records of how it was done."""
+    return {
+        **vars(protocol),
+        "decoding": asking.decoding.as_dict(),
+        "degradation": "sequential" if asking.sequential else "single",
+        "batch_size": asking.batch_size,
+    }

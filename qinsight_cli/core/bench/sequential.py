@@ -1,0 +1,76 @@
+"""One question per distortion, as AgenticIR asks (Table 2): four answers of a model -> one distortion and severity.
+
+The paper and AgenticIR do not say what a single-answer table does when several distortions are found. Here the most
+severe is taken, and of equally severe ones the first in the order of Table 2: noise, blur, compression, darken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
+from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
+
+_PROMPT = (
+    'Analyze the given image and determine if it contains the distortion "{name}". If it is present, classify its '
+    'severity as "slight", "moderate", "obvious", "serious", or "catastrophic". Return the result in JSON format with '
+    'the following key: "severity": The severity level (or "null" if the distortion is not present).'
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The severity of the distortion asked about; "null" when it is not there."""
+
+    severity: str
+    reasoning: str = ""
+
+
+def question(distortion: str) -> Task:
+    """The task that asks about one distortion."""
+    words = _PROMPT.format(name=distortion)
+
+    def parse(completion: str) -> Level | ParseFailure:
+        return _parse(completion, distortion)
+
+    return Task(
+        name=f"degradation-{distortion}",
+        roles=("image",),
+        content=lambda roles: [IMAGE, text(words)],
+        parse=parse,
+        rewards=lambda completion, truth: {"r_fmt": format_reward(completion)},
+        weights={"r_fmt": 1.0},
+        truth=lambda row: Level(row["severity"] if row["distortion"] == distortion else NULL),
+        answer=lambda truth: f'{{"severity": "{truth.severity}"}}',
+        fields=lambda answer: {"severity": answer.severity},
+    )
+
+
+def _parse(completion: str, distortion: str) -> Level | ParseFailure:
+    """Also reads an answer in the form of Table A: naming another distortion, it says that this one is not there."""
+    parts = split_completion(completion)
+    if isinstance(parts, ParseFailure):
+        return parts
+    reasoning, answer = parts
+    found = read_object(answer)
+    if isinstance(found, ParseFailure):
+        return found
+    if "severity" not in found:
+        return ParseFailure("missing_key", 'the answer has no "severity"')
+    severity = (found["severity"] or NULL).lower()
+    if severity not in (*SEVERITIES, NULL):
+        return ParseFailure("unknown_severity", f"the severity is {severity!r}")
+    if (found.get("distortion_class") or distortion).lower() != distortion:
+        severity = NULL
+    return Level(severity, reasoning)
+
+
+def combine(levels: Sequence[str]) -> Mapping[str, Any]:
+    """The severities of `DISTORTIONS`, in that order, -> the fields of the degradation task."""
+    ranks = [(*SEVERITIES, NULL).index(level) if level != NULL else -1 for level in levels]
+    worst = max(ranks)
+    if worst < 0:
+        return {"distortion": NULL, "severity": NULL}
+    return {"distortion": DISTORTIONS[ranks.index(worst)], "severity": SEVERITIES[worst]}
