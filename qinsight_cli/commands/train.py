@@ -2,34 +2,229 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
+class Algorithm(StrEnum):
+    grpo = "grpo"
+    sft = "sft"
+
+
+class Vllm(StrEnum):
+    colocate = "colocate"
+    server = "server"
+
+
+class ReportTo(StrEnum):
+    none = "none"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    trackio = "trackio"
+
+
+UPDATE, LARGE, RUN = "Update", "Large models", "Run"
+
+
 def train(
-    algorithm: Annotated[str, typer.Option("--algorithm", help="How to train: sft.")] = "sft",
-    recipe: Annotated[str, typer.Option("--recipe", help="A recipe of the package, or a YAML file.")] = "tiny",
+    algorithm: Annotated[
+        Algorithm, typer.Option("--algorithm", help="grpo learns from rewards, sft from written answers.")
+    ] = Algorithm.grpo,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", metavar="NAMES", help="score,degradation,comparison: one or several.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="A recipe of the package, or a YAML file; tiny by default.")
+    ] = None,
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="A prepared dataset; repeatable. All under data/ by default.")
+    ] = None,
+    eval_data: Annotated[
+        list[Path] | None,
+        typer.Option("--eval-data", help="Answer the test rows of this dataset while training; repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; runs/TIME-RECIPE by default.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Start from this model instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Overrides the recipe's seed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
+    ] = False,
+    report_to: Annotated[
+        ReportTo | None, typer.Option("--report-to", help="Also log there.", rich_help_panel=RUN)
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", min=1, metavar="N", help="End after N updates.", rich_help_panel=UPDATE)
+    ] = None,
+    mix: Annotated[
+        str | None,
+        typer.Option("--mix", metavar="SHARES", help="score=2,degradation=1: share of each.", rich_help_panel=UPDATE),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, metavar="N", help="Completions an update, all in all.", rich_help_panel=UPDATE),
+    ] = None,
+    per_device_batch: Annotated[
+        int | None,
+        typer.Option("--per-device-batch", min=1, metavar="N", help="Completions at a time.", rich_help_panel=UPDATE),
+    ] = None,
+    num_generations: Annotated[
+        int | None,
+        typer.Option("--num-generations", metavar="N", help="Completions of a prompt.", rich_help_panel=UPDATE),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", metavar="X", help="At the start.", rich_help_panel=UPDATE)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any line of the recipe; repeatable.", rich_help_panel=UPDATE),
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option("--lora", min=1, metavar="RANK", help="Train a low-rank adapter.", rich_help_panel=LARGE),
+    ] = None,
+    lora_targets: Annotated[
+        str | None,
+        typer.Option(
+            "--lora-targets", metavar="NAMES", help="Adapted projections: q_proj,v_proj.", rich_help_panel=LARGE
+        ),
+    ] = None,
+    freeze_vision: Annotated[
+        bool | None,
+        typer.Option("--freeze-vision/--train-vision", help="Keep the vision tower.", rich_help_panel=LARGE),
+    ] = None,
+    bf16: Annotated[
+        bool | None, typer.Option("--bf16/--no-bf16", help="Steps in bfloat16 autocast.", rich_help_panel=LARGE)
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            help="Less memory, more time.",
+            rich_help_panel=LARGE,
+        ),
+    ] = None,
+    vllm: Annotated[Vllm | None, typer.Option("--vllm", help="Completions from vLLM.", rich_help_panel=LARGE)] = None,
+    vllm_url: Annotated[
+        str | None, typer.Option("--vllm-url", metavar="URL", help="Where its server is.", rich_help_panel=LARGE)
+    ] = None,
 ) -> None:
-    """Train by a recipe. Run again with the same --out, it goes on where it stopped."""
-    from datetime import datetime
+    """Train by a recipe. What stands on the command line wins over the recipe."""
+    given = {
+        **_assignments(settings or ()),
+        "tasks": tasks,
+        "mix": None if mix is None else _assignments(mix.split(",")),
+        "report_to": report_to and report_to.value,
+        "max_steps": max_steps,
+        "total_batch": batch,
+        "per_device_batch": per_device_batch,
+        "num_generations": num_generations,
+        "learning_rate": learning_rate,
+        "lora_rank": lora,
+        "lora_targets": lora_targets,
+        "freeze_vision": freeze_vision,
+        "bf16": bf16,
+        "gradient_checkpointing": gradient_checkpointing,
+        "vllm": vllm and vllm.value,
+        "vllm_url": vllm_url,
+    }
+    only = {name: value for name, value in given.items() if value is not None}
+    always = {"model": model, "seed": seed}
+    if algorithm is Algorithm.sft:
+        _refuse_with_sft([*only, *(["eval_data"] if eval_data else [])], resume, dry_run)
+        _sft(recipe or "tiny", always, data, out)
+    else:
+        _grpo(recipe, {**only, **always}, data, eval_data, out, resume, dry_run)
 
-    from qinsight_cli.core.errors import UsageError
+
+def _sft(recipe: str, given: dict[str, Any], data: list[Path] | None, out: Path | None) -> None:
     from qinsight_cli.core.training import recipes
     from qinsight_cli.core.training.data import collect
     from qinsight_cli.core.training.sft import run_sft
 
-    if algorithm != "sft":
-        raise UsageError(f"--algorithm {algorithm!r}: algorithms are sft")
-    chosen = recipes.load_sft(recipe, {"model": model, "seed": seed})
+    chosen = recipes.load_sft(recipe, given)
     samples, digests = collect(data, {name for phase in chosen.phases for name in phase.mix})
-    folder = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{Path(recipe).stem}"
+    folder = out or _new_folder(recipe)
     typer.echo(f"training on {len(samples):,} rows, in {folder}", err=True)
-    typer.echo(run_sft(chosen, samples, folder, digests))
+    named = [{name: one[name] for name in ("data", "sha256")} for one in digests]
+    typer.echo(run_sft(chosen, samples, folder, named))
+
+
+def _grpo(
+    recipe: str | None,
+    given: dict[str, Any],
+    data: list[Path] | None,
+    eval_data: list[Path] | None,
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    from qinsight_cli.core.errors import UsageError
+    from qinsight_cli.core.training import grpo, recipes
+    from qinsight_cli.core.training.data import collect
+
+    if out is None and (resume or grpo.processes() > 1):
+        raise UsageError("give --out, the folder of the run" + (" to go on with" if resume else ""))
+    if resume and out is not None:
+        recipe, data, eval_data = _as_before(out, recipe, data, eval_data)
+    chosen = recipes.load_grpo(recipe or "tiny", given)
+    samples, digests = collect(data, chosen.tasks)
+    held_out, held_digests = collect(eval_data, chosen.tasks, "test") if eval_data else ([], [])
+    job = grpo.Job(chosen, samples, [*digests, *held_digests], held_out)
+    if dry_run:
+        typer.echo(grpo.describe(job))
+        return
+    folder = out or _new_folder(recipe or "tiny")
+    if grpo.is_main():
+        names = ", ".join(str(one["data"]) for one in digests)
+        typer.echo(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}", err=True)
+    final = grpo.run_grpo(job, folder, resume)
+    if grpo.is_main():
+        typer.echo(final)
+
+
+def _as_before(
+    out: Path, recipe: str | None, data: list[Path] | None, eval_data: list[Path] | None
+) -> tuple[str | None, list[Path] | None, list[Path] | None]:
+    """The recipe and the data of the run in `out` wherever the command line leaves them open."""
+    from qinsight_cli.core.errors import QInsightError
+    from qinsight_cli.core.training.record import RunFolder
+
+    if not (out / "run.json").is_file():
+        raise QInsightError(f"{out} holds no GRPO run to resume")
+    used = RunFolder(out).data()
+    before = {split: [Path(one["folder"]) for one in used if one["split"] == split] for split in ("train", "test")}
+    return recipe or str(out / "recipe.yaml"), data or before["train"], eval_data or before["test"]
+
+
+def _new_folder(recipe: str) -> Path:
+    """runs/ and a name that sorts by time."""
+    from datetime import datetime
+
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{Path(recipe).stem}"
+
+
+def _assignments(words: Any) -> dict[str, Any]:
+    """["beta=0.04", ...] -> {"beta": 0.04}, values read as YAML."""
+    import yaml
+
+    from qinsight_cli.core.errors import UsageError
+
+    found = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not name.strip() or not sign:
+            raise UsageError(f"{word!r} is not of the form NAME=VALUE")
+        found[name.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _refuse_with_sft(given: list[str], resume: bool, dry_run: bool) -> None:
+    from qinsight_cli.core.errors import UsageError
+
+    refused = [*given, *(["resume"] if resume else []), *(["dry_run"] if dry_run else [])]
+    if refused:
+        raise UsageError(f"{refused[0]} is a setting of --algorithm grpo; sft takes its settings from the recipe")

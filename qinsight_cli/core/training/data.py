@@ -13,12 +13,14 @@ from qinsight_cli.core.manifest import CARD, Sample, read_split, tasks_of
 DATA = Path("data")
 
 
-def collect(folders: Sequence[Path] | None, wanted: Iterable[str]) -> tuple[list[Sample], list[dict[str, Any]]]:
-    """Training rows of the wanted tasks, and name and digest of each dataset they come from.
+def collect(
+    folders: Sequence[Path] | None, wanted: Iterable[str], split: str = "train"
+) -> tuple[list[Sample], list[dict[str, Any]]]:
+    """Rows of the wanted tasks, and of each dataset they come from its name, digest, folder, split and number of rows.
 
     folders  prepared datasets, or None for every one under data/ that holds a wanted task
     wanted   tasks, or `task/source` names of a mix
-    Raises QInsightError when there is no dataset, or one has no training rows.
+    Raises QInsightError when there is no dataset, or one has no such rows.
     """
     tasks = {name.partition("/")[0] for name in wanted}
     if not folders:
@@ -31,16 +33,18 @@ def collect(folders: Sequence[Path] | None, wanted: Iterable[str]) -> tuple[list
     samples: list[Sample] = []
     digests = []
     for folder in folders:
-        rows = read_split(folder, "train", tasks)
+        rows = read_split(folder, split, tasks)
         if not rows:
-            raise QInsightError(f"{folder} has no training rows for {', '.join(sorted(tasks))}")
+            kind = "training" if split == "train" else split
+            raise QInsightError(f"{folder} has no {kind} rows for {', '.join(sorted(tasks))}")
         samples += rows
-        digests.append({"data": folder.name, "sha256": _digest(folder)})
+        source = {"data": folder.name, "sha256": _digest(folder, split)}
+        digests.append({**source, "folder": str(folder), "split": split, "rows": len(rows)})
     return samples, digests
 
 
-def _digest(folder: Path) -> str | None:
+def _digest(folder: Path, split: str) -> str | None:
     try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))["sha256"]["train"]
+        return json.loads((folder / CARD).read_text(encoding="utf-8"))["sha256"][split]
     except (OSError, ValueError, KeyError):
         return None

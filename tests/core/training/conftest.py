@@ -30,3 +30,17 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory, photos: Callable[[st
 @pytest.fixture(scope="session")
 def small_rows(small_dataset: Path) -> list[Sample]:
     return read_split(small_dataset, "train")
+
+
+@pytest.fixture(scope="session")
+def talking_model(tmp_path_factory: pytest.TempPathFactory, random_model: Path, small_rows: list[Sample]) -> Path:
+    """`random_model` after a short supervised run: it answers in the right form, and some of its answers are right."""
+    from dataclasses import replace
+
+    from qinsight_cli.core.training.recipes import Phase, SftRecipe
+    from qinsight_cli.core.training.sft import run_sft
+
+    rows = [replace(row, reasoning="I see.") for row in small_rows]
+    phase = Phase("talk", "talk", 150, 12, 5e-3, {"score": 0.4, "degradation": 0.4, "comparison": 0.2})
+    recipe = SftRecipe(model=str(random_model), seed=1, phases=(phase,), workers=0, bf16=False, final_dtype="float32")
+    return run_sft(recipe, rows, tmp_path_factory.mktemp("talking"), [])
