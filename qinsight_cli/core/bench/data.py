@@ -147,9 +147,9 @@ def _whole_contents(samples: Sequence[Sample], limit: int, seed: int) -> list[Sa
     return [sample for sample in samples if str(sample.extra.get("content")) in chosen]
 
 
-def _stratum(sample: Sample) -> Hashable:
+def _stratum(sample: Sample) -> tuple[Hashable, ...]:
     if sample.task == "score":
-        return min(4, int((sample.truth["rating"] - 1.0) / 0.8))
+        return (min(4, int((sample.truth["rating"] - 1.0) / 0.8)),)
     return tuple(str(sample.truth[name]) for name in TASKS[sample.task].fields(sample.answer()))
 
 

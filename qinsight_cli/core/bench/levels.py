@@ -29,8 +29,8 @@ class LevelEngine(LocalEngine):
 
     def __init__(self, model: models.Model) -> None:
         super().__init__(model)
-        self._words = level_tokens(self._tokenizer, str(model.identity["model"]))
-        self._processor = _Begun(self._processor)
+        beginning, self._words = level_tokens(self._tokenizer, str(model.identity["model"]))
+        self._processor = _Begun(self._processor, beginning)
         self.identity = {**model.identity, "question": QUESTION, "answer": f"{BEGINNING} {'|'.join(LEVELS)}"}
 
     def prepare(self, requests: Sequence[Request]) -> Batch:
@@ -55,11 +55,11 @@ class LevelEngine(LocalEngine):
 class _Begun:
     """A processor whose prompts end with the beginning of the answer."""
 
-    def __init__(self, processor: Any) -> None:
-        self._inner = processor
+    def __init__(self, processor: Any, beginning: str) -> None:
+        self._inner, self._beginning = processor, beginning
 
     def apply_chat_template(self, messages: Any, **settings: Any) -> str:
-        return self._inner.apply_chat_template(messages, **settings) + BEGINNING
+        return self._inner.apply_chat_template(messages, **settings) + self._beginning
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         return self._inner(*arguments, **settings)
@@ -68,14 +68,17 @@ class _Begun:
         return getattr(self._inner, name)
 
 
-def level_tokens(tokenizer: Any, name: str) -> list[int]:
-    """The first token of each level word after a space. Raises QInsightError when two words begin with the same one."""
-    first = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in LEVELS]
-    if len(set(first)) < len(first):
-        raise QInsightError(
-            f"{name}: its tokenizer cannot tell the level words {', '.join(LEVELS)} by their first token"
-        )
-    return first
+def level_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
+    """The beginning of the answer, and for each level word the token that comes next when it is said.
+
+    Most tokenizers join a space to the word after it; for one that parts them the space goes to the beginning.
+    Raises QInsightError when two words begin with the same token.
+    """
+    for beginning, space in ((BEGINNING, " "), (f"{BEGINNING} ", "")):
+        first = [tokenizer.encode(f"{space}{word}", add_special_tokens=False)[0] for word in LEVELS]
+        if len(set(first)) == len(first):
+            return beginning, first
+    raise QInsightError(f"{name}: its tokenizer cannot tell the level words {', '.join(LEVELS)} by their first token")
 
 
 def load_level_engine(
