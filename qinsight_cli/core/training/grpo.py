@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +168,9 @@ def _trainer(job: Job, chosen: plan.Plan, model_folder: Path, folder: RunFolder,
     recipe = job.recipe
     functions, weights = reward_functions(recipe)
     on_cpu = models.torch_device("auto").type == "cpu"
-    arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # names that TRL itself still uses
+        arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
     _check_distribution(recipe, arguments, bool(job.held_out))
     model = models.load_model(str(model_folder), "cpu", recipe.dtype, recipe.max_pixels or None)
     if recipe.freeze_vision:
