@@ -68,7 +68,7 @@ def baseline_of(name: str) -> Baseline:
     if known is not None:
         return known
     near = get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.8)
-    if near and not name.lower().startswith(near[0]):
+    if near and not name.lower().startswith(tuple(near[0] + sign for sign in "-_+")):
         raise UsageError(f"no metric {name!r}; did you mean {near[0]}?")
     if not name or not all(letter.isalnum() or letter in "-_+" for letter in name):
         names = ", ".join(each.name for each in BASELINES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _SWAPPED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 MISSING = "no prediction for it"
 
 Row = Mapping[str, str]
+Parts = tuple[str, ...]  # the names in a path, as `parts_of` makes them: what identifies a picture
 
 
 class Predictions:
@@ -38,6 +39,7 @@ class Predictions:
         self._columns, self._rows = _read(path)
         self.matched = 0
         self.stranger = ""
+        self._pictures: dict[str, Pictures] = {}
 
     def refusal(self, dataset: Dataset) -> str | None:
         if self._layout(dataset.task):
@@ -45,13 +47,21 @@ class Predictions:
         wanted = " or ".join(",".join(columns) for columns in _COLUMNS[dataset.task])
         return f"{self.path} has the columns {','.join(self._columns)}; {dataset.task} needs {wanted}"
 
+    def learn(self, datasets: Sequence[Dataset]) -> None:
+        """All datasets of the run: a name that could be a picture of two of them is refused, not guessed."""
+        for task in {dataset.task for dataset in datasets}:
+            rows = [sample for dataset in datasets if dataset.task == task for sample in dataset.samples]
+            self._pictures[task] = Pictures([path for row in rows for path in row.images.values()])
+
     def _layout(self, task: str) -> tuple[str, ...]:
         return next((layout for layout in _COLUMNS[task] if set(layout) <= set(self._columns)), ())
 
     def answers(self, dataset: Dataset, asking: Asking) -> list[Said]:
         """One answer for each row of the dataset; all without one when the file is about other pictures."""
         layout = self._layout(dataset.task)
-        pictures = Pictures([path for sample in dataset.samples for path in sample.images.values()])
+        if dataset.task not in self._pictures:
+            self.learn([dataset])
+        pictures = self._pictures[dataset.task]
         if "winner" in layout:
             said = self._winners(dataset, pictures)
         elif dataset.task == "comparison":
@@ -62,12 +72,19 @@ class Predictions:
             self.stranger = self.stranger or self._strangers(dataset)
             return []
         self.matched += 1
-        if pictures.unknown and len(pictures.unknown) < len(self._rows) and dataset.total == len(dataset.samples):
-            asking.say(
-                f"{self.path}: {len(pictures.unknown)} of {len(self._rows)} rows name no picture of {dataset.key}, "
-                f"the first {pictures.unknown[0]!r}"
-            )
+        self._tell(dataset, pictures, asking)
         return said
+
+    def _tell(self, dataset: Dataset, pictures: Pictures, asking: Asking) -> None:
+        """What the user should know of the matching, once for each file."""
+        if self.matched > 1:
+            return
+        unknown = pictures.unknown
+        if unknown and dataset.total == len(dataset.samples):
+            of = f"{len(unknown)} of {len(self._rows)} rows name no picture"
+            asking.say(f"{self.path}: {of} of the datasets, the first {next(iter(unknown))!r}")
+        if pictures.by_name:
+            asking.say(f"{self.path}: {len(pictures.by_name)} rows are matched by file name alone, not by folder")
 
     def _strangers(self, dataset: Dataset) -> str:
         names = [self._rows[0].get("path") or self._rows[0].get("image_a", "")] if self._rows else ["(none)"]
@@ -79,28 +96,30 @@ class Predictions:
 
     def _single(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
         read = _rating if dataset.task == "score" else _degradation
-        found: dict[Path, Said] = {}
-        for row in self._rows:
-            path = pictures.find(row["path"])
-            if path is not None:
-                self._once(found, path, read(row), row["path"])
-        return [found.get(sample.images["image"], Said(error=MISSING)) for sample in dataset.samples]
+        found = self._by_path(pictures, read)
+        return [found.get(parts_of(sample.images["image"]), Said(error=MISSING)) for sample in dataset.samples]
 
     def _by_rating(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
-        found: dict[Path, Said] = {}
+        found = self._by_path(pictures, _rating)
+        sides = [[found.get(parts_of(s.images[role])) for role in ("image_a", "image_b")] for s in dataset.samples]
+        return winners([(first, second) for first, second in sides])
+
+    def _by_path(self, pictures: Pictures, read: Callable[[Row], Said]) -> dict[Parts, Said]:
+        found: dict[Parts, Said] = {}
         for row in self._rows:
-            path = pictures.find(row["path"])
-            if path is not None:
-                self._once(found, path, _rating(row), row["path"])
-        return winners([(found.get(s.images["image_a"]), found.get(s.images["image_b"])) for s in dataset.samples])
+            picture = pictures.find(row["path"])
+            if picture is not None:
+                self._once(found, picture, read(row), row["path"])
+        return found
 
     def _winners(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
-        found: dict[tuple[Path, Path], Said] = {}
+        found: dict[tuple[Parts, Parts], Said] = {}
         for row in self._rows:
             first, second = pictures.find(row["image_a"]), pictures.find(row["image_b"])
             if first is not None and second is not None:
                 self._once(found, (first, second), _winner(row), f"{row['image_a']} and {row['image_b']}")
-        return [_in_order(found, s.images["image_a"], s.images["image_b"]) for s in dataset.samples]
+        sides = [[parts_of(s.images[role]) for role in ("image_a", "image_b")] for s in dataset.samples]
+        return [_in_order(found, first, second) for first, second in sides]
 
     def _once(self, found: dict[Any, Said], key: Any, said: Said, name: str) -> None:
         if key in found and found[key] != said:
@@ -118,34 +137,43 @@ class Predictions:
 
 
 class Pictures:
-    """The pictures of a dataset, found by any tail of their paths. `unknown` collects names that are none of them."""
+    """Pictures found by any tail of their paths.
+
+    unknown  names that are none of them
+    by_name  names with folders of which only the file name was found
+    Both are dicts for their order; the values mean nothing.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.unknown: list[str] = []
-        self._by_tail: dict[tuple[str, ...], set[Path]] = {}
-        for path in dict.fromkeys(paths):
-            parts = _parts(str(path))
+        self.unknown: dict[str, None] = {}
+        self.by_name: dict[str, None] = {}
+        self._by_tail: dict[Parts, set[Parts]] = {}
+        for parts in dict.fromkeys(map(parts_of, paths)):
             for length in range(1, len(parts) + 1):
-                self._by_tail.setdefault(parts[-length:], set()).add(path)
+                self._by_tail.setdefault(parts[-length:], set()).add(parts)
 
-    def find(self, name: str) -> Path | None:
+    def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
         # Our own CSV puts an apostrophe before a name that a spreadsheet would take for a formula.
-        parts = _parts(name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@")) else name)
+        parts = parts_of(name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@")) else name)
         for length in range(len(parts), 0, -1):
             found = self._by_tail.get(parts[-length:], set())
-            if len(found) == 1:
-                return next(iter(found))
+            if len(found) > 1:
+                raise QInsightError(
+                    f"{name!r} names {len(found)} pictures of the datasets; write more of its path, or name one --data"
+                )
             if found:
-                raise QInsightError(f"{name!r} names {len(found)} pictures of the dataset; write more of its path")
-        self.unknown.append(name)
+                if length == 1 < len(parts):
+                    self.by_name[name] = None
+                return next(iter(found))
+        self.unknown[name] = None
         return None
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def parts_of(path: str | Path) -> Parts:
     """The names in a path, lower case, without `.`, and with each `..` taken back."""
     parts: list[str] = []
-    for part in path.strip().replace("\\", "/").lower().split("/"):
+    for part in str(path).strip().replace("\\", "/").lower().split("/"):
         if part == ".." and parts:
             parts.pop()
         elif part not in ("", ".", ".."):
@@ -166,7 +194,7 @@ def _better(first: Said, second: Said) -> Said:
     return Said({"winner": "Similar" if a == b else "Image A" if a > b else "Image B"})
 
 
-def _in_order(found: Mapping[tuple[Path, Path], Said], first: Path, second: Path) -> Said:
+def _in_order(found: Mapping[tuple[Parts, Parts], Said], first: Parts, second: Parts) -> Said:
     """The answer to (first, second), or that to (second, first) turned around."""
     said = found.get((first, second))
     if said is None and (second, first) in found:

@@ -33,13 +33,7 @@ def terminal(grid: Grid, intervals: bool = False) -> RenderableType:
     notes, places = grid.footnotes()
     marks = grid.marks()
     metrics = any(line.metric for line in grid.lines)
-    table = Table(
-        title=Text(printable(grid.title), style="bold"),
-        title_justify="left",
-        pad_edge=False,
-        box=box.HORIZONTALS,
-        padding=(0, 1, 0, 0),
-    )
+    table = Table(pad_edge=False, box=box.HORIZONTALS, padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold")
     if metrics:
         table.add_column("metric", no_wrap=True)
@@ -59,7 +53,9 @@ def terminal(grid: Grid, intervals: bool = False) -> RenderableType:
         ]
         table.add_row(label, *([Text(line.metric)] if metrics else []), *shown, end_section=last and metrics)
     below = [f"{_raised(number)} {note}" for number, note in enumerate(notes, 1)] + grid.remarks
-    return Group(table, *(Text(printable(words), style="dim") for words in below))
+    return Group(
+        Text(printable(grid.title), style="bold"), table, *(Text(printable(words), style="dim") for words in below)
+    )
 
 
 def _words(line: Line, column: str, intervals: bool) -> str:

@@ -108,6 +108,8 @@ def _load(
 def _ask(
     system: System, datasets: Sequence[Dataset], asking: Asking, answers: dict[tuple[str, str, str], Sequence[Said]]
 ) -> None:
+    if isinstance(system, Predictions):
+        system.learn(datasets)
     refusals = []
     asked = 0
     for dataset in datasets:

@@ -46,14 +46,16 @@ def test_paths_are_matched_however_they_are_written(tmp_path: Path, koniq: Datas
 
 def test_a_name_that_several_pictures_have_needs_more_of_its_path() -> None:
     pictures = Pictures([Path("/a/one/1.png"), Path("/a/two/1.png")])
-    assert pictures.find("one/1.png") == Path("/a/one/1.png")
-    assert pictures.find("two\\1.PNG") == Path("/a/two/1.png")
+    assert pictures.find("one/1.png") == ("a", "one", "1.png")
+    assert pictures.find("two\\1.PNG") == ("a", "two", "1.png")
     with pytest.raises(QInsightError, match=r"'1\.png' names 2 pictures"):
         pictures.find("1.png")
     with pytest.raises(QInsightError, match="names 2 pictures"):
         pictures.find("three/1.png")
     assert pictures.find("2.png") is None
-    assert pictures.unknown == ["2.png"]
+    assert list(pictures.unknown) == ["2.png"]
+    assert list(pictures.by_name) == []
+    assert Pictures([Path("/a/1.png")]).find("b/1.png") == ("a", "1.png")
 
 
 def test_missing_and_unreadable_ratings_are_rows_with_an_error(tmp_path: Path, koniq: Dataset, asking: Asking) -> None:
@@ -64,7 +66,7 @@ def test_missing_and_unreadable_ratings_are_rows_with_an_error(tmp_path: Path, k
 
 def test_rows_about_other_pictures_are_counted(tmp_path: Path, koniq: Dataset, asking: Asking, said: list[str]) -> None:
     predictions(tmp_path, "path,rating", "00.png,1", "99.png,2", "98.png,2").answers(koniq, asking)
-    assert said == [f"{tmp_path}/p.csv: 2 of 3 rows name no picture of koniq, the first '99.png'"]
+    assert said == [f"{tmp_path}/p.csv: 2 of 3 rows name no picture of the datasets, the first '99.png'"]
 
 
 def test_a_file_about_other_pictures_alone_is_told_apart(tmp_path: Path, koniq: Dataset, asking: Asking) -> None:

@@ -1,0 +1,322 @@
+"""qinsight bench from beginning to end, on small datasets of every kind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import runpy
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+MAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "bench_data.py")))
+TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with datasets of all three tasks under data/."""
+    monkeypatch.chdir(tmp_path)
+    MAKE.scores(Path("data/koniq"), "koniq")
+    MAKE.scores(Path("data/biq2021"), "biq2021", 7)
+    MAKE.degradations(Path("data/kadis"))
+    MAKE.comparisons(Path("data/srbench"))
+    return tmp_path
+
+
+def long_rows(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    """(method, column, metric) -> the measured rows of a table in long form."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["measured"] == "yes"]
+    return {(row["method"], row["column"], row["metric"]): row for row in rows}
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_everything_on_every_table(run: Callable[..., Any]) -> None:
+    done = run("bench", "all", "--model", "pixels=tiny", "--out", "out", "--bootstrap", 50)
+    assert done.code == 0, done.err
+    for table in TABLES:
+        for ending in (".csv", "-long.csv", ".md", ".tex"):
+            assert Path(f"out/{table}{ending}").is_file()
+        assert f"Table {table.removeprefix('table')}: " in done.out
+    plots = sorted(path.name for path in Path("out").glob("*.png"))
+    assert plots == [
+        "table1-radar.png",
+        "table1-scatter-pixels.png",
+        "table2-confusion-pixels-kadis.png",
+        "table3-scatter-pixels.png",
+        "table4-confusion-pixels-kadis.png",
+        "table5-methods-pixels.png",
+        "tableB-scatter-pixels.png",
+    ]
+    for name in plots:
+        with Image.open(f"out/{name}") as image:
+            assert min(image.size) > 200
+    scores = long_rows(Path("out/table1-long.csv"))
+    # Brightness rises with the rating in every dataset, though not in a straight line.
+    assert float(scores["pixels", "KonIQ", "SRCC"]["value"]) == 1.0
+    assert 0.9 < float(scores["pixels", "KonIQ", "PLCC"]["value"]) < 1.0
+    assert float(scores["pixels", "biq2021", "SRCC"]["value"]) == 1.0
+    assert ("pixels", "AVG.", "PLCC") not in scores
+    levels = long_rows(Path("out/table2-long.csv"))
+    # The stand-in says darken, serious of dark pictures and null of others.
+    assert [levels["pixels", column, "Deg. Acc."]["value"] for column in ("Noise", "Darken", "Null", "Average")] == [
+        *("0.000000", "1.000000", "1.000000", "0.400000")
+    ]
+    assert levels["pixels", "Darken", "Lev. Acc."]["value"] == "0.333333"
+    pairs = long_rows(Path("out/table5-long.csv"))
+    assert [pairs["pixels", column, ""]["value"] for column in ("Reg-Acc", "Gen-Acc", "Overall-Acc", "SRCC")] == [
+        *("100.000000", "100.000000", "100.000000", "1.000000")
+    ]
+    assert [pairs["pixels", column, ""]["count"] for column in ("Reg-Acc", "Gen-Acc", "Overall-Acc")] == [
+        "6",
+        "72",
+        "110",
+    ]
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any]) -> None:
+    run("bench", "table1", "--out", "out", "--bootstrap", 20, "--limit", 5, "--seed", 3)
+    record = json.loads(Path("out/bench.json").read_text())
+    assert record["systems"]["tiny"]["model"] == "pixels-tiny-None"
+    assert record["settings"]["limit"] == 5
+    assert record["settings"]["decoding"]["temperature"] == 0.0
+    assert record["settings"]["command"].startswith("qinsight ")
+    digests = {one["name"]: (one["sha256"], one["rows"], one["of"]) for one in record["datasets"]}
+    card = json.loads(Path("data/koniq/dataset.json").read_text())
+    assert digests["koniq"] == (card["sha256"]["test"], 5, 12)
+    assert record["versions"]["numpy"]
+    (cell,) = [c for c in record["tables"]["1"] if c["column"] == "KonIQ" and c["metric"] == "SRCC"]
+    assert cell["value"] == 1.0
+    assert cell["count"] == 5
+
+
+@pytest.mark.usefixtures("pixel_model")
+def test_the_shortest_form_works(prepared: Path, run: Callable[..., Any]) -> None:
+    done = run("bench", "srbench")
+    assert done.code == 0
+    (folder,) = (prepared / "runs").iterdir()
+    assert folder.name.endswith("-bench-table5")
+    assert folder.name[:8].isdigit()
+    assert "▸ tiny" in done.out
+    assert f"written to runs/{folder.name}" in done.err
+
+
+def test_without_any_data_the_published_figures_are_printed(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("bench", "score", "tableB", "--out", "out")
+    assert done.code == 0
+    assert "0.933" in done.out
+    assert "ε = 0.15" in done.out
+    assert "nothing was measured here" in done.out
+    assert "the mean of the row's 7 cells is 0.743" in done.out
+    assert "koniq is not prepared: qinsight prepare koniq SOURCE" in done.err
+    assert json.loads(Path("out/bench.json").read_text())["tables"] == {"1": [], "B": []}
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_a_sample_is_said_in_the_title(run: Callable[..., Any]) -> None:
+    done = run("bench", "table1", "table5", "--limit", 6, "--out", "out", "--bootstrap", 0)
+    assert (
+        "Table 1: PLCC / SRCC on score regression (a stratified sample: 6 of 7 of biq2021, 6 of 12 of koniq)"
+        in done.out
+    )
+    assert "a stratified sample: 55 of 110 of srbench" in done.out
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> None:
+    first = run("bench", "table5", "--model", "Q-Insight (Zero-Shot)=tiny", "--out", "one")
+    assert first.code == 0
+    answers = "one/predictions/Q-Insight__Zero-Shot_-srbench-comparison.csv"
+    done = run(
+        *("bench", "table5", "--model", "tiny", "--metric", "psnr", "--metric", "ssim"),
+        *("--predictions", f"DepictQA={answers}", "--out", "two", "--bootstrap", 0),
+    )
+    assert done.code == 0, done.err
+    rows = long_rows(Path("two/table5-long.csv"))
+    assert {method for method, _, _ in rows} == {"tiny", "PSNR", "SSIM", "DepictQA"}
+    assert rows["DepictQA", "Overall-Acc", ""]["value"] == rows["tiny", "Overall-Acc", ""]["value"] == "100.000000"
+    # A measured row stands below the published one of its name, others at the end.
+    order = [line.split()[0:2] for line in done.out.splitlines() if line.startswith((" ▸", " DepictQA", " A-FINE"))]
+    assert order == [
+        ["▸", "PSNR"],
+        ["▸", "SSIM"],
+        ["A-FINE", "83.30"],
+        ["DepictQA", "73.00"],
+        ["▸", "DepictQA"],
+        ["▸", "tiny"],
+    ]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_answers_of_one_bench_are_predictions_for_the_next(run: Callable[..., Any], pixel_model: list[Any]) -> None:
+    run("bench", "table1", "table2", "--out", "one", "--bootstrap", 0)
+    done = run(
+        *("bench", "table2", "--predictions", "again=one/predictions/tiny-kadis-degradation.csv", "--out", "two"),
+        *("--bootstrap", 0),
+    )
+    assert done.code == 0
+    assert len(pixel_model) == 1
+    first, second = (long_rows(Path(f"{name}/table2-long.csv")) for name in ("one", "two"))
+    assert [row["value"] for row in first.values()] == [row["value"] for row in second.values()]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_one_question_per_distortion(run: Callable[..., Any], pixel_model: list[Any]) -> None:
+    done = run("bench", "table2", "--protocol", "sequential", "--out", "out", "--bootstrap", 0)
+    assert done.code == 3  # the stand-in does not understand the question
+    assert sum(pixel_model[0].batches) == 4 * 15
+    assert "15 of 15 pictures have no readable answer and count as wrong" in done.out
+    assert len(list(Path("out/journals").iterdir())) == 4
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable[..., Any]) -> None:
+    Path("data/koniq/images/03.png").write_bytes(b"no picture")
+    done = run("bench", "table1", "--data", "data/koniq", "--out", "out", "--bootstrap", 0)
+    assert done.code == 3
+    assert "1 of 12 pictures have no rating and are not in the figure" in done.out
+    assert "1 rows without an answer" in done.err
+    assert long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
+
+
+@pytest.mark.usefixtures("pixel_model")
+def test_killed_and_resumed_it_comes_to_the_same(prepared: Path, run: Callable[..., Any], mortal: Any) -> None:
+    arguments = ("bench", "table1", "--batch-size", 2, "--bootstrap", 20)
+    assert run(*arguments, "--out", "whole", "--model", "m=tiny").code == 0
+    done = mortal("kill", 4, *arguments, "--out", "broken", "--model", "m=tiny")
+    assert done.returncode == -signal.SIGKILL
+    assert not (prepared / "broken/bench.json").exists()
+    again = mortal("none", 0, *arguments, "--out", "broken", "--model", "m=tiny")
+    assert again.returncode == 0, again.stderr
+    assert "going on: " in again.stderr
+    for name in ("table1.csv", "table1-long.csv", "table1.md", "table1.tex"):
+        assert (prepared / "broken" / name).read_bytes() == (prepared / "whole" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("prepared")
+def test_interrupted_it_says_how_to_go_on(mortal: Any) -> None:
+    done = mortal("interrupt", 1, "bench", "table1", "--batch-size", 2, "--out", "a b")
+    assert done.returncode == 130
+    assert "interrupted; to go on, run the same command with --out 'a b'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
+    run: Callable[..., Any], pixel_model: list[Any]
+) -> None:
+    assert run("bench", "table2", "--out", "out", "--bootstrap", 0).code == 0
+    done = run("bench", "table2", "--out", "out", "--bootstrap", 0, "--max-new-tokens", 9)
+    assert done.code == 1
+    assert "begun under other settings (decoding.max_new_tokens 512 -> 9)" in done.err
+    assert run("bench", "table2", "--out", "out", "--max-new-tokens", 9, "--restart", "--bootstrap", 0).code == 0
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "which table?"),
+        (["tabel1"], 2, "did you mean table1"),
+        (["table1", "--predictions", "deqa.csv"], 2, "give LABEL=FILE.csv"),
+        (["table1", "--predictions", "DeQA=nowhere.csv"], 1, "cannot read nowhere.csv: No such file"),
+        (["table1", "--model", "tyni"], 1, "give tiny"),
+        (["table1", "--model", "a=tiny", "--model", "a=tiny"], 1, "two systems are called a"),
+        (["table1", "--data", "data/kadis"], 1, "data/kadis holds degradation rows, but table1 asks for score"),
+        (["table1", "--data", "nowhere/koniq"], 1, "qinsight prepare koniq SOURCE --out nowhere/koniq"),
+        (["table1", "--split", "validation"], 1, "it has test"),
+        (["table1", "--metric", "psnr"], 1, "PSNR needs references"),
+        (["table2", "--metric", "niqe"], 1, "one number a picture"),
+        (["table2", "--model", "deqa:tiny"], 1, "reads level words"),
+        (["table1", "--metric", "niqee"], 2, "did you mean niqe?"),
+        (["table1", "--plcc", "cubic"], 2, "logistic"),
+        (["table1", "--ties", "double"], 2, "half"),
+        (["table1", "--out", "data"], 1, "data holds files that are no bench"),
+        (["table1", "--bootstrap", "-1"], 2, "--bootstrap"),
+    ],
+)
+def test_mistakes_are_one_line(run: Callable[..., Any], arguments: list[str], code: int, words: str) -> None:
+    done = run("bench", *arguments)
+    assert done.code == code
+    assert done.out == ""
+    last = done.err.splitlines()[-1]
+    assert last.startswith("qinsight: error: ")
+    assert words in last
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["path,rating", "zebra.png,3"], "is about other pictures than"),
+        (["path,winner", "00.png,Image A"], "score needs path,rating"),
+        (["path,rating", "00.png,1", "images/00.png,2"], "names 2 pictures"),
+        (["path,rating", "koniq/images/00.png,1", "data/koniq/images/00.png,2"], "says two things"),
+    ],
+)
+def test_mistakes_in_predictions_are_one_line(run: Callable[..., Any], lines: list[str], words: str) -> None:
+    Path("p.csv").write_text("\n".join(lines) + "\n")
+    folders = [] if "names 2" in words else ["--data", "data/koniq"]
+    done = run("bench", "table1", "--predictions", "x=p.csv", *folders)
+    assert done.code == 1
+    assert words in done.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_constant_and_nan_predictions_are_said_and_not_computed(run: Callable[..., Any]) -> None:
+    rows = [f"koniq/images/{i:02d}.png,3" for i in range(11)] + ["koniq/images/11.png,nan"]
+    Path("p.csv").write_text("\n".join(["path,rating", *rows]) + "\n")
+    done = run("bench", "table1", "--predictions", "flat=p.csv", "--data", "data/koniq", "--out", "out")
+    assert done.code == 3
+    assert "No figure: all predictions are 3: the correlation is undefined (1 of 12 pictures have no rating" in done.out
+    assert long_rows(Path("out/table1-long.csv"))["flat", "KonIQ", "PLCC"]["value"] == ""
+
+
+@pytest.mark.usefixtures("pixel_model")
+def test_two_pictures_have_no_correlation(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    MAKE.scores(Path("data/koniq"), "koniq", 2)
+    done = run("bench", "table1", "--out", "out")
+    assert done.code == 0
+    assert "a correlation needs at least 3 pictures, not 2" in done.out
+
+
+def test_the_list_shows_every_row(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("bench", "--list")
+    assert done.code == 0
+    for row in ("NIQE", "C2Score", "Qwen-SFT", "DeQA", "AgenticIR", "A-FINE", "DepictQA", "ε = 0.15", "tiny"):
+        assert row in done.out
+    assert "--metric nima-koniq" in done.out
+    assert "not prepared (qinsight prepare NAME SOURCE): koniq" in done.out
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., Any], random_model: Path) -> None:
+    # It writes nonsense, so every answer is a failed row, and level words give a number for every picture.
+    done = run(
+        *("bench", "table1", "table2", "--model", f"random={random_model}", "--model", f"words=deqa:{random_model}"),
+        *("--max-new-tokens", 4, "--out", "out", "--bootstrap", 10, "--device", "cpu"),
+    )
+    assert done.code == 3, done.err
+    rows = long_rows(Path("out/table1-long.csv"))
+    assert rows["random", "KonIQ", "PLCC"]["failed"] == "12"
+    assert rows["words", "KonIQ", "PLCC"]["failed"] == "0"
+    assert -1 <= float(rows["words", "KonIQ", "PLCC"]["value"]) <= 1
+    assert "words: expectation over the probabilities of the level words" in done.out
+    assert "words reads level words, which are for scores" in done.err
+    assert os.path.exists("out/table2-confusion-random-kadis.png")
