@@ -56,7 +56,8 @@ def fit_logistic(predicted: Sequence[float], truth: Sequence[float]) -> Logistic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # the covariance of the parameters is not used
         try:
-            found, *_ = curve_fit(_logistic, first, second, p0=start, maxfev=10_000)
+            # Differences taken by scipy itself are blind to the middle where the predictions' mean is almost 0.
+            found, *_ = curve_fit(_logistic, first, second, p0=start, jac=_slopes, maxfev=10_000)
         except RuntimeError as error:
             raise QInsightError("the logistic fit did not converge") from error
     return Logistic(*(float(value) for value in found))
@@ -73,6 +74,19 @@ def _logistic(
     from scipy.special import expit
 
     return lower + (upper - lower) * expit((values - middle) / max(abs(width), 1e-12))
+
+
+def _slopes(
+    values: NDArray[np.float64], upper: float, lower: float, middle: float, width: float
+) -> NDArray[np.float64]:
+    """The derivatives of `_logistic` in its four parameters, (values, 4)."""
+    from scipy.special import expit
+
+    scale = max(abs(width), 1e-12)
+    along = (values - middle) / scale
+    share = expit(along)
+    steep = (upper - lower) * share * (1.0 - share) / scale
+    return np.stack([share, 1.0 - share, -steep, -steep * along * (1.0 if width >= 0 else -1.0)], axis=1)
 
 
 def _paired(predicted: Sequence[float], truth: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

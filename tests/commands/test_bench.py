@@ -127,7 +127,7 @@ def test_without_any_data_the_published_figures_are_printed(
 def test_a_sample_is_said_in_the_title(run: Callable[..., Any]) -> None:
     done = run("bench", "table1", "table5", "--limit", 6, "--out", "out", "--bootstrap", 0)
     assert (
-        "Table 1: PLCC / SRCC on score regression (a stratified sample: 6 of 7 of biq2021, 6 of 12 of koniq)"
+        "Table 1: PLCC / SRCC on score regression (a stratified sample: 6 of 12 of koniq, 6 of 7 of biq2021)"
         in done.out
     )
     assert "a stratified sample: 55 of 110 of srbench" in done.out

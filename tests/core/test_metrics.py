@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from qinsight_cli.core import metrics
 from qinsight_cli.core.errors import QInsightError
@@ -72,3 +72,76 @@ def test_bootstrap_interval_of_a_mean_is_near_the_normal_one() -> None:
     half = 1.96 * sample.std() / 20
     assert low == pytest.approx(sample.mean() - half, abs=0.02)
     assert high == pytest.approx(sample.mean() + half, abs=0.02)
+
+
+def test_the_logistic_fit_finds_the_curve_that_made_the_data() -> None:
+    x = np.linspace(-3, 3, 60)
+    truth = 1.2 + (4.6 - 1.2) / (1 + np.exp(-(x - 0.4) / 0.7))
+    curve = metrics.fit_logistic(x.tolist(), truth.tolist())
+    assert (curve.upper, curve.lower, curve.middle, abs(curve.width)) == pytest.approx((4.6, 1.2, 0.4, 0.7), abs=1e-4)
+    assert metrics.plcc_logistic(x.tolist(), truth.tolist()) == pytest.approx(1.0)
+    assert metrics.plcc(x.tolist(), truth.tolist()) < 0.99
+
+
+def test_the_logistic_fit_does_not_depend_on_where_the_scale_begins() -> None:
+    # With differences in place of derivatives a mean of almost 0 would hold the middle of the curve fast.
+    rng = np.random.default_rng(2)
+    x = rng.normal(0, 1, 100)
+    y = 1 + 4 / (1 + np.exp(-(x - 0.8) / 0.3)) + rng.normal(0, 0.2, 100)
+    centred = x - x.mean()
+    figures = [
+        metrics.plcc_logistic((scale * centred + shift).tolist(), y.tolist()) for scale, shift in ((1, 0), (20, 50))
+    ]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-9)
+
+
+def test_the_logistic_fit_is_no_worse_than_scipys_from_the_same_start() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 100, 200)
+    y = 1 + 4 / (1 + np.exp(-(x - 55) / 12)) + rng.normal(0, 0.4, 200)
+
+    def curve(x, a, b, c, d):
+        return (a - b) / (1 + np.exp(-(x - c) / np.abs(d))) + b
+
+    found, _ = optimize.curve_fit(curve, x, y, p0=[y.max(), y.min(), x.mean(), x.std() / 4], maxfev=10_000)
+    expected = stats.pearsonr(curve(x, *found), y).statistic
+    assert metrics.plcc_logistic(x.tolist(), y.tolist()) == pytest.approx(expected, abs=1e-6)
+    assert metrics.plcc_logistic(x.tolist(), y.tolist()) > metrics.plcc(x.tolist(), y.tolist())
+
+
+def test_a_falling_predictor_is_not_made_to_look_good() -> None:
+    # With a free sign of the slope a fit would turn a reversed predictor around; its ranks still tell.
+    x = np.linspace(1, 5, 40)
+    assert metrics.srcc((-x).tolist(), x.tolist()) == pytest.approx(-1.0)
+
+
+def test_a_fit_that_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise RuntimeError("Optimal parameters not found")
+
+    monkeypatch.setattr("scipy.optimize.curve_fit", give_up)
+    with pytest.raises(QInsightError, match="did not converge"):
+        metrics.plcc_logistic([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0])
+    with pytest.raises(QInsightError, match="at least 5 pictures, not 4"):
+        metrics.plcc_logistic([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])
+
+
+def test_resamples_without_a_figure_are_left_out_unless_they_are_most() -> None:
+    first = np.array([1.0, 1.0, 1.0, 1.0, 5.0])
+    low, high = metrics.interval(lambda rows: metrics.plcc(first[rows], first[rows]), 5)
+    assert (low, high) == pytest.approx((1.0, 1.0))
+    flat = np.ones(5)
+    with pytest.raises(QInsightError, match="undefined for 1000 of 1000 resamples"):
+        metrics.interval(lambda rows: metrics.plcc(flat[rows], flat[rows]), 5)
+
+
+def test_the_interval_of_a_mean_of_shares_is_that_of_resampled_rows() -> None:
+    groups = [[True] * 30 + [False] * 10, [True] * 5 + [False] * 15]
+    low, high = metrics.mean_interval(groups, draws=4000)
+    rng = np.random.default_rng(5)
+    drawn = [
+        np.mean([np.mean(rng.choice(group, len(group))) for group in groups])  # plain resampling, row by row
+        for _ in range(4000)
+    ]
+    assert (low, high) == pytest.approx((np.quantile(drawn, 0.025), np.quantile(drawn, 0.975)), abs=0.02)
+    assert metrics.mean_interval([[True] * 9]) == (1.0, 1.0)

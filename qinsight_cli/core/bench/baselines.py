@@ -84,6 +84,8 @@ class Metric:
         self.note = ""
         if baseline.trained_on not in ("", KONIQ) and not baseline.reference:
             self.note = f"{label}: the weights were trained on {baseline.trained_on}, not on KonIQ alone."
+        elif baseline.reference:
+            self.note = f"{label}: against the reference of each picture, on SRIQA-Bench the content's Original."
         self.python, self.device = python or sys.executable, device
         self._worker: Worker | None = None
         self._identity: Mapping[str, Any] = {}

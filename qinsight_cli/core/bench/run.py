@@ -100,9 +100,15 @@ def _load(
                 loaded[key] = data.load(folder, table.task, protocol.split, protocol.limit, protocol.seed)
                 if loaded[key] is None:
                     asking.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
-        datasets = [loaded[folder, table.task] for folder in chosen]
-        found[table.number] = [dataset for dataset in datasets if dataset is not None]
+        datasets = [dataset for folder in chosen if (dataset := loaded[folder, table.task]) is not None]
+        found[table.number] = sorted(datasets, key=lambda one: _place(one, table))
     return found
+
+
+def _place(dataset: Dataset, table: Table) -> tuple[int, str]:
+    """The paper's datasets in its order, then the others by name."""
+    known = table.datasets.index(dataset.name) if dataset.name in table.datasets else len(table.datasets)
+    return known, dataset.key
 
 
 def _ask(

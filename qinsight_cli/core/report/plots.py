@@ -141,20 +141,20 @@ def method_pairs(
     methods: Sequence[str], found: Mapping[tuple[str, str], tuple[float, int]], title: str, path: Path
 ) -> None:
     """Accuracy of each pair of methods, {two names in alphabetical order: (points, pairs)}, as a lower triangle."""
-    size = len(methods)
+    size = len(methods) - 1
     shares = np.full((size, size), np.nan)
     words = [[""] * size for _ in range(size)]
     for row in range(size):
-        for column in range(row):
-            first, second = sorted((methods[row], methods[column]))
+        for column in range(row + 1):
+            first, second = sorted((methods[row + 1], methods[column]))
             points, count = found.get((first, second), (0.0, 0))
             if count:
                 shares[row, column] = points / count
                 words[row][column] = f"{100 * points / count:.0f}"
-    figure = _figure(0.55 * size + 2.2, 0.5 * size + 1.9)
+    figure = _figure(0.55 * size + 2.8, 0.5 * size + 2.4)
     panel = figure.subplots()
     picture = _heat(panel, shares, words, "RdYlGn")
-    _label(panel, methods, methods, "", "")
+    _label(panel, methods[1:], methods[:-1], "", "")
     bar = figure.colorbar(picture, ax=panel, shrink=0.8)
     bar.set_label("accuracy", fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -166,7 +166,8 @@ def _heat(panel: Axes, shares: NDArray[np.float64], words: Sequence[Sequence[str
     picture = panel.imshow(shares, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
     for row, line in enumerate(words):
         for column, text in enumerate(line):
-            dark = colours == "Blues" and shares[row, column] > 0.6
+            share = shares[row, column]
+            dark = share > 0.6 if colours == "Blues" else abs(share - 0.5) > 0.38
             panel.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     return picture
 

@@ -104,7 +104,7 @@ def test_psnr_on_comparisons_takes_the_original_as_reference(make: Any, tmp_path
     said = metric.answers(dataset, asking)
     # Each picture is darker than the one before: the nearer to the original, the brighter, so PSNR is always right.
     assert [answer.fields["winner"] for answer in said] == [sample.truth["winner"] for sample in dataset.samples]
-    assert metric.note == ""
+    assert metric.note == "PSNR: against the reference of each picture, on SRIQA-Bench the content's Original."
     again = Metric("PSNR", baseline_of("psnr"), None, "cpu").answers(dataset, asking)
     assert again == said
 
