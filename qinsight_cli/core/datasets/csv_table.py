@@ -42,7 +42,7 @@ def read(
         scale = Scale(*label_range, not lower_is_better, exact=True)
     needed = [columns.image, columns.label, *([columns.reference] if columns.reference else [])]
     labels = []
-    for where, row in read_csv(table, "csv", needed):
+    for where, row in read_csv(table, "", needed):
         image = row[columns.image]
         roles = {"image": image}
         if columns.reference and row[columns.reference]:

@@ -11,23 +11,27 @@ def draw_unit(seed: int, name: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
 
 
-def draw_stratified(names: Sequence[str], strata: Sequence[Hashable], count: int, seed: int) -> list[int]:
-    """Indices of `count` of the names, in order, each stratum with its share to the nearest one.
+def draw_stratified(names: Sequence[str], strata: Sequence[tuple[Hashable, ...]], count: int, seed: int) -> list[int]:
+    """Indices of `count` of the names, in order, in proportion by the first part of their strata, then the second, ...
 
-    The last places go to the strata with the largest remainders. All indices when there are no more than `count`.
+    The last places go to the largest remainders. All indices when there are no more than `count`.
     """
-    if len(names) <= count:
-        return list(range(len(names)))
-    members: dict[Hashable, list[int]] = {}
-    for index, stratum in enumerate(strata):
-        members.setdefault(stratum, []).append(index)
-    shares = {stratum: count * len(group) / len(names) for stratum, group in members.items()}
-    places = {stratum: int(share) for stratum, share in shares.items()}
-    order = sorted(members, key=lambda stratum: (places[stratum] - shares[stratum], str(stratum)))
-    for stratum in order[: count - sum(places.values())]:
-        places[stratum] += 1
-    drawn: list[int] = []
-    for stratum, group in members.items():
-        group.sort(key=lambda index: (draw_unit(seed, names[index]), names[index]))
-        drawn += group[: places[stratum]]
-    return sorted(drawn)
+    return sorted(_draw(list(range(len(names))), names, strata, 0, count, seed))
+
+
+def _draw(
+    members: list[int], names: Sequence[str], strata: Sequence[tuple[Hashable, ...]], level: int, count: int, seed: int
+) -> list[int]:
+    if len(members) <= count:
+        return members
+    if level == len(strata[members[0]]):
+        return sorted(members, key=lambda index: (draw_unit(seed, names[index]), names[index]))[:count]
+    groups: dict[Hashable, list[int]] = {}
+    for index in members:
+        groups.setdefault(strata[index][level], []).append(index)
+    shares = {part: count * len(group) / len(members) for part, group in groups.items()}
+    places = {part: int(share) for part, share in shares.items()}
+    order = sorted(groups, key=lambda part: (places[part] - shares[part], str(part)))
+    for part in order[: count - sum(places.values())]:
+        places[part] += 1
+    return [i for part, group in groups.items() for i in _draw(group, names, strata, level + 1, places[part], seed)]

@@ -27,8 +27,7 @@ def read(source: Path) -> Labelled:
     The same record in two files (the test set comes in two sizes) counts once, in the first.
     """
     labels: dict[str, Label] = {}
-    others: Counter[str] = Counter()
-    left_out = []
+    left_out: dict[str, str] = {}
     for path in label_files(source, "kadis"):
         split = next((split for split in ("train", "test") if path.name.startswith(split)), "")
         for index, record in enumerate(read_json(path), 1):
@@ -36,13 +35,13 @@ def read(source: Path) -> Labelled:
             image = _image(record, where)
             kind = _class(record, where)
             if kind not in (*DISTORTIONS, NULL):
-                others[kind] += 1
-                left_out.append(image)
+                left_out[image] = kind
                 continue
             label = _label(record, where, image, kind, split)
             before = labels.setdefault(image, label)
             if (before.truth, before.split) != (label.truth, label.split):
                 raise QInsightError(f"{where}: {image!r} is another in {before.where}; remove one of the records")
+    others = Counter(left_out.values())
     return Labelled(
         "kadis",
         "degradation",

@@ -50,10 +50,10 @@ def _vector(folder: Path, name: str) -> list[Any]:
     from scipy.io import loadmat
 
     path = folder / f"{name}.mat"
+    if not path.is_file():
+        raise QInsightError(f"{folder} has no {path.name}; it belongs beside AllMOS_release.mat")
     try:
         return list(loadmat(path)[name].ravel())
-    except FileNotFoundError:
-        raise QInsightError(f"{folder} has no {path.name}; it belongs beside AllMOS_release.mat") from None
     except KeyError:
         raise QInsightError(f"{path} has no variable {name}; give the authors' file") from None
     except Exception as error:  # whatever a broken file raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -104,7 +105,9 @@ def spread(workers: int) -> Iterator[Any]:
     if workers <= 1:
         yield lambda function, items, chunk: map(function, items)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker)
+    # Not a plain fork: a fork of a process in which OpenCV or a progress bar has threads may wait for ever.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
     try:
         yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool:

@@ -57,7 +57,11 @@ def _first_line(path: Path) -> str:
 
 
 def other_header(path: Path, name: str, wanted: str, found: Sequence[str]) -> QInsightError:
-    """The error for a label file with another header."""
+    """The error for a label file with another header; `name` may be "" for a table that is no known dataset's."""
+    if name not in SIGNS:
+        return QInsightError(
+            f"{path} has the columns {','.join(found)[:200]}, not {wanted}; name the columns that it has"
+        )
     others = [other for other in looks_like(path.parent) if other != name]
     hint = f"; it looks like {SIGNS[others[0]][0]}" if others else ""
     header = ",".join(found)

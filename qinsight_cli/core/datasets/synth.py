@@ -271,7 +271,7 @@ def check_plan(plan: Plan, photos: Sequence[Path]) -> None:
         raise UsageError(f"--null-share {plan.null_share:g}: a share from 0 up to, but not, 1")
     if not photos:
         raise QInsightError("no photos to damage were found")
-    names = Counter(photo_name(photo) for photo in photos)
+    names = Counter(photo.stem for photo in photos)
     twice = sorted(name for name, times in names.items() if times > 1)
     if twice:
         raise QInsightError(f"two photos share the name {twice[0]!r}; rename one")
