@@ -192,7 +192,8 @@ def _measure(
     output.write(done, systems, asking.folder, recorded, intervals)
     for grid in done.grids:
         _show(render.terminal(grid, intervals))
-    failed = f"{done.failed:,} rows without an answer, " if done.failed else ""
+    rows = "1 row" if done.failed == 1 else f"{done.failed:,} rows"
+    failed = f"{rows} without an answer, " if done.failed else ""
     asking.say(f"{failed}written to {asking.folder}")
     if done.failed:
         raise typer.Exit(SOME_ROWS_FAILED)

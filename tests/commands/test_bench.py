@@ -7,6 +7,8 @@ import json
 import os
 import runpy
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 
 MAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "bench_data.py")))
+RAISED = str.maketrans("", "", "¹²³⁴⁵⁶⁷⁸⁹")  # footnotes
 TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
 
 
@@ -84,7 +87,7 @@ def test_everything_on_every_table(run: Callable[..., Any]) -> None:
 @pytest.mark.usefixtures("prepared", "pixel_model")
 def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any]) -> None:
     run("bench", "table1", "--out", "out", "--bootstrap", 20, "--limit", 5, "--seed", 3)
-    record = json.loads(Path("out/bench.json").read_text())
+    record = json.loads(Path("out/bench.json").read_text())["tables"]["table1"]
     assert record["systems"]["tiny"]["model"] == "pixels-tiny-None"
     assert record["settings"]["limit"] == 5
     assert record["settings"]["decoding"]["temperature"] == 0.0
@@ -93,7 +96,7 @@ def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any
     card = json.loads(Path("data/koniq/dataset.json").read_text())
     assert digests["koniq"] == (card["sha256"]["test"], 5, 12)
     assert record["versions"]["numpy"]
-    (cell,) = [c for c in record["tables"]["1"] if c["column"] == "KonIQ" and c["metric"] == "SRCC"]
+    (cell,) = [c for c in record["figures"] if c["column"] == "KonIQ" and c["metric"] == "SRCC"]
     assert cell["value"] == 1.0
     assert cell["count"] == 5
 
@@ -120,7 +123,8 @@ def test_without_any_data_the_published_figures_are_printed(
     assert "nothing was measured here" in done.out
     assert "the mean of the row's 7 cells is 0.743" in done.out
     assert "koniq is not prepared: qinsight prepare koniq SOURCE" in done.err
-    assert json.loads(Path("out/bench.json").read_text())["tables"] == {"1": [], "B": []}
+    record = json.loads(Path("out/bench.json").read_text())["tables"]
+    assert {name: table["figures"] for name, table in record.items()} == {"table1": [], "tableB": []}
 
 
 @pytest.mark.usefixtures("prepared", "pixel_model")
@@ -147,7 +151,11 @@ def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> No
     assert {method for method, _, _ in rows} == {"tiny", "PSNR", "SSIM", "DepictQA"}
     assert rows["DepictQA", "Overall-Acc", ""]["value"] == rows["tiny", "Overall-Acc", ""]["value"] == "100.000000"
     # A measured row stands below the published one of its name, others at the end.
-    order = [line.split()[0:2] for line in done.out.splitlines() if line.startswith((" ▸", " DepictQA", " A-FINE"))]
+    order = [
+        line.translate(RAISED).split()[0:2]
+        for line in done.out.splitlines()
+        if line.startswith((" ▸", " DepictQA", " A-FINE"))
+    ]
     assert order == [
         ["▸", "PSNR"],
         ["▸", "SSIM"],
@@ -186,7 +194,7 @@ def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable
     done = run("bench", "table1", "--data", "data/koniq", "--out", "out", "--bootstrap", 0)
     assert done.code == 3
     assert "1 of 12 pictures have no rating and are not in the figure" in done.out
-    assert "1 rows without an answer" in done.err
+    assert "1 row without an answer" in done.err
     assert long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
 
 
@@ -235,7 +243,8 @@ def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
         (["table1", "--model", "a=tiny", "--model", "a=tiny"], 1, "two systems are called a"),
         (["table1", "--data", "data/kadis"], 1, "data/kadis holds degradation rows, but table1 asks for score"),
         (["table1", "--data", "nowhere/koniq"], 1, "qinsight prepare koniq SOURCE --out nowhere/koniq"),
-        (["table1", "--split", "validation"], 1, "it has test"),
+        (["table1", "--split", "validation", "--data", "data/koniq"], 1, "it has test"),
+        (["table1", "--model", "a/b=tiny", "--model", "a_b=tiny"], 1, "a/b and a_b, which is one file name"),
         (["table1", "--metric", "psnr"], 1, "PSNR needs references"),
         (["table2", "--metric", "niqe"], 1, "one number a picture"),
         (["table2", "--model", "deqa:tiny"], 1, "reads level words"),
@@ -284,6 +293,20 @@ def test_constant_and_nan_predictions_are_said_and_not_computed(run: Callable[..
     assert long_rows(Path("out/table1-long.csv"))["flat", "KonIQ", "PLCC"]["value"] == ""
 
 
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_a_table_measured_later_in_the_same_folder_joins_the_record(run: Callable[..., Any]) -> None:
+    run("bench", "table1", "--out", "out", "--bootstrap", 0)
+    run("bench", "table2", "--out", "out", "--bootstrap", 0)
+    assert sorted(json.loads(Path("out/bench.json").read_text())["tables"]) == ["table1", "table2"]
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_datasets_under_data_without_the_split_are_passed_over(run: Callable[..., Any]) -> None:
+    done = run("bench", "table1", "table2", "--split", "validation", "--out", "out")
+    assert done.code == 0
+    assert "nothing was measured here" in done.out
+
+
 @pytest.mark.usefixtures("pixel_model")
 def test_two_pictures_have_no_correlation(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -293,6 +316,16 @@ def test_two_pictures_have_no_correlation(
     done = run("bench", "table1", "--out", "out")
     assert done.code == 0
     assert "a correlation needs at least 3 pictures, not 2" in done.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    words = (
+        "import sys; from qinsight_cli import cli; cli.run(['bench', '--help']); "
+        "print('loaded', [n for n in ('torch', 'pandas', 'scipy', 'matplotlib', 'numpy', 'PIL') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert "--predictions" in done.stdout
+    assert done.stdout.endswith("loaded []\n")
 
 
 def test_the_list_shows_every_row(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,7 @@ class Worker:
         self._what = f"{metric} through pyiqa under {python}"
         try:
             self.facts = self._answer()
+            self.facts.pop("ready", None)
         except BaseException:
             self.close()
             raise
@@ -257,4 +258,6 @@ class Worker:
 def _hint(error: str) -> str:
     if "No module named" in error:
         return "; install the extra in an environment of its own and name its interpreter with --baselines-python"
+    if "URLError" in error or "HTTPError" in error:
+        return "; pyiqa fetches the weights of this metric at first use: run it once where there is a network"
     return ""

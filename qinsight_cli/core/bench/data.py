@@ -74,25 +74,24 @@ def check(folders: Sequence[Path], tables: Sequence[Table]) -> None:
         raise QInsightError(f"two datasets are called {twice}; rename one folder")
 
 
-def find(folders: Sequence[Path], table: Table) -> tuple[list[Path], list[str]]:
+def find(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
     """The folders that a table is measured on, and one line for each dataset of the paper that isn't there.
 
-    Without folders: those under data/ that hold the task. For Tables 2, 4 and 5, which are measured on one dataset,
-    the paper's own when it is there and else the others. Datasets whose ratings are computed, not given by people,
-    are taken only when they are named.
+    Without folders: those under data/ whose split holds the task. For Tables 2, 4 and 5, which are measured on one
+    dataset, the paper's own when it is there and else the others. Datasets whose ratings are computed, not given by
+    people, are taken only when they are named.
     """
     if folders:
         return [folder for folder in folders if table.task in tasks_of(folder)], []
-    there = [card.parent for card in sorted(DATA.glob(f"*/{CARD}")) if table.task in tasks_of(card.parent)]
-    names = {folder: read_card(folder).get("name") for folder in there}
+    cards = {path.parent: read_card(path.parent) for path in sorted(DATA.glob(f"*/{CARD}"))}
+    names = {card.get("name") for card in cards.values()}
     missing = [
-        f"{name} is not prepared: qinsight prepare {name} SOURCE"
-        for name in table.datasets
-        if name not in names.values()
+        f"{name} is not prepared: qinsight prepare {name} SOURCE" for name in table.datasets if name not in names
     ]
+    there = [folder for folder, card in cards.items() if f"{split}/{table.task}" in card.get("counts", ())]
     if table.task == "score":
-        return [folder for folder in there if not _computed(read_card(folder))], missing
-    own = [folder for folder in there if names[folder] in table.datasets]
+        return [folder for folder in there if not _computed(cards[folder])], missing
+    own = [folder for folder in there if cards[folder].get("name") in table.datasets]
     return own or there, missing
 
 

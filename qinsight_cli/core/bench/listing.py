@@ -96,7 +96,7 @@ def _pyiqa(python: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return f"no: {python} cannot be run"
     if done.returncode == 0:
-        return "yes (weights are fetched at first use)"
+        return "yes (pyiqa fetches weights at first use)"
     where = "this environment" if python == sys.executable else python
     return f"no: {where} has no pyiqa; --baselines-python names one that has"
 

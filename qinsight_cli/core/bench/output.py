@@ -49,7 +49,8 @@ def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mappi
         _put(folder / f"{table.name}.tex", render.latex(grid, intervals).encode())
     _answers(bench, folder)
     _plots(bench, folder)
-    _put(folder / RECORD, json.dumps(record(bench, systems, settings), indent=2, ensure_ascii=False).encode() + b"\n")
+    tables = {**_recorded(folder), **records(bench, systems, settings)}
+    _put(folder / RECORD, json.dumps({"tables": tables}, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -57,19 +58,34 @@ def _put(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def record(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """bench.json: from a figure back to the model, the settings, the data and the versions that gave it."""
-    datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
-    return {
-        "qinsight": __version__,
+def records(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Table -> from its figures back to the models, the settings, the data and the versions that gave them."""
+    shared = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(settings),
         "systems": {system.label: dict(system.facts()) for system in systems},
-        "datasets": [one.facts() for one in datasets.values()],
-        "failed": bench.failed,
-        "tables": {grid.table: _figures(grid) for grid in bench.grids},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
+        "versions": {
+            "qinsight": __version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _VERSIONS},
+        },
     }
+    return {
+        table.name: {
+            **shared,
+            "datasets": [one.facts() for one in bench.datasets[table.number]],
+            "figures": _figures(grid),
+        }
+        for table, grid in zip(bench.tables, bench.grids, strict=True)
+    }
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What an earlier bench in the folder recorded; its other tables stay."""
+    try:
+        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8"))["tables"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _figures(grid: Grid) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench import data, degradations, pairs, scores
-from qinsight_cli.core.bench.answers import Asking, Said, System
+from qinsight_cli.core.bench.answers import Asking, Said, System, file_name
 from qinsight_cli.core.bench.data import Dataset
 from qinsight_cli.core.bench.grid import Cell, Grid, Line
 from qinsight_cli.core.bench.predictions import Predictions
@@ -76,10 +76,13 @@ def measure(
 def check(tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System]) -> None:
     """Raise QInsightError, before anything is written, for a folder that serves no table or two systems of one name."""
     data.check(folders, tables)
-    labels = [system.label for system in systems]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise QInsightError(f"two systems are called {twice}; name them apart with LABEL=NAME")
+    seen: dict[str, str] = {}
+    for label in (system.label for system in systems):
+        other = seen.get(file_name(label).lower())
+        seen[file_name(label).lower()] = label
+        if other is not None:
+            called = f"called {label}" if other == label else f"called {other} and {label}, which is one file name"
+            raise QInsightError(f"two systems are {called}; name them apart with LABEL=NAME")
 
 
 def _load(
@@ -89,7 +92,7 @@ def _load(
     told: set[str] = set()
     found: dict[str, list[Dataset]] = {}
     for table in tables:
-        chosen, missing = data.find(folders, table)
+        chosen, missing = data.find(folders, table, protocol.split)
         for line in missing:
             if line not in told:
                 asking.say(line)

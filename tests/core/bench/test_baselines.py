@@ -186,17 +186,18 @@ def test_without_pyiqa_the_way_out_is_named(make: Any, tmp_path: Path, asking: A
         Metric("NIQE", baseline_of("niqe"), None, "cpu").answers(dataset, asking)
 
 
-def test_psnr_through_the_real_pyiqa_is_psnr_here(pair: tuple[Path, Path], tmp_path: Path, asking: Asking) -> None:
-    """Runs a metric without weights in the environment that QINSIGHT_BASELINES_PYTHON names."""
+@pytest.mark.parametrize(("name", "tolerance"), [("psnr", 1e-3), ("ssim", 1e-3)])
+def test_the_real_pyiqa_agrees_with_what_is_computed_here(pair: tuple[Path, Path], name: str, tolerance: float) -> None:
+    """Runs metrics without weights in the environment that QINSIGHT_BASELINES_PYTHON names."""
     python = os.environ.get("QINSIGHT_BASELINES_PYTHON")
     if not python:
         pytest.skip("QINSIGHT_BASELINES_PYTHON names no interpreter with pyiqa")
     from qinsight_cli.core.bench.baselines import Worker
 
-    worker = Worker(python, "psnr", "cpu")
+    worker = Worker(python, name, "cpu")
     try:
         assert worker.facts["reference"] is True
         assert worker.facts["lower_better"] is False
-        assert worker.measure(*pair) == pytest.approx(pixels.psnr(*pair), abs=1e-3)
+        assert worker.measure(*pair) == pytest.approx(pixels.METRICS[name](*pair), abs=tolerance)
     finally:
         worker.close()
