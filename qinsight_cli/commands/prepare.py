@@ -160,9 +160,13 @@ def kadis(
     """DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper."""
     from qinsight_cli.core.datasets.kadis import read
 
+    labelled = read(source.resolve())
     quota = {split: count for split, count in (("train", train), ("test", test)) if count}
+    share = None
+    if len(quota) == 2 and not any(label.split for label in labelled.labels):
+        limit, share = min(limit or train + test, train + test), test / (train + test)
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(read(source.resolve()), out, quota=quota, reasoning=reasoning, **common)
+    run(labelled, out, quota=quota, test_share=share, reasoning=reasoning, **common)
 
 
 @app.command()

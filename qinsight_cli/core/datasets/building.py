@@ -90,7 +90,8 @@ def prepare(labelled: Labelled, options: Options, progress: Progress) -> tuple[d
     report.refuse(options.out, problems, f"{len(labelled.labels):,} label rows", options.skip_bad)
     if not usable:
         raise QInsightError(f"{labelled.root} holds none of the {len(labelled.labels):,} labelled pictures")
-    samples = [_sample(row, split, seen, labelled, options) for row, split in zip(usable, splits, strict=True)]
+    scale = _scale(labelled)
+    samples = [_sample(row, split, seen, labelled, scale, options) for row, split in zip(usable, splits, strict=True)]
     return write_dataset(options.out, samples, _card(labelled, options, problems)), problems
 
 
@@ -204,8 +205,11 @@ def _face(row: Found) -> Path:
     return row.images.get("reference") or next(iter(row.images.values()))
 
 
-def _sample(row: Found, split: str, seen: Mapping[Path, Look], labelled: Labelled, options: Options) -> Sample:
+def _sample(
+    row: Found, split: str, seen: Mapping[Path, Look], labelled: Labelled, scale: Mapping[str, Any], options: Options
+) -> Sample:
     looks = {role: seen[path] for role, path in row.images.items()}
+    content = {"content": row.label.content} if row.label.content else {}
     return Sample(
         id=row.label.id,
         task=labelled.task,
@@ -216,7 +220,7 @@ def _sample(row: Found, split: str, seen: Mapping[Path, Look], labelled: Labelle
         truth=row.truth,
         raw_label=row.label.raw,
         reasoning=_reasoning(row, looks, options) if options.reasoning else "",
-        extra={**({"content": row.label.content} if row.label.content else {}), **row.label.extra},
+        extra={**content, **scale, **row.label.extra},
     )
 
 
@@ -230,11 +234,16 @@ def _reasoning(row: Found, looks: Mapping[str, Look], options: Options) -> str:
     return explain.describe(measures, rng, rating=row.truth.get("rating"), damage=damage)
 
 
+def _scale(labelled: Labelled) -> dict[str, Any]:
+    """The range and direction of the original labels, for rows and card."""
+    if labelled.scale is None:
+        return {}
+    return {"label": {"range": list(extremes(labelled)), "higher_better": labelled.scale.higher_better}}
+
+
 def _card(labelled: Labelled, options: Options, problems: Sequence[Problem]) -> dict[str, Any]:
     card: dict[str, Any] = {"name": labelled.name, "labels": len(labelled.labels)}
-    if labelled.scale is not None:
-        lowest, highest = extremes(labelled)
-        card["label"] = {"range": [lowest, highest], "higher_better": labelled.scale.higher_better}
+    card |= _scale(labelled)
     official = all(label.split for label in labelled.labels)
     share = labelled.test_share if options.test_share is None else options.test_share
     card |= {"split": "official" if official else "by content", "seed": options.seed}

@@ -59,7 +59,7 @@ def test_dmos_is_turned_around(labels, tmp_path: Path, draw, prepared) -> None:
         4 * (max(values) - 0.061989) / (max(values) - min(values)) + 1, abs=1e-4
     )
     assert noise.images["reference"].name == "1600.png"
-    assert card["label"] == {"range": [min(values), max(values)], "higher_better": False}
+    assert card["label"] == {"range": [min(values), max(values)], "higher_better": False} == noise.extra["label"]
 
 
 def test_another_sheet(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def test_deqa_score_files(tmp_path: Path, draw, prepared) -> None:
         ("train", 3.75),
         ("test", 4.125),
     }
-    assert rows["KONIQ/images/b.jpg"].extra == {"gt_score": 3.5}
+    assert rows["KONIQ/images/b.jpg"].extra == {
+        "gt_score": 3.5,
+        "label": {"range": [1.0, 5.0], "higher_better": True},
+    }
     assert card["label_field"] == "gt_score_norm"
 
 
