@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,21 @@ def comparisons(folder: Path, contents: int = 2, name: str = "srbench") -> Path:
             )
     write_dataset(folder, samples, {"name": name})
     return folder
+
+
+def everything(folder: Path) -> None:
+    """Datasets of all three tasks."""
+    scores(folder / "koniq", "koniq")
+    scores(folder / "biq2021", "biq2021", 7)
+    degradations(folder / "kadis")
+    comparisons(folder / "srbench")
+
+
+def long_rows(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    """(method, column, metric) -> the measured rows of a table in long form."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["measured"] == "yes"]
+    return {(row["method"], row["column"], row["metric"]): row for row in rows}
 
 
 def noise(shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qinsight_cli.commands import options
+from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from qinsight_cli.core.bench.answers import Asking, System
     from qinsight_cli.core.bench.run import Protocol
+    from qinsight_cli.core.bench.tables import Table
 
 SOME_ROWS_FAILED = 3
 SYSTEMS, PROTOCOL = "What is measured", "Protocol"
@@ -145,38 +147,46 @@ def bench(
     if list_rows:
         _list(baselines_python)
         return
-    if not tables:
-        raise UsageError("which table? table1 ... table5, tableB, or all; --list shows them with their rows")
-    from qinsight_cli.core.bench import run
-    from qinsight_cli.core.bench.answers import Asking
-    from qinsight_cli.core.bench.tables import choose
-    from qinsight_cli.core.report.progress import progress_bar
-
-    chosen = choose(tables)
+    chosen = _tables(tables)
     decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    settings = (device, dtype.value, max_pixels)
     systems = [
-        *_models(model, not (metric or predictions), settings),
+        *_models(model, not (metric or predictions), (device, dtype.value, max_pixels)),
         *_metrics(metric, baselines_python, device),
         *_predictions(predictions),
     ]
-    console = _stderr()
-    asking = Asking(
-        folder=out or _new_folder([table.name for table in chosen]),
-        decoding=decoding,
-        batch_size=batch_size,
-        seed=seed,
-        restart=restart,
-        sequential=protocol is Asked.sequential,
-        say=lambda words: _say(console, words),
-        progress=lambda noun, total: progress_bar(noun, total, console),
-    )
-    how = run.Protocol(split, limit, plcc is Plcc.logistic, ties.value, original, bootstrap, seed)
+    asking = _asking(out or _new_folder(chosen), decoding, batch_size, seed, restart, protocol is Asked.sequential)
+    how = _protocol(split, limit, plcc, ties, original, bootstrap, seed)
     _measure(chosen, data or [], systems, how, asking, intervals)
 
 
+def _tables(names: list[str] | None) -> list[Table]:
+    from qinsight_cli.core.bench.tables import choose
+
+    if not names:
+        raise UsageError("which table? table1 ... table5, tableB, or all; --list shows them with their rows")
+    return choose(names)
+
+
+def _asking(folder: Path, decoding: Decoding, batch_size: int, seed: int, restart: bool, sequential: bool) -> Asking:
+    from qinsight_cli.core.bench.answers import Asking
+    from qinsight_cli.core.report.progress import progress_bar
+
+    console = _stderr()
+    return Asking(
+        *(folder, decoding, batch_size, seed, restart, sequential),
+        say=lambda words: _say(console, words),
+        progress=lambda noun, total: progress_bar(noun, total, console),
+    )
+
+
+def _protocol(split: str, limit: int | None, plcc: Plcc, ties: Ties, original: bool, draws: int, seed: int) -> Protocol:
+    from qinsight_cli.core.bench.run import Protocol
+
+    return Protocol(split, limit, plcc is Plcc.logistic, ties.value, original, draws, seed)
+
+
 def _measure(
-    tables: list[Any], folders: list[Path], systems: list[System], how: Protocol, asking: Asking, intervals: bool
+    tables: list[Table], folders: list[Path], systems: list[System], how: Protocol, asking: Asking, intervals: bool
 ) -> None:
     """Measure, write and show; exit code 3 when some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
@@ -199,9 +209,10 @@ def _measure(
         raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def _new_folder(names: list[str]) -> Path:
+def _new_folder(tables: list[Table]) -> Path:
     from datetime import datetime
 
+    names = [table.name for table in tables]
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-bench-{names[0] if len(names) == 1 else 'tables'}"
 
 

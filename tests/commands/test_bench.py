@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import runpy
@@ -26,18 +25,8 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with datasets of all three tasks under data/."""
     monkeypatch.chdir(tmp_path)
-    MAKE.scores(Path("data/koniq"), "koniq")
-    MAKE.scores(Path("data/biq2021"), "biq2021", 7)
-    MAKE.degradations(Path("data/kadis"))
-    MAKE.comparisons(Path("data/srbench"))
+    MAKE.everything(Path("data"))
     return tmp_path
-
-
-def long_rows(path: Path) -> dict[tuple[str, str, str], dict[str, str]]:
-    """(method, column, metric) -> the measured rows of a table in long form."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["measured"] == "yes"]
-    return {(row["method"], row["column"], row["metric"]): row for row in rows}
 
 
 @pytest.mark.usefixtures("prepared", "pixel_model")
@@ -61,19 +50,19 @@ def test_everything_on_every_table(run: Callable[..., Any]) -> None:
     for name in plots:
         with Image.open(f"out/{name}") as image:
             assert min(image.size) > 200
-    scores = long_rows(Path("out/table1-long.csv"))
+    scores = MAKE.long_rows(Path("out/table1-long.csv"))
     # Brightness rises with the rating in every dataset, though not in a straight line.
     assert float(scores["pixels", "KonIQ", "SRCC"]["value"]) == 1.0
     assert 0.9 < float(scores["pixels", "KonIQ", "PLCC"]["value"]) < 1.0
     assert float(scores["pixels", "biq2021", "SRCC"]["value"]) == 1.0
     assert ("pixels", "AVG.", "PLCC") not in scores
-    levels = long_rows(Path("out/table2-long.csv"))
+    levels = MAKE.long_rows(Path("out/table2-long.csv"))
     # The stand-in says darken, serious of dark pictures and null of others.
     assert [levels["pixels", column, "Deg. Acc."]["value"] for column in ("Noise", "Darken", "Null", "Average")] == [
         *("0.000000", "1.000000", "1.000000", "0.400000")
     ]
     assert levels["pixels", "Darken", "Lev. Acc."]["value"] == "0.333333"
-    pairs = long_rows(Path("out/table5-long.csv"))
+    pairs = MAKE.long_rows(Path("out/table5-long.csv"))
     assert [pairs["pixels", column, ""]["value"] for column in ("Reg-Acc", "Gen-Acc", "Overall-Acc", "SRCC")] == [
         *("100.000000", "100.000000", "100.000000", "1.000000")
     ]
@@ -147,7 +136,7 @@ def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> No
         *("--predictions", f"DepictQA={answers}", "--out", "two", "--bootstrap", 0),
     )
     assert done.code == 0, done.err
-    rows = long_rows(Path("two/table5-long.csv"))
+    rows = MAKE.long_rows(Path("two/table5-long.csv"))
     assert {method for method, _, _ in rows} == {"tiny", "PSNR", "SSIM", "DepictQA"}
     assert rows["DepictQA", "Overall-Acc", ""]["value"] == rows["tiny", "Overall-Acc", ""]["value"] == "100.000000"
     # A measured row stands below the published one of its name, others at the end.
@@ -175,7 +164,7 @@ def test_answers_of_one_bench_are_predictions_for_the_next(run: Callable[..., An
     )
     assert done.code == 0
     assert len(pixel_model) == 1
-    first, second = (long_rows(Path(f"{name}/table2-long.csv")) for name in ("one", "two"))
+    first, second = (MAKE.long_rows(Path(f"{name}/table2-long.csv")) for name in ("one", "two"))
     assert [row["value"] for row in first.values()] == [row["value"] for row in second.values()]
 
 
@@ -195,7 +184,7 @@ def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable
     assert done.code == 3
     assert "1 of 12 pictures have no rating and are not in the figure" in done.out
     assert "1 row without an answer" in done.err
-    assert long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
+    assert MAKE.long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
 
 
 @pytest.mark.usefixtures("pixel_model")
@@ -232,68 +221,6 @@ def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
 
 
 @pytest.mark.usefixtures("prepared", "pixel_model")
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        ([], 2, "which table?"),
-        (["tabel1"], 2, "did you mean table1"),
-        (["table1", "--predictions", "deqa.csv"], 2, "give LABEL=FILE.csv"),
-        (["table1", "--predictions", "DeQA=nowhere.csv"], 1, "cannot read nowhere.csv: No such file"),
-        (["table1", "--model", "tyni"], 1, "give tiny"),
-        (["table1", "--model", "a=tiny", "--model", "a=tiny"], 1, "two systems are called a"),
-        (["table1", "--data", "data/kadis"], 1, "data/kadis holds degradation rows, but table1 asks for score"),
-        (["table1", "--data", "nowhere/koniq"], 1, "qinsight prepare koniq SOURCE --out nowhere/koniq"),
-        (["table1", "--split", "validation", "--data", "data/koniq"], 1, "it has test"),
-        (["table1", "--model", "a/b=tiny", "--model", "a_b=tiny"], 1, "a/b and a_b, which is one file name"),
-        (["table1", "--metric", "psnr"], 1, "PSNR needs references"),
-        (["table2", "--metric", "niqe"], 1, "one number a picture"),
-        (["table2", "--model", "deqa:tiny"], 1, "reads level words"),
-        (["table1", "--metric", "niqee"], 2, "did you mean niqe?"),
-        (["table1", "--plcc", "cubic"], 2, "logistic"),
-        (["table1", "--ties", "double"], 2, "half"),
-        (["table1", "--out", "data"], 1, "data holds files that are no bench"),
-        (["table1", "--bootstrap", "-1"], 2, "--bootstrap"),
-    ],
-)
-def test_mistakes_are_one_line(run: Callable[..., Any], arguments: list[str], code: int, words: str) -> None:
-    done = run("bench", *arguments)
-    assert done.code == code
-    assert done.out == ""
-    last = done.err.splitlines()[-1]
-    assert last.startswith("qinsight: error: ")
-    assert words in last
-    assert "Traceback" not in done.err
-
-
-@pytest.mark.usefixtures("prepared", "pixel_model")
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        (["path,rating", "zebra.png,3"], "is about other pictures than"),
-        (["path,winner", "00.png,Image A"], "score needs path,rating"),
-        (["path,rating", "00.png,1", "images/00.png,2"], "names 2 pictures"),
-        (["path,rating", "koniq/images/00.png,1", "data/koniq/images/00.png,2"], "says two things"),
-    ],
-)
-def test_mistakes_in_predictions_are_one_line(run: Callable[..., Any], lines: list[str], words: str) -> None:
-    Path("p.csv").write_text("\n".join(lines) + "\n")
-    folders = [] if "names 2" in words else ["--data", "data/koniq"]
-    done = run("bench", "table1", "--predictions", "x=p.csv", *folders)
-    assert done.code == 1
-    assert words in done.err.splitlines()[-1]
-
-
-@pytest.mark.usefixtures("prepared", "pixel_model")
-def test_constant_and_nan_predictions_are_said_and_not_computed(run: Callable[..., Any]) -> None:
-    rows = [f"koniq/images/{i:02d}.png,3" for i in range(11)] + ["koniq/images/11.png,nan"]
-    Path("p.csv").write_text("\n".join(["path,rating", *rows]) + "\n")
-    done = run("bench", "table1", "--predictions", "flat=p.csv", "--data", "data/koniq", "--out", "out")
-    assert done.code == 3
-    assert "No figure: all predictions are 3: the correlation is undefined (1 of 12 pictures have no rating" in done.out
-    assert long_rows(Path("out/table1-long.csv"))["flat", "KonIQ", "PLCC"]["value"] == ""
-
-
-@pytest.mark.usefixtures("prepared", "pixel_model")
 def test_a_table_measured_later_in_the_same_folder_joins_the_record(run: Callable[..., Any]) -> None:
     run("bench", "table1", "--out", "out", "--bootstrap", 0)
     run("bench", "table2", "--out", "out", "--bootstrap", 0)
@@ -305,17 +232,6 @@ def test_datasets_under_data_without_the_split_are_passed_over(run: Callable[...
     done = run("bench", "table1", "table2", "--split", "validation", "--out", "out")
     assert done.code == 0
     assert "nothing was measured here" in done.out
-
-
-@pytest.mark.usefixtures("pixel_model")
-def test_two_pictures_have_no_correlation(
-    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    MAKE.scores(Path("data/koniq"), "koniq", 2)
-    done = run("bench", "table1", "--out", "out")
-    assert done.code == 0
-    assert "a correlation needs at least 3 pictures, not 2" in done.out
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -346,7 +262,7 @@ def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., An
         *("--max-new-tokens", 4, "--out", "out", "--bootstrap", 10, "--device", "cpu"),
     )
     assert done.code == 3, done.err
-    rows = long_rows(Path("out/table1-long.csv"))
+    rows = MAKE.long_rows(Path("out/table1-long.csv"))
     assert rows["random", "KonIQ", "PLCC"]["failed"] == "12"
     assert rows["words", "KonIQ", "PLCC"]["failed"] == "0"
     assert -1 <= float(rows["words", "KonIQ", "PLCC"]["value"]) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def pair_up(samples: Sequence[Sample], said: Sequence[Said]) -> Scores:
     return Scores(tuple(p for p, _ in pairs), tuple(t for _, t in pairs), len(samples) - len(pairs))
 
 
-def cells(scores: Scores, fitted: bool, draws: int, seed: int = 0) -> dict[str, Cell]:
+@lru_cache(maxsize=64)  # Tables 1, 3 and B show the same figures
+def cells(scores: Scores, fitted: bool, draws: int, seed: int = 0) -> Mapping[str, Cell]:
     """{"PLCC", "SRCC"} of one dataset over the pictures with a rating.
 
     fitted  PLCC after the four-parameter logistic fit, in place of raw; its interval holds the curve fixed
