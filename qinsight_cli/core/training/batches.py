@@ -142,23 +142,33 @@ class Collator:
         (item,) = items
         rng = np.random.default_rng(item["seed"])
         rows = [self.samples[index] for index in item["rows"]]
-        pictures = [self._pictures(row, rng) for row in rows]
+        window = self.phase.windows[rng.integers(len(self.phase.windows))]
+        pictures = [self._pictures(row, window, rng) for row in rows]
         return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures)
 
-    def _pictures(self, row: Sample, rng: np.random.Generator) -> list[Image.Image]:
+    def _pictures(self, row: Sample, window: tuple[float, float], rng: np.random.Generator) -> list[Image.Image]:
         """The pictures of a row as inference resizes them, then perhaps cropped and mirrored, all alike."""
         roles = TASKS[row.task].order(row.images)
         images = [load_image(row.images[role]).image for role in roles]
         size = resized_size(images[0].size, self.processor.image_processor)
         images = [image.resize(size, Image.Resampling.BICUBIC) for image in images]
-        if self.phase.crop:
-            side = self.phase.crop
-            width, height = min(side, size[0]), min(side, size[1])
+        width, height = self._cut(size, window)
+        if (width, height) != size:
             left, top = int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1))
             images = [image.crop((left, top, left + width, top + height)) for image in images]
         if rng.random() < 0.5:
             images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
         return images
+
+    def _cut(self, size: tuple[int, int], window: tuple[float, float]) -> tuple[int, int]:
+        """(width, height) of a resized picture -> of what is cut from it, in whole tokens."""
+        if self.phase.crop:
+            return min(self.phase.crop, size[0]), min(self.phase.crop, size[1])
+        token = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        width, height = (
+            max(token, round(side * share / token) * token) for side, share in zip(size, window, strict=True)
+        )
+        return width, height
 
     def _see(self, rows: list[Sample], pictures: list[list[Image.Image]]) -> dict[str, Any]:
         import torch

@@ -121,3 +121,17 @@ def test_token_weights_mark_the_tokens_that_carry_the_answer(processor: Any) -> 
         start = completion.index(word)
         assert set(range(start, start + len(word))) <= heavy[weight]
     assert completion.index("noise") in heavy[1.0]
+
+
+def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation")
+    with Image.open(row.images["image"]) as image:
+        width, height = resized_size(image.size, processor.image_processor)
+    phase = replace(SEE, crop=0, windows=((1.0, 1.0), (0.5, 1.0), (0.01, 0.01)))
+    collator = Collator([row], processor, phase, {})
+    seen = set()
+    for seed in range(30):
+        _, rows, columns = collator([{"rows": [0], "seed": seed}])["image_grid_thw"][0].tolist()
+        seen.add((columns * 16, rows * 16))
+    half = round(width * 0.5 / 32) * 32
+    assert seen == {(width, height), (half, height), (32, 32)}

@@ -23,6 +23,8 @@ class Phase:
 
     kind    "see" trains the vision tower with direct heads, "talk" trains the whole model on the answers
     crop    side in pixels of a random square cut from the resized picture; 0 takes it whole, as inference does
+    windows shares of width and height, one drawn for each batch and cut at random: pictures of other shapes than the
+            data has, for the positions of text depend on the shape of the picture before it
     batch   pictures a step; a row with several pictures counts as several
     mix     share of each `task` or `task/source` in the batches
     """
@@ -34,6 +36,7 @@ class Phase:
     learning_rate: float
     mix: Mapping[str, float]
     crop: int = 0
+    windows: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     vision_learning_rate: float | None = None
     warmup: int = 0
 
