@@ -33,7 +33,9 @@ def collect(
     samples: list[Sample] = []
     digests = []
     for folder in folders:
-        rows = read_split(folder, split, tasks)
+        manifest = folder / f"{split}.jsonl"
+        empty = manifest.is_file() and manifest.stat().st_size == 0
+        rows = [] if empty else read_split(folder, split, tasks)
         if not rows:
             kind = "training" if split == "train" else split
             raise QInsightError(f"{folder} has no {kind} rows for {', '.join(sorted(tasks))}")

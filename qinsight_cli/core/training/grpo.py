@@ -160,11 +160,13 @@ def _check_installed(recipe: GrpoRecipe) -> None:
 
 def _trainer(job: Job, chosen: plan.Plan, model_folder: Path, folder: RunFolder, resume: bool) -> Any:
     """The trainer, ready to run. The arguments come first: DeepSpeed must be set up when the weights are read."""
+    from transformers.utils import logging
     from trl import GRPOConfig
 
     from qinsight_cli.core.training.pictures import path_processor
     from qinsight_cli.core.training.runner import Runner
 
+    logging.disable_progress_bar()
     recipe = job.recipe
     functions, weights = reward_functions(recipe)
     on_cpu = models.torch_device("auto").type == "cpu"

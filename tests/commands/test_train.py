@@ -1,0 +1,174 @@
+"""`qinsight train` as a command: its shortest form, what wins over what, and bad input in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import skimage.data
+from PIL import Image
+
+from qinsight_cli.core import models
+from qinsight_cli.core.manifest import Sample, write_dataset
+
+Run = Callable[..., Any]
+
+
+def sample(folder: Path, task: str, number: int, **truth: Any) -> Sample:
+    return Sample(f"{task}{number}", task, "train", "made", {"image": folder / f"{number}.png"}, truth)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with data/made: 10 score rows and 10 degradation rows."""
+    folder = tmp_path / "data" / "made"
+    folder.mkdir(parents=True)
+    picture = Image.fromarray(skimage.data.coffee())
+    rows = []
+    for number in range(10):
+        picture.crop((number, number, number + 96, number + 64)).save(folder / f"{number}.png")
+        rows.append(sample(folder, "score", number, rating=1.0 + 0.4 * number))
+        rows.append(sample(folder, "degradation", number, distortion="blur", severity="serious"))
+    write_dataset(folder, rows, {"name": "made"})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def embedded(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tiny` is the random model."""
+    monkeypatch.setattr(models, "TINY_FOLDER", random_model)
+
+
+def test_the_shortest_form_trains_tiny_on_all_there_is(
+    run: Run, prepared: Path, embedded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qinsight_cli.core.training import grpo
+
+    asked: dict[str, Any] = {}
+
+    def instead(job: Any, out: Path, resume: bool) -> Path:
+        asked.update(job=job, out=out, resume=resume)
+        return out / "final"
+
+    monkeypatch.setattr(grpo, "run_grpo", instead)
+    done = run("train", "--tasks", "score,degradation")
+    assert done.code == 0
+    recipe = asked["job"].recipe
+    assert (recipe.model, recipe.tasks, recipe.max_steps) == ("tiny", ("score", "degradation"), 400)
+    assert len(asked["job"].samples) == 20
+    assert asked["out"].parent == Path("runs")
+    assert asked["out"].name.endswith("-tiny")
+    assert "on made: 20 rows" in done.err
+    assert done.out.strip() == str(asked["out"] / "final")
+
+
+def test_a_short_run_from_beginning_to_end(run: Run, prepared: Path, embedded: None) -> None:
+    words = ["train", "--tasks", "score", "--max-steps", "1", "--batch", "16", "--per-device-batch", "16"]
+    words += ["--set", "max_completion_tokens=48", "--learning-rate", "1e-4", "--out", "out"]
+    done = run(*words)
+    assert done.code == 0, done.err
+    assert done.out == "out/final\n"
+    assert "step 1/1" in done.err
+    assert json.loads(Path("out/metrics.jsonl").read_text())["learning_rate"] == 1e-4
+    again = run(*words)
+    assert again.code == 1
+    assert "add --resume" in again.err
+    resumed = run("train", "--resume", "--out", "out")  # everything else is in the folder
+    assert resumed.code == 0, resumed.err
+    other = run("train", "--resume", "--out", "out", "--set", "beta=0.5")
+    assert other.code == 1
+    assert "holds a run with beta 0.001, not 0.5" in other.err
+
+
+def test_the_dry_run_prints_and_writes_nothing(run: Run, prepared: Path, embedded: None) -> None:
+    done = run("train", "--dry-run", "--max-steps", "5", "--batch", "16", "--per-device-batch", "8", "--lora", "4")
+    assert done.code == 0, done.err
+    assert "rows        degradation" in done.out
+    assert "steps       5" in done.out
+    assert "lora_rank: 4" in done.out
+    assert "memory" in done.out
+    assert not Path("runs").exists()
+
+
+def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) -> None:
+    done = run("train", "--recipe", "paper", "--dry-run", "--batch", "16")
+    assert done.code == 0, done.err
+    assert "8,292,166,656 parameters" in done.out
+    assert "steps       100, 10.00 times each row" in done.out  # 20 rows, 2 prompts an update, 10 epochs
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--tasks", "scoer"], 1, "no task 'scoer'"),
+        (["--tasks", "comparison"], 1, "no dataset under data/ holds comparison"),
+        (["--algorithm", "ppo"], 2, "'ppo'"),
+        (["--algorithm", "sft", "--max-steps", "3"], 2, "max_steps is a setting of --algorithm grpo"),
+        (["--algorithm", "sft", "--resume"], 2, "resume is a setting of --algorithm grpo"),
+        (["--resume"], 2, "give --out"),
+        (["--resume", "--out", "nowhere"], 1, "nowhere holds no GRPO run to resume"),
+        (["--mix", "score"], 2, "not of the form NAME=VALUE"),
+        (["--mix", "score=1,degradatoin=1"], 1, "--mix asks for degradatoin"),
+        (["--set", "bta=0.1"], 1, "unknown key 'bta'; did you mean 'beta'"),
+        (["--num-generations", "1"], 1, "--num-generations must be 2 or more"),
+        (["--batch", "20"], 1, "cannot be cut into groups of 8"),
+        (["--batch", "48"], 1, "try --per-device-batch 24"),
+        (["--recipe", "papr"], 1, "did you mean paper"),
+        (["--data", "nowhere"], 1, "nowhere has no train.jsonl"),
+        (["--eval-data", "data/made"], 1, "data/made has no test.jsonl"),
+        (["--model", "nowhere/at/all", "--batch", "16", "--per-device-batch", "16"], 1, "no model 'nowhere/at/all'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    run: Run, prepared: Path, embedded: None, words: list[str], code: int, says: str
+) -> None:
+    done = run("train", *words)
+    assert done.code == code
+    assert done.out == ""
+    assert says in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_a_rating_of_7_is_found_with_its_line(run: Run, prepared: Path, embedded: None) -> None:
+    manifest = prepared / "data" / "made" / "train.jsonl"
+    lines = manifest.read_text().splitlines()
+    lines[4] = json.dumps({**json.loads(lines[4]), "rating": 7})
+    manifest.write_text("\n".join(lines) + "\n")
+    done = run("train")
+    assert done.code == 1
+    assert 'train.jsonl, line 5: "rating" is 7; a score row needs a number in [1, 5]' in done.err
+
+
+def test_an_empty_manifest_and_a_missing_picture(run: Run, prepared: Path, embedded: None) -> None:
+    small = ("--batch", "16", "--per-device-batch", "16", "--out", "out")
+    (prepared / "data" / "made" / "3.png").unlink()
+    done = run("train", *small, "--set", "max_steps=0", "--set", "epochs=1")
+    assert done.code == 1
+    assert "3.png is not there; a manifest names it" in done.err
+    assert not Path("out").exists()
+    (prepared / "data" / "made" / "train.jsonl").write_text("")
+    done = run("train", *small)
+    assert done.code == 1
+    assert "has no training rows for degradation, score" in done.err
+
+
+def test_without_data_the_way_to_it_is_shown(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("train", "--tasks", "score,degradation")
+    assert done.code == 1
+    assert "no dataset under data/ holds degradation, score" in done.err
+    assert "qinsight prepare" in done.err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    words = (
+        "import sys; from qinsight_cli import cli; cli.run(['train', '--help']); "
+        "sys.exit(bool({'torch', 'transformers', 'trl', 'numpy', 'PIL', 'yaml'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", words], capture_output=True, check=False).returncode == 0
