@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qinsight_cli.commands.preparing import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
+
+if TYPE_CHECKING:
+    from qinsight_cli.core.datasets.synth import Plan
 
 
 def synth(
@@ -43,37 +46,50 @@ def synth(
     ] = None,
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
-    from qinsight_cli.core.datasets import problems as report
-    from qinsight_cli.core.datasets import synth as dataset
+    from qinsight_cli.core.datasets.synth import Plan, check_plan
     from qinsight_cli.core.images import find_images
-    from qinsight_cli.core.manifest import claim, write_dataset
-    from qinsight_cli.core.report.progress import progress_bar
 
     if contact_sheet is not None:
         _draw_sheet(sources, contact_sheet, seed)
         return
-    folder = folder_of(out, "synth")
     photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
     known_splits = _rated_photos(clean_from, min_rating) if clean_from else {}
     photos = [*photos, *known_splits][:limit]
-    plan = dataset.Plan(folder, per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
-    dataset.check_plan(plan, photos)
-    claim(folder, "synth")
+    plan = Plan(folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
+    check_plan(plan, photos)
+    _make(plan, photos, known_splits, test_share, skip_bad, workers)
+
+
+def _make(
+    plan: Plan,
+    photos: Sequence[Path],
+    known_splits: Mapping[Path, str],
+    test_share: float,
+    skip_bad: bool,
+    workers: int,
+) -> None:
+    """Damage the photos, write the dataset and say what came of it."""
+    from qinsight_cli.core.datasets import problems as report
+    from qinsight_cli.core.datasets.synth import synthesise
+    from qinsight_cli.core.manifest import claim, write_dataset
+    from qinsight_cli.core.report.progress import progress_bar
+
+    claim(plan.out, "synth")
     with progress_bar("photos", len(photos)) as advance:
-        rows, problems = dataset.synthesise(photos, plan, test_share, known_splits, workers, advance)
-    report.write(folder, problems)
-    report.refuse(folder, problems, f"{len(photos):,} photos", skip_bad)
+        rows, problems = synthesise(photos, plan, test_share, known_splits, workers, advance)
+    report.write(plan.out, problems)
+    report.refuse(plan.out, problems, f"{len(photos):,} photos", skip_bad)
     card = {
         "name": "synth",
         "photos": len(photos),
-        "per_photo": per_photo,
-        **({} if null_share is None else {"null_share": null_share}),
+        "per_photo": plan.per_photo,
+        **({} if plan.null_share is None else {"null_share": plan.null_share}),
         "test_share": test_share,
-        "seed": seed,
+        "seed": plan.seed,
         "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength" if "score" in plan.tasks else None,
         "problems": report.count(problems),
     }
-    tell(folder, write_dataset(folder, rows, card), problems)
+    tell(plan.out, write_dataset(plan.out, rows, card), problems)
 
 
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:

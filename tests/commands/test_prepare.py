@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,7 @@ def test_problems_are_told_and_listed(kadid: Path, here: Path, capsys) -> None:
     picture(kadid / "images/extra.png", 50)
     assert run("kadid", kadid, "--workers", 1) == 1
     words = one_line(capsys)
-    assert "4 missing images of 15 label rows" in words
+    assert "4 missing images in 15 label rows" in words
     assert "data/kadid/problems.csv" in words
     assert "--skip-bad" in words
     assert run("kadid", kadid, "--workers", 1, "--skip-bad") == 0
@@ -275,7 +277,7 @@ def test_synth(here: Path, capsys) -> None:
     (here / "photos/1.png").write_bytes(b"")
     capsys.readouterr()
     assert run("synth", "photos", "--workers", 1) == 1
-    assert "1 broken image of 3 photos" in one_line(capsys)
+    assert "1 broken image in 3 photos" in one_line(capsys)
     assert run("synth", "photos", "--workers", 1, "--skip-bad", "--null-share", 0) == 0
     assert len(rows_of(here / "data/synth")) == 40
 
@@ -305,6 +307,15 @@ def test_the_contact_sheet(here: Path, capsys) -> None:
     capsys.readouterr()
     assert run("synth", "photo.png", "--contact-sheet", "sheet.png") == 1
     assert "photo.png: the file is empty" in one_line(capsys)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    words = (
+        "import sys; from qinsight_cli import cli; code = cli.run(['prepare', 'spaq', '--help']); "
+        "print([name for name in ('numpy', 'PIL', 'pandas', 'scipy', 'cv2', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_command_has_help_and_its_dataset_is_documented(capsys) -> None:

@@ -63,6 +63,6 @@ def refuse(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -
     kinds = count(bad)
     counted = " and ".join(f"{kinds[kind]:,} {kind}{'s' * (kinds[kind] > 1)}" for kind in KINDS if kinds[kind])
     raise QInsightError(
-        f"{counted} of {total}, the first {bad[0].name!r} ({bad[0].detail}); all are listed in {out / FILE}: "
+        f"{counted} in {total}, the first {bad[0].name!r} ({bad[0].detail}); all are listed in {out / FILE}: "
         "mend them, or leave them out with --skip-bad"
     )

@@ -27,3 +27,14 @@ def test_another_data_csv(tmp_path: Path, table) -> None:
     table(tmp_path / "data.csv", ("image", "score"), [("a.png", 1)])
     with pytest.raises(QInsightError, match="the header is 'image,score', not AGIQA-3K's 'name,mos_quality'"):
         agiqa.read(tmp_path)
+
+
+def test_a_small_dataset(tmp_path: Path, table, draw, prepared) -> None:
+    header = ("name", "prompt", "adj1", "adj2", "style", "mos_quality", "std_quality", "mos_align", "std_align")
+    rows = [(f"sd1.5_{i}.jpg", "a hat, on a cat", "", "", "", i, 0.1, 4 - i, 0.1) for i in range(5)]
+    table(tmp_path / "AGIQA-3K/data.csv", header, rows)
+    for number, row in enumerate(rows):
+        draw(tmp_path / "AGIQA-3K/images" / row[0], number)
+    found, _, problems = prepared(agiqa.read(tmp_path / "AGIQA-3K"))
+    assert problems == []
+    assert [row.truth["rating"] for row in found.values()] == [1, 2, 3, 4, 5]

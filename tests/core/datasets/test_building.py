@@ -77,7 +77,7 @@ def test_all_that_is_missing_or_broken_is_told_at_once(hundred: Labelled, prepar
     (pictures / "p002.png").write_bytes((pictures / "p003.png").read_bytes()[:60])
     (pictures / "p004.png").write_text("no picture")
     draw(pictures / "stray.png", 500)
-    with pytest.raises(QInsightError, match="2 missing images and 2 broken images of 100 label rows, the first 'p001"):
+    with pytest.raises(QInsightError, match="2 missing images and 2 broken images in 100 label rows, the first 'p001"):
         prepared(hundred)
     with (tmp_path / "out/problems.csv").open(newline="") as file:
         told = [(row["kind"], row["name"]) for row in csv.DictReader(file)]
@@ -96,7 +96,7 @@ def test_all_that_is_missing_or_broken_is_told_at_once(hundred: Labelled, prepar
 
 def test_the_report_goes_when_all_is_mended(hundred: Labelled, prepared, tmp_path: Path, draw) -> None:
     (tmp_path / "set/pictures/p001.png").rename(tmp_path / "p001.png")
-    with pytest.raises(QInsightError, match="1 missing image of 100"):
+    with pytest.raises(QInsightError, match="1 missing image in 100"):
         prepared(hundred)
     (tmp_path / "p001.png").rename(tmp_path / "set/pictures/p001.png")
     prepared(hundred)

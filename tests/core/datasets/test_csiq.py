@@ -76,3 +76,22 @@ def test_a_type_that_is_unknown(tmp_path: Path) -> None:
     book.save(path)
     with pytest.raises(QInsightError, match="row 5: dst_type is 'rain'"):
         csiq.read(tmp_path)
+
+
+@pytest.mark.parametrize("sheet", [True, False])
+def test_a_small_dataset_either_way(sheet: bool, tmp_path: Path, draw, prepared) -> None:
+    labels = [("1600.AWGN.1.png", 0.1), ("1600.jpeg2000.5.png", 0.9), ("sunset.BLUR.3.png", 0.3)]
+    if sheet:
+        workbook(tmp_path / "csiq.DMOS.xlsx", labels)
+    else:
+        (tmp_path / "csiq_label.txt").write_text("".join(f"{name}\t{dmos}\n" for name, dmos in labels))
+    for number, name in enumerate((*(name for name, _ in labels), "1600.png", "sunset.png")):
+        draw(tmp_path / "all" / name, number)
+    rows, _, problems = prepared(csiq.read(tmp_path))
+    assert problems == []
+    assert {name: (row.raw_label, row.truth["rating"]) for name, row in rows.items()} == {
+        "1600.AWGN.1": (0.1, 5.0),
+        "1600.jpeg2000.5": (0.9, 1.0),
+        "sunset.BLUR.3": (0.3, 4.0),
+    }
+    assert {row.extra["content"] for row in rows.values()} == {"1600", "sunset"}

@@ -41,7 +41,7 @@ def test_or_the_range_stated(scores: Path, prepared) -> None:
 
 def test_a_picture_of_the_same_name_elsewhere_is_not_taken(scores: Path, prepared) -> None:
     (scores.parent / "b/x.png").unlink()
-    with pytest.raises(QInsightError, match=r"1 missing image of 4 label rows, the first 'b/x\.png'"):
+    with pytest.raises(QInsightError, match=r"1 missing image in 4 label rows, the first 'b/x\.png'"):
         prepared(read(scores, COLUMNS, "mine"))
 
 

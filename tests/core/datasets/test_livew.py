@@ -65,3 +65,13 @@ def test_files_that_are_gone_or_broken(tmp_path: Path) -> None:
     (tmp_path / "a/AllImages_release.mat").unlink()
     with pytest.raises(QInsightError, match=r"has no AllImages_release\.mat"):
         livew.read(tmp_path / "a")
+
+
+def test_a_small_dataset(tmp_path: Path, draw, prepared) -> None:
+    names = [f"t{i}.bmp" for i in range(1, 8)] + ["1.bmp", "2.JPG", "3.bmp"]
+    mats(tmp_path / "live/Data", names, [1.0] * 7 + [20.0, 80.0, 50.0])
+    for number, name in enumerate(names):
+        draw(tmp_path / "live/Images" / ("trainingImages" if number < 7 else "") / name, number)
+    rows, _, problems = prepared(livew.read(tmp_path / "live"))
+    assert problems == []
+    assert {name: row.truth["rating"] for name, row in rows.items()} == {"1": 1.0, "2": 5.0, "3": 3.0}

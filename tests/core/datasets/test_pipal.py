@@ -42,3 +42,16 @@ def test_a_line_without_a_label(tmp_path: Path) -> None:
     (tmp_path / "A0001.txt").write_text("A0001_00_00.bmp\n")
     with pytest.raises(QInsightError, match=r"A0001.txt, line 1: .* fewer than 2 columns"):
         pipal.read(tmp_path)
+
+
+def test_a_small_dataset(tmp_path: Path, draw, prepared) -> None:
+    (tmp_path / "Train_Label").mkdir()
+    (tmp_path / "Train_Label/A0001.txt").write_text("A0001_00_00.bmp,1500\nA0001_00_01.bmp,1300\n")
+    (tmp_path / "Train_Label/A0002.txt").write_text("A0002_00_00.bmp,1400.0\n")
+    names = ("Distortion_1/A0001_00_00.bmp", "Distortion_2/A0001_00_01.bmp", "Distortion_1/A0002_00_00.bmp")
+    for number, name in enumerate((*names, "Train_Ref/A0001.bmp", "Train_Ref/A0002.bmp")):
+        draw(tmp_path / name, number)
+    rows, _, problems = prepared(pipal.read(tmp_path))
+    assert problems == []
+    assert [row.truth["rating"] for row in rows.values()] == [5.0, 1.0, 3.0]
+    assert rows["A0002_00_00"].images["reference"].name == "A0002.bmp"

@@ -26,7 +26,7 @@ def test_the_file_has_all_and_goes_when_there_is_none(tmp_path: Path) -> None:
 
 
 def test_missing_and_broken_pictures_fail(tmp_path: Path) -> None:
-    words = r"^1 missing image and 1 broken image of 9 rows, the first 'a,\\n.png' .*problems\.csv: .*--skip-bad$"
+    words = r"^1 missing image and 1 broken image in 9 rows, the first 'a,\\n.png' .*problems\.csv: .*--skip-bad$"
     with pytest.raises(QInsightError, match=words):
         problems.refuse(tmp_path, SOME, "9 rows", skip_bad=False)
     problems.refuse(tmp_path, SOME, "9 rows", skip_bad=True)
