@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from qinsight_cli.core.datasets.building import Options, prepare
 from qinsight_cli.core.datasets.csv_table import Columns, read
 from qinsight_cli.core.datasets.labels import Labelled
 from qinsight_cli.core.datasets.problems import BROKEN, MISSING, UNLABELLED
@@ -157,3 +158,21 @@ def test_two_pictures_of_one_name_are_not_written_over_another(tmp_path: Path, t
     labelled = read(table(tmp_path / "s/t.csv", ("file", "score"), rows), Columns("file", "score"), "mine")
     with pytest.raises(QInsightError, match=r"both be written as .*a\.png"):
         prepared(labelled, short_side=40)
+
+
+def test_an_interrupted_run_is_run_again_to_the_same_bytes(
+    hundred: Labelled, prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(hundred, copy=True)
+    whole = content_of(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    left = iter(range(30))
+
+    def stop(_: object) -> object:
+        return lambda: next(left)  # StopIteration after 30 pictures, as good as a power cut
+
+    with pytest.raises((StopIteration, RuntimeError)):
+        prepare(hundred, Options(tmp_path / "out", copy=True), stop)
+    assert not list((tmp_path / "out").glob("*.jsonl"))
+    prepared(hundred, copy=True)
+    assert content_of(tmp_path / "out") == whole
