@@ -69,7 +69,9 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
     checkpoint = _told_by_main(checkpoint)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        return trainer.finish()
+        final = trainer.finish()
+        trainer.accelerator.end_training()
+        return final
     except Exception as error:
         if any(sign in str(error).lower() for sign in FULL_DISK):
             raise QInsightError(
@@ -170,9 +172,9 @@ def _trainer(job: Job, chosen: plan.Plan, model_folder: Path, folder: RunFolder,
     recipe = job.recipe
     functions, weights = reward_functions(recipe)
     on_cpu = models.torch_device("auto").type == "cpu"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # names that TRL itself still uses
-        arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
+    # TRL itself still goes by the names that transformers warns of.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
     _check_distribution(recipe, arguments, bool(job.held_out))
     model = models.load_model(str(model_folder), "cpu", recipe.dtype, recipe.max_pixels or None)
     if recipe.freeze_vision:
@@ -193,6 +195,7 @@ def _trainer(job: Job, chosen: plan.Plan, model_folder: Path, folder: RunFolder,
         processing_class=path_processor(model.processor, room),
         peft_config=adapter,
         skip_zero_variance=recipe.skip_zero_variance,
+        rollout_batch=recipe.rollout_batch,
         final_processor=model.processor,
     )
 

@@ -9,7 +9,7 @@ log-probabilities are the same but for rounding. Imports torch: import this modu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,14 @@ from qinsight_cli.core.engines.decode import Chooser, Endings, Prefilled, RoomyL
 
 UNSCORED = -100  # the label of a position that predicts nothing
 FILLER = -1  # the segment of padding; 0 is the prompt, 1, 2, ... its completions
+
+
+def _pictures(pixels: Tensor, grids: Tensor, pictures: Sequence[int], start: int, end: int) -> tuple[Tensor, Tensor]:
+    """Pixels and grids of the rows from `start` to `end`, of which each has so many `pictures`."""
+    first, last = sum(pictures[:start]), sum(pictures[:end])
+    patches = grids.prod(dim=1)
+    top, bottom = int(patches[:first].sum()), int(patches[:last].sum())
+    return pixels[top:bottom], grids[first:last]
 
 
 # The rollouts
@@ -50,12 +58,25 @@ class Recorder(Chooser):
 
 @dataclass(frozen=True)
 class Prompts:
-    """Distinct prompts, each to be continued `copies` times: token ids, and the pixels and grids of their pictures."""
+    """Distinct prompts, each to be continued `copies` times.
+
+    ids            token ids of each
+    pixels, grids  of the pictures of all, in order
+    pictures       how many pictures each has
+    """
 
     ids: list[list[int]]
     pixels: Tensor
     grids: Tensor
+    pictures: tuple[int, ...]
     copies: int
+
+    def parts(self, size: int) -> Iterator[Prompts]:
+        """The same prompts, `size` at a time."""
+        for start in range(0, len(self.ids), size):
+            end = start + size
+            pixels, grids = _pictures(self.pixels, self.grids, self.pictures, start, end)
+            yield Prompts(self.ids[start:end], pixels, grids, self.pictures[start:end], self.copies)
 
 
 def roll_out(
@@ -152,17 +173,9 @@ class Rows:
     pictures: tuple[int, ...]
 
     def part(self, start: int, end: int) -> Rows:
-        first, last = sum(self.pictures[:start]), sum(self.pictures[:end])
-        patches = self.grids.prod(dim=1)
-        top, bottom = int(patches[:first].sum()), int(patches[:last].sum())
-        return Rows(
-            self.input_ids[start:end],
-            self.mask[start:end],
-            self.completion,
-            self.pixels[top:bottom],
-            self.grids[first:last],
-            self.pictures[start:end],
-        )
+        ids, mask = self.input_ids[start:end], self.mask[start:end]
+        pixels, grids = _pictures(self.pixels, self.grids, self.pictures, start, end)
+        return Rows(ids, mask, self.completion, pixels, grids, self.pictures[start:end])
 
     def groups(self) -> list[Rows]:
         """Runs of rows with the same prompt and the same pictures."""

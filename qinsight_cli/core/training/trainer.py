@@ -24,14 +24,18 @@ OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI
 
 
 class MultiTaskTrainer(GRPOTrainer):
-    """GRPOTrainer; `shared` computes prompts once per group, `skip_zero_variance` drops groups without a signal.
+    """GRPOTrainer; `shared` computes prompts once per group, `skip_zero_variance` drops groups without a signal, and
+    `rollout_batch` is how many completions are written at a time.
 
     A group that straddles two processes is shared within each. With vLLM, FSDP or DeepSpeed the rollouts are TRL's;
     the update shares prompts everywhere.
     """
 
-    def __init__(self, *arguments: Any, shared: bool = True, skip_zero_variance: bool = False, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+    def __init__(
+        self, shared: bool = True, skip_zero_variance: bool = False, rollout_batch: int = 64, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._at_once = rollout_batch
         self._network = self._base(self.model)
         self._skips = skip_zero_variance
         self._shares = shared and self._network.config._attn_implementation == "sdpa"
@@ -80,6 +84,7 @@ class MultiTaskTrainer(GRPOTrainer):
             ids=[list(ids) for ids in prompt_ids[:: self._copies]],
             pixels=torch.as_tensor(multimodal_fields["pixel_values"]),
             grids=torch.as_tensor(multimodal_fields["image_grid_thw"]),
+            pictures=tuple(len(row) for row in images[:: self._copies]),
             copies=self._copies,
         )
         decoding = Decoding(
@@ -97,9 +102,12 @@ class MultiTaskTrainer(GRPOTrainer):
         ):
             network = self._base(model)
             draws = draws.to(network.device)
-            tokens = sharing.roll_out(
-                network, self._tokenizer, prompts, decoding, draws, self._banned, self.eos_token_ids
-            )
+            tokens: list[list[int]] = []
+            for part in prompts.parts(max(1, self._at_once // self._copies)):
+                own = draws[len(tokens) : len(tokens) + len(part.ids) * self._copies]
+                tokens += sharing.roll_out(
+                    network, self._tokenizer, part, decoding, own, self._banned, self.eos_token_ids
+                )
         return tokens, None
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:

@@ -82,3 +82,21 @@ def test_lora_adapts_the_language_model_alone() -> None:
     arguments = lora_arguments(GrpoRecipe(lora_rank=16, lora_targets=("q_proj", "v_proj")))
     assert (arguments["r"], arguments["lora_alpha"]) == (16, 32)
     assert arguments["target_modules"] == r"model\.language_model\..*\.(q_proj|v_proj)"
+
+
+@pytest.mark.parametrize("name", ["ddp", "zero3", "fsdp", "two-nodes"])
+def test_accelerate_reads_the_configs_of_the_docs(name: str) -> None:
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = Path(__file__).parents[3] / "docs" / "accelerate" / f"{name}.yaml"
+    config = load_config_from_file(str(path))
+    assert config.mixed_precision == "bf16"
+    assert config.num_processes == 8 * config.num_machines
+    written = yaml.safe_load(path.read_text())
+    assert written["distributed_type"] == str(config.distributed_type.value)
+    if name == "fsdp":
+        from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+
+        for layer in written["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"].split(","):
+            assert hasattr(modeling_qwen2_5_vl, layer)

@@ -36,7 +36,7 @@ def build(random_model: Path, small_rows: list[Sample], tmp_path: Path) -> Build
 
     def make(shared: bool = True, rows: list[Sample] = chosen, **more: Any) -> MultiTaskTrainer:
         model = load_model(str(random_model), "cpu", "float32")
-        settings = {
+        settings: dict[str, Any] = {
             "max_steps": 1,
             "per_device_train_batch_size": 12,
             "num_generations": 4,
@@ -51,7 +51,7 @@ def build(random_model: Path, small_rows: list[Sample], tmp_path: Path) -> Build
             "gradient_checkpointing": False,
             **more,
         }
-        skip = bool(settings.pop("skip_zero_variance", False))
+        own = {name: settings.pop(name) for name in ("skip_zero_variance", "rollout_batch") if name in settings}
         rewards = settings.pop("rewards", [words])
         return MultiTaskTrainer(
             model=model.network,
@@ -68,7 +68,7 @@ def build(random_model: Path, small_rows: list[Sample], tmp_path: Path) -> Build
             processing_class=path_processor(model.processor, 16),
             reward_funcs=rewards,
             shared=shared,
-            skip_zero_variance=skip,
+            **own,
         )
 
     return make
@@ -201,7 +201,7 @@ def test_rollouts_follow_the_networks_own_probabilities(build: Build) -> None:
     expected = logits.softmax(0)
     count = 4000
     prompts = sharing.Prompts(
-        [prompt.tolist()], batch["pixel_values"][:patches], batch["image_grid_thw"][:1], copies=count
+        [prompt.tolist()], batch["pixel_values"][:patches], batch["image_grid_thw"][:1], (1,), copies=count
     )
     decoding = sharing.Decoding(max_new_tokens=1, temperature=1.0)
     draws = torch.rand(count, 1, generator=torch.Generator().manual_seed(1))
@@ -212,6 +212,11 @@ def test_rollouts_follow_the_networks_own_probabilities(build: Build) -> None:
     # Standard error of the commonest token is below 0.008.
     assert (seen - expected).abs().max() < 0.03
     assert row["task"] == "score"
+
+
+def test_completions_are_the_same_however_many_are_written_at_a_time(build: Build) -> None:
+    whole, parts = (batch_of(build(rollout_batch=size))["completion_ids"] for size in (64, 4))
+    assert whole.tolist() == parts.tolist()
 
 
 def test_a_completion_ends_with_its_end_of_text_token(build: Build) -> None:

@@ -66,6 +66,7 @@ class GrpoRecipe:
     top_k: int = 0
     max_completion_tokens: int = 256
     max_pixels: int = 0  # 0: the model's own limit
+    rollout_batch: int = 64  # completions written at a time
     # the update
     learning_rate: float = 1.0e-6
     final_learning_rate: float = 1.0e-9
@@ -176,6 +177,7 @@ def _refusals(recipe: GrpoRecipe) -> list[tuple[bool, str]]:
         *(
             "total_batch",
             "per_device_batch",
+            "rollout_batch",
             "log_every",
             "save_every",
             "eval_every",
