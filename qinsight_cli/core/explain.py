@@ -43,7 +43,8 @@ _DAMAGE = {
     "darken": ("shadows are crushed by darkening", "the frame has been darkened"),
 }
 _FOUND = ("There is {severity} {name}: {evidence}.", "I see {severity} {name}; {evidence}.")
-_CLEAN = ("No added distortion is visible.", "I see no sign of noise, blur, compression or darkening.")
+# Worded as _FOUND is, so that "no" and a severity are alternatives at the same place.
+_CLEAN = ("There is no sign of added distortion.", "I see no sign of noise, blur, compression or darkening.")
 _VERDICT = (
     "Overall the quality is {quality}.",
     "I would call the quality {quality}.",

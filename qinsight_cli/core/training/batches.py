@@ -26,11 +26,14 @@ from qinsight_cli.core.training.recipes import Phase
 
 IGNORED = -100  # the label that torch's cross-entropy skips
 
-# Where in a completion the informative tokens stand, for the recipe's token_weights.
+# Where in a completion the informative tokens stand, for the recipe's token_weights: group 1, or the whole match. Words
+# that are alternatives at one place ("I see no ...", "I see slight ...") must weigh the same, or the model learns to
+# prefer the heavier one.
+_SEVERITY = "|".join(SEVERITIES)
 _SPANS = {
     "rating": re.compile(r'(?<="rating": )[\d.]+'),
-    "distortion": re.compile(r'(?<="distortion_class": ")\w+'),
-    "severity": re.compile(rf'(?<="severity": ")\w+|\b(?:{"|".join(SEVERITIES)})\b'),
+    "distortion": re.compile(rf'"distortion_class": "(\w+)|\b(?:{_SEVERITY}) (noise|blur|compression|darkening)\b'),
+    "severity": re.compile(rf'"severity": "(\w+)|\b({_SEVERITY})\b|\b(?:see|is|shows) (no)\b'),
     "winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)"),
     "quality": re.compile(rf"\b(?:{'|'.join(QUALITY[1])})\b"),
 }
@@ -224,8 +227,9 @@ def token_weights(completion: str, tokenizer: Any, weights: Mapping[str, float])
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     values = [1.0] * len(offsets)
     for name, weight in weights.items():
-        for span in _SPANS[name].finditer(completion):
+        for found in _SPANS[name].finditer(completion):
+            first, last = found.span(found.lastindex or 0)
             for index, (start, end) in enumerate(offsets):
-                if start < span.end() and end > span.start():
+                if start < last and end > first:
                     values[index] = weight
     return values

@@ -135,3 +135,23 @@ def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sampl
         seen.add((columns * 16, rows * 16))
     half = round(width * 0.5 / 32) * 32
     assert seen == {(width, height), (half, height), (32, 32)}
+
+
+@pytest.mark.parametrize(
+    ("said", "heavy"),
+    [
+        ("I see no sign of noise, blur, compression or darkening.", ["no"]),
+        ("I see slight blur; edges are smeared by blur.", ["slight", "blur"]),
+        ("There is no sign of added distortion.", ["no"]),
+        (
+            "Image A shows no added distortion and looks good. In Image B I see serious noise.",
+            ["no", "serious", "noise"],
+        ),
+    ],
+)
+def test_alternatives_at_one_place_weigh_the_same(processor: Any, said: str, heavy: list[str]) -> None:
+    weights = {"severity": 10.0, "distortion": 10.0}
+    offsets = processor.tokenizer(said, return_offsets_mapping=True)["offset_mapping"]
+    values = token_weights(said, processor.tokenizer, weights)
+    marked = "".join(said[a:b] if value == 10.0 else "|" for (a, b), value in zip(offsets, values, strict=True))
+    assert marked.replace("|", " ").split() == heavy
