@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -16,16 +19,28 @@ from qinsight_cli.core.tasks import ParseFailure, Task
 
 BATCH = 8
 
-# (task, predicted fields or None, true fields, rewards)
-Outcome = tuple[str, dict[str, Any] | None, dict[str, Any], dict[str, float]]
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one row: its task and source, the answer's fields (None: it could not be read), the truth's fields,
+    and the rewards that the answer earns."""
+
+    task: str
+    source: str
+    answer: dict[str, Any] | None
+    truth: dict[str, Any]
+    rewards: dict[str, float]
 
 
 def choose(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
-    """At most `limit` rows, each task with its share, the same for the same seed."""
-    if len(samples) <= limit:
-        return list(samples)
+    """At most `limit` rows, as many of each task and source as there are, the same for the same seed."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault((sample.task, sample.source), []).append(index)
     rng = random.Random(seed)
-    return [samples[index] for index in sorted(rng.sample(range(len(samples)), limit))]
+    drawn = [rng.sample(group, len(group)) for group in groups.values()]
+    in_turn = [index for turn in zip_longest(*drawn) for index in turn if index is not None]
+    return [samples[index] for index in sorted(in_turn[:limit])]
 
 
 def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task], tokens: int) -> list[Outcome]:
@@ -39,32 +54,43 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
             text = result.completions[0].text if result.completions else ""
             answer = task.parse(text)
             fields = None if isinstance(answer, ParseFailure) else task.fields(answer)
-            found.append((name, fields, task.fields(row.answer()), task.rewards(text, row.answer())))
+            truth = row.answer()
+            found.append(Outcome(name, row.source, fields, task.fields(truth), task.rewards(text, truth)))
     return found
 
 
 def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mapping[str, float]) -> dict[str, float]:
-    """Held-out figures: the mean overall reward and each reward, PLCC and SRCC of the ratings that could be read, the
-    accuracies of Table 2 and Table 5, and the share of answers that could not be read."""
+    """Held-out figures: the mean overall reward, each reward, the accuracies of Tables 2 and 5, the share of answers
+    that cannot be read, and PLCC and SRCC of the ratings that can, of each source too where there are several."""
     figures = {
         "reward": fmean(
-            sum(weights.get(reward, tasks[name].weights[reward]) * value for reward, value in given.items())
-            for name, _, _, given in found
+            sum(weights.get(name, tasks[one.task].weights[name]) * value for name, value in one.rewards.items())
+            for one in found
         ),
-        "unread": fmean(fields is None for _, fields, _, _ in found),
+        "unread": fmean(one.answer is None for one in found),
         "rows": len(found),
     }
-    for reward in dict.fromkeys(reward for task in tasks.values() for reward in task.weights):
-        values = [given[reward] for _, _, _, given in found if reward in given]
+    for name in dict.fromkeys(name for task in tasks.values() for name in task.weights):
+        values = [one.rewards[name] for one in found if name in one.rewards]
         if values:
-            figures[reward] = fmean(values)
+            figures[name] = fmean(values)
     for ours, theirs in (("r_deg", "class_accuracy"), ("r_lev", "level_accuracy"), ("r_comp", "accuracy")):
         if ours in figures:
             figures[theirs] = figures[ours]
-    ratings = [(fields["rating"], true["rating"]) for _, fields, true, _ in found if fields and "rating" in true]
-    for name, statistic in (("plcc", plcc), ("srcc", srcc)):
-        try:
-            figures[name] = statistic([pair[0] for pair in ratings], [pair[1] for pair in ratings])
-        except QInsightError:
-            continue  # too few ratings, or all alike: there is no correlation to report
+    rated = [one for one in found if one.answer is not None and "rating" in one.truth]
+    sources = sorted({one.source for one in rated})
+    figures |= _correlations(rated, "")
+    for source in sources if len(sources) > 1 else ():
+        figures |= _correlations([one for one in rated if one.source == source], f"/{source}")
     return {name: round(value, 6) for name, value in figures.items()}
+
+
+def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:
+    """Without an entry where there are too few ratings, or all are alike: there is no correlation then."""
+    figures = {}
+    predicted = [one.answer["rating"] for one in rated if one.answer]
+    truth = [one.truth["rating"] for one in rated]
+    for name, statistic in (("plcc", plcc), ("srcc", srcc)):
+        with suppress(QInsightError):
+            figures[name + suffix] = statistic(predicted, truth)
+    return figures

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import DistributedType, is_peft_model
+from PIL.Image import Resampling
 from torch import Tensor
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
@@ -18,6 +19,7 @@ from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, uns
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
 from qinsight_cli.core.training import sharing
+from qinsight_cli.core.training.batches import resized_size
 
 # Where each process holds all weights and may take as many decoding steps as it likes.
 OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -74,6 +76,8 @@ class MultiTaskTrainer(GRPOTrainer):
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, *rest: Any, **more: Any
     ) -> tuple[list[list[int]], Any]:
         if not self._decodes:
+            if self.use_vllm and images:
+                images = _opened(images, self.processing_class.image_processor)
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *rest, **more)
         first = self.accelerator.process_index * len(prompt_ids)
         rows = range(first, first + len(prompt_ids))
@@ -167,6 +171,15 @@ class MultiTaskTrainer(GRPOTrainer):
         log_probs = torch.cat([part[0] for part in parts])
         entropies = [part[1] for part in parts if part[1] is not None]
         return log_probs, torch.cat(entropies) if compute_entropy else None, None
+
+
+def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:
+    """Paths -> pictures as vLLM wants them, of the size that the prompt has room for whatever its own limits are."""
+    opened = {}
+    for path in {path for row in images for path in row}:
+        picture = image_processor.fetch_images(path)
+        opened[path] = picture.resize(resized_size(picture.size, image_processor), Resampling.BICUBIC)
+    return [[opened[path] for path in row] for row in images]
 
 
 def _run_length(prompts: list[Any]) -> int:

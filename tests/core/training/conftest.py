@@ -41,6 +41,6 @@ def talking_model(tmp_path_factory: pytest.TempPathFactory, random_model: Path, 
     from qinsight_cli.core.training.sft import run_sft
 
     rows = [replace(row, reasoning="I see.") for row in small_rows]
-    phase = Phase("talk", "talk", 150, 12, 5e-3, {"score": 0.4, "degradation": 0.4, "comparison": 0.2})
+    phase = Phase("talk", "talk", 100, 12, 5e-3, {"score": 0.4, "degradation": 0.4, "comparison": 0.2})
     recipe = SftRecipe(model=str(random_model), seed=1, phases=(phase,), workers=0, bf16=False, final_dtype="float32")
     return run_sft(recipe, rows, tmp_path_factory.mktemp("talking"), [])

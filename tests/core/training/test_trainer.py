@@ -219,6 +219,30 @@ def test_completions_are_the_same_however_many_are_written_at_a_time(build: Buil
     assert whole.tolist() == parts.tolist()
 
 
+def test_vllm_is_given_prompts_and_pictures_that_fit_them(build: Build, tmp_path: Path) -> None:
+    """What TRL's vLLM backend receives; vLLM itself needs a GPU."""
+
+    class Vllm:
+        def sync_weights(self) -> None:
+            pass
+
+        def generate(self, prompts: Any, images: Any, num_generations: int, **_: Any) -> Any:
+            received.update(prompts=prompts, images=images)
+            return None, [[5, 6]] * len(prompts), [[[-1.0], [-1.0]]] * len(prompts), None
+
+    received: dict[str, Any] = {}
+    trainer = build()
+    trainer.use_vllm, trainer._decodes, trainer._last_loaded_step = True, False, -1
+    trainer.vllm_generation = Vllm()
+    trainer.vllm_importance_sampling_correction = False
+    batch = batch_of(trainer)
+    assert batch["completion_ids"].tolist() == [[5, 6]] * 12
+    area = (trainer.processing_class.image_processor.patch_size * 2) ** 2
+    pad = trainer._network.config.image_token_id
+    for prompt, images in zip(received["prompts"], received["images"], strict=True):
+        assert prompt.count(pad) == sum(image.width * image.height // area for image in images)
+
+
 def test_a_completion_ends_with_its_end_of_text_token(build: Build) -> None:
     trainer = build()
     eos = trainer._tokenizer.eos_token_id
