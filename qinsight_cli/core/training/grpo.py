@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
     processor = models.load_processor(model_folder, recipe.max_pixels or None)
     checkpoint = None
     if is_main():
+        print(f"checking {len(chosen.rows) + len(job.held_out):,} rows and their pictures", file=sys.stderr)
         check(job, chosen, model_folder, processor)
         checkpoint = folder.open(recipe, job.data, resume)
     trainer = _trainer(job, chosen, model_folder, folder, resume)

@@ -56,7 +56,8 @@ class Runner(MultiTaskTrainer):
         self._folder.append(self._folder.metrics, [line])
         self._folder.append(self._folder.completions, self._sampled(step))
         shown = [f"{name} {line[name]:.4f}" for name in SHOWN if line.get(name) is not None]
-        print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}  {line['seconds']:.1f} s", file=sys.stderr)
+        shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
+        print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
 
     def _sampled(self, step: int) -> list[dict[str, Any]]:
         """One group of the last batch; from step to step another."""

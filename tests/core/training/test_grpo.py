@@ -22,6 +22,7 @@ from qinsight_cli.core.training import grpo
 from qinsight_cli.core.training.data import collect
 from qinsight_cli.core.training.recipes import GrpoRecipe
 from qinsight_cli.core.training.record import read_lines
+from qinsight_cli.core.training.rewards import tasks_of
 
 TASKS = ("score", "degradation", "comparison")
 RECIPE = GrpoRecipe(
@@ -155,6 +156,7 @@ def test_a_killed_run_resumes_to_the_same_steps_and_weights(
 
 
 def test_lora_trains_the_adapter_and_leaves_a_plain_model(job: Any, tmp_path: Path, talking_model: Path) -> None:
+    pytest.importorskip("peft")
     final = grpo.run_grpo(job(lora_rank=4, lora_targets=("q_proj", "down_proj"), max_steps=2), tmp_path / "lora")
     before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
     assert before.keys() == after.keys()
@@ -215,6 +217,13 @@ def test_two_processes_make_the_same_updates_as_one(
     moved = sum((weights[0][name].double() - value).abs().sum().item() for name, value in start.items())
     apart = sum((weights[0][name].double() - weights[1][name]).abs().sum().item() for name in start)
     assert apart < 0.02 * moved
+
+
+def test_14000_rows_cost_megabytes(small_rows: list[Sample]) -> None:
+    rows = (small_rows * 140)[:14_000]
+    made = grpo.dataset(rows, tasks_of(RECIPE))
+    assert len(made) == 14_000
+    assert made.data.nbytes < 30e6
 
 
 def test_a_full_disk_says_so(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

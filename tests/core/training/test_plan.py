@@ -115,12 +115,12 @@ def test_memory_of_the_7b_model() -> None:
 
 
 def test_the_size_of_an_adapter_is_peft_s(random_model: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-
     from qinsight_cli.core.models import load_model
 
+    peft = pytest.importorskip("peft")
     recipe = GrpoRecipe(lora_rank=4)
-    adapted = get_peft_model(load_model(str(random_model), "cpu").network, LoraConfig(**lora_arguments(recipe)))
+    network = load_model(str(random_model), "cpu").network
+    adapted = peft.get_peft_model(network, peft.LoraConfig(**lora_arguments(recipe)))
     trained = sum(value.numel() for value in adapted.parameters() if value.requires_grad)
     assert plan.lora_size(recipe, json.loads((random_model / "config.json").read_text())) == trained
     assert not any("visual" in name for name, value in adapted.named_parameters() if value.requires_grad)
