@@ -20,6 +20,7 @@ from qinsight_cli.core.manifest import Sample
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training import checks, plan
 from qinsight_cli.core.training.arguments import grpo_arguments, lora_arguments
+from qinsight_cli.core.training.evaluate import choose
 from qinsight_cli.core.training.recipes import GrpoRecipe
 from qinsight_cli.core.training.record import RunFolder
 from qinsight_cli.core.training.rewards import reward_functions, tasks_of, truth_text
@@ -39,6 +40,11 @@ class Job:
     @property
     def tasks(self) -> dict[str, Task]:
         return tasks_of(self.recipe)
+
+    @property
+    def asked(self) -> list[Sample]:
+        """The held-out rows that an evaluation asks about."""
+        return choose(self.held_out, self.recipe.eval_rows, self.recipe.seed)
 
 
 def processes() -> int:
@@ -64,7 +70,7 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
     processor = models.load_processor(model_folder, recipe.max_pixels or None)
     checkpoint = None
     if is_main():
-        print(f"checking {len(chosen.rows) + len(job.held_out):,} rows and their pictures", file=sys.stderr)
+        print(f"checking {len(chosen.rows) + len(job.asked):,} rows and their pictures", file=sys.stderr)
         check(job, chosen, model_folder, processor)
         checkpoint = folder.open(recipe, job.data, resume)
     trainer = _trainer(job, chosen, model_folder, folder, resume)
@@ -89,7 +95,7 @@ def check(job: Job, chosen: plan.Plan, model_folder: Path, processor: Any) -> in
     if config.get("model_type") != "qwen2_5_vl":
         kind = config.get("model_type")
         raise QInsightError(f"{job.recipe.model} is a {kind}, not a Qwen2.5-VL vision-language model")
-    rows = [*chosen.rows, *job.held_out]
+    rows = [*chosen.rows, *job.asked]
     found = checks.check_images(rows)
     answer = checks.check_answers(rows, job.tasks, job.recipe.weights, processor.tokenizer)
     context = {**config, **config.get("text_config", {})}["max_position_embeddings"]

@@ -84,8 +84,7 @@ class Runner(MultiTaskTrainer):
     def hold_out(self) -> None:
         """Answer the held-out rows, each process its share; record the figures, and keep the best model."""
         recipe, tasks = self._job.recipe, self._job.tasks
-        rows = evaluate.choose(self._job.held_out, recipe.eval_rows, recipe.seed)
-        share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        share = self._job.asked[self.accelerator.process_index :: self.accelerator.num_processes]
         self.model.eval()
         with self.accelerator.autocast():
             found = evaluate.outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
