@@ -80,7 +80,7 @@ def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any
     assert record["systems"]["tiny"]["model"] == "pixels-tiny-None"
     assert record["settings"]["limit"] == 5
     assert record["settings"]["decoding"]["temperature"] == 0.0
-    assert record["settings"]["command"].startswith("qinsight ")
+    assert record["settings"]["command"].startswith("qinsight")
     digests = {one["name"]: (one["sha256"], one["rows"], one["of"]) for one in record["datasets"]}
     card = json.loads(Path("data/koniq/dataset.json").read_text())
     assert digests["koniq"] == (card["sha256"]["test"], 5, 12)
