@@ -28,6 +28,7 @@ from qinsight_cli.core.tasks import TASKS, ParseFailure
 def main(
     data: Annotated[list[Path], typer.Option(help="A prepared dataset; repeatable.")],
     model: str = "tiny",
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
     split: str = "test",
     limit: Annotated[int | None, typer.Option(help="Rows a task, drawn with the seed.")] = None,
     batch_size: int = 16,
@@ -37,11 +38,11 @@ def main(
     figures: dict[str, Any] = {"model": model, "split": split}
     for folder in data:
         samples = read_split(folder, split)
-        for task in TASKS:
-            rows = _draw([sample for sample in samples if sample.task == task], limit, seed)
+        for name in task or TASKS:
+            rows = _draw([sample for sample in samples if sample.task == name], limit, seed)
             if rows:
                 results = _answer(rows, engine, batch_size)
-                figures[f"{folder.name}/{task}"] = MEASURES[task](rows, results)
+                figures[f"{folder.name}/{name}"] = MEASURES[name](rows, results)
     for name, values in figures.items():
         if isinstance(values, dict):
             print(name)
