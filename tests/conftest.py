@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# A suite started in the background may inherit an ignored Ctrl-C, and so would the programs it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CORPUS = (
     "<think> The photo is sharp, evenly lit and rich in colour, with fine texture in the foreground. </think>",
