@@ -201,7 +201,6 @@ def _keep_heads(seeing: Any, path: Path) -> Any:
 
 
 def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
-    import torch
     from torch.nn import functional
     from torch.utils.data import SequentialSampler
     from trl import SFTConfig, SFTTrainer
@@ -232,22 +231,28 @@ def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
     arguments = _arguments(
         SFTConfig, stage, phase, number, gradient_checkpointing=False, dataset_kwargs={"skip_prepare_dataset": True}
     )
-    vision = list(stage.network.model.visual.parameters())
-    known = {id(parameter) for parameter in vision}
-    language = [parameter for parameter in stage.network.parameters() if id(parameter) not in known]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": language, "lr": phase.learning_rate},
-            {"params": vision, "lr": phase.vision_learning_rate or phase.learning_rate},
-        ],
-        betas=(0.9, 0.98),
-        weight_decay=0.01,
-    )
     return WeightedSft(
         model=stage.network,
         args=arguments,
         train_dataset=dataset,
         data_collator=collator,
         processing_class=stage.processor,
-        optimizers=(optimizer, None),
+        optimizers=(_optimizer(stage, phase), None),
+    )
+
+
+def _optimizer(stage: Stage, phase: Phase) -> Any:
+    """AdamW with a learning rate of its own for the vision tower."""
+    import torch
+
+    vision = list(stage.network.model.visual.parameters())
+    known = {id(parameter) for parameter in vision}
+    language = [parameter for parameter in stage.network.parameters() if id(parameter) not in known]
+    return torch.optim.AdamW(
+        [
+            {"params": language, "lr": phase.learning_rate},
+            {"params": vision, "lr": phase.vision_learning_rate or phase.learning_rate},
+        ],
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
     )
