@@ -28,89 +28,107 @@ class ReportTo(StrEnum):
 
 UPDATE, LARGE, RUN = "Update", "Large models", "Run"
 
+AlgorithmOption = Annotated[
+    Algorithm, typer.Option("--algorithm", help="grpo learns from rewards, sft from written answers.")
+]
+Tasks = Annotated[
+    str | None, typer.Option("--tasks", metavar="NAMES", help="score,degradation,comparison: one or several.")
+]
+Recipe = Annotated[
+    str | None, typer.Option("--recipe", help="A recipe of the package, or a YAML file; tiny by default.")
+]
+Data = Annotated[
+    list[Path] | None, typer.Option("--data", help="A prepared dataset; repeatable. All under data/ by default.")
+]
+EvalData = Annotated[
+    list[Path] | None,
+    typer.Option("--eval-data", help="Answer the test rows of this dataset while training; repeatable."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/TIME-RECIPE by default.")]
+Model = Annotated[str | None, typer.Option("--model", help="Start from this model instead of the recipe's.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Overrides the recipe's seed.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)]
+ReportToOption = Annotated[ReportTo | None, typer.Option("--report-to", help="Also log there.", rich_help_panel=RUN)]
+MaxSteps = Annotated[
+    int | None, typer.Option("--max-steps", min=1, metavar="N", help="End after N updates.", rich_help_panel=UPDATE)
+]
+Mix = Annotated[
+    str | None,
+    typer.Option("--mix", metavar="SHARES", help="score=2,degradation=1: share of each.", rich_help_panel=UPDATE),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, metavar="N", help="Completions an update, all in all.", rich_help_panel=UPDATE),
+]
+PerDeviceBatch = Annotated[
+    int | None,
+    typer.Option("--per-device-batch", min=1, metavar="N", help="Completions at a time.", rich_help_panel=UPDATE),
+]
+NumGenerations = Annotated[
+    int | None,
+    typer.Option("--num-generations", metavar="N", help="Completions of a prompt.", rich_help_panel=UPDATE),
+]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", metavar="X", help="At the start.", rich_help_panel=UPDATE)
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any line of the recipe; repeatable.", rich_help_panel=UPDATE),
+]
+Lora = Annotated[
+    int | None,
+    typer.Option("--lora", min=1, metavar="RANK", help="Train a low-rank adapter.", rich_help_panel=LARGE),
+]
+LoraTargets = Annotated[
+    str | None,
+    typer.Option("--lora-targets", metavar="NAMES", help="Adapted projections: q_proj,v_proj.", rich_help_panel=LARGE),
+]
+FreezeVision = Annotated[
+    bool | None,
+    typer.Option("--freeze-vision/--train-vision", help="Keep the vision tower.", rich_help_panel=LARGE),
+]
+Bf16 = Annotated[
+    bool | None, typer.Option("--bf16/--no-bf16", help="Steps in bfloat16 autocast.", rich_help_panel=LARGE)
+]
+GradientCheckpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, more time.", rich_help_panel=LARGE
+    ),
+]
+VllmOption = Annotated[Vllm | None, typer.Option("--vllm", help="Completions from vLLM.", rich_help_panel=LARGE)]
+VllmUrl = Annotated[
+    str | None, typer.Option("--vllm-url", metavar="URL", help="Where its server is.", rich_help_panel=LARGE)
+]
+
 
 def train(
-    algorithm: Annotated[
-        Algorithm, typer.Option("--algorithm", help="grpo learns from rewards, sft from written answers.")
-    ] = Algorithm.grpo,
-    tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="NAMES", help="score,degradation,comparison: one or several.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="A recipe of the package, or a YAML file; tiny by default.")
-    ] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option("--data", help="A prepared dataset; repeatable. All under data/ by default.")
-    ] = None,
-    eval_data: Annotated[
-        list[Path] | None,
-        typer.Option("--eval-data", help="Answer the test rows of this dataset while training; repeatable."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; runs/TIME-RECIPE by default.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Start from this model instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Overrides the recipe's seed.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
-    ] = False,
-    report_to: Annotated[
-        ReportTo | None, typer.Option("--report-to", help="Also log there.", rich_help_panel=RUN)
-    ] = None,
-    max_steps: Annotated[
-        int | None, typer.Option("--max-steps", min=1, metavar="N", help="End after N updates.", rich_help_panel=UPDATE)
-    ] = None,
-    mix: Annotated[
-        str | None,
-        typer.Option("--mix", metavar="SHARES", help="score=2,degradation=1: share of each.", rich_help_panel=UPDATE),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option("--batch", min=1, metavar="N", help="Completions an update, all in all.", rich_help_panel=UPDATE),
-    ] = None,
-    per_device_batch: Annotated[
-        int | None,
-        typer.Option("--per-device-batch", min=1, metavar="N", help="Completions at a time.", rich_help_panel=UPDATE),
-    ] = None,
-    num_generations: Annotated[
-        int | None,
-        typer.Option("--num-generations", metavar="N", help="Completions of a prompt.", rich_help_panel=UPDATE),
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", metavar="X", help="At the start.", rich_help_panel=UPDATE)
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any line of the recipe; repeatable.", rich_help_panel=UPDATE),
-    ] = None,
-    lora: Annotated[
-        int | None,
-        typer.Option("--lora", min=1, metavar="RANK", help="Train a low-rank adapter.", rich_help_panel=LARGE),
-    ] = None,
-    lora_targets: Annotated[
-        str | None,
-        typer.Option(
-            "--lora-targets", metavar="NAMES", help="Adapted projections: q_proj,v_proj.", rich_help_panel=LARGE
-        ),
-    ] = None,
-    freeze_vision: Annotated[
-        bool | None,
-        typer.Option("--freeze-vision/--train-vision", help="Keep the vision tower.", rich_help_panel=LARGE),
-    ] = None,
-    bf16: Annotated[
-        bool | None, typer.Option("--bf16/--no-bf16", help="Steps in bfloat16 autocast.", rich_help_panel=LARGE)
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Less memory, more time.",
-            rich_help_panel=LARGE,
-        ),
-    ] = None,
-    vllm: Annotated[Vllm | None, typer.Option("--vllm", help="Completions from vLLM.", rich_help_panel=LARGE)] = None,
-    vllm_url: Annotated[
-        str | None, typer.Option("--vllm-url", metavar="URL", help="Where its server is.", rich_help_panel=LARGE)
-    ] = None,
+    algorithm: AlgorithmOption = Algorithm.grpo,
+    tasks: Tasks = None,
+    recipe: Recipe = None,
+    data: Data = None,
+    eval_data: EvalData = None,
+    out: Out = None,
+    model: Model = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    report_to: ReportToOption = None,
+    max_steps: MaxSteps = None,
+    mix: Mix = None,
+    batch: Batch = None,
+    per_device_batch: PerDeviceBatch = None,
+    num_generations: NumGenerations = None,
+    learning_rate: LearningRate = None,
+    settings: Settings = None,
+    lora: Lora = None,
+    lora_targets: LoraTargets = None,
+    freeze_vision: FreezeVision = None,
+    bf16: Bf16 = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    vllm: VllmOption = None,
+    vllm_url: VllmUrl = None,
 ) -> None:
     """Train by a recipe. What stands on the command line wins over the recipe."""
     given = {

@@ -140,7 +140,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
     except (OSError, UnicodeDecodeError) as error:
         raise QInsightError(f"cannot read {path}: {error}") from None
     # Not splitlines(): a name may hold U+2028 and its kin, which JSON leaves as they are.
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         try:
             yield number, _from_row(json.loads(line), path.parent)
         except (QInsightError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -181,3 +181,8 @@ def test_tasks_of_what_is_no_dataset(content: str, tmp_path: Path) -> None:
     assert tasks_of(tmp_path / "gone") == set()
     (tmp_path / "dataset.json").write_text(content)
     assert tasks_of(tmp_path) == set()
+
+
+def test_an_empty_manifest_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").touch()
+    assert read_split(tmp_path, "train") == []

@@ -31,13 +31,14 @@ from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 # Pseudo-MOS of a damaged photo, 1-5: the mean human MOS of KADID-10k (Lin et al., 2019) for the nearest of its
 # distortion types (white noise and impulse; Gaussian, lens and motion blur; JPEG and JPEG2000; darken), read off at the
-# strengths of our generators and averaged over them. KADID-10k does not rate its clean references: 4.7 lies just above
-# its mildest damage.
+# strengths of our generators and averaged over them. Darkening is compared by where mid-grey goes: KADID-10k's levels
+# take lightness 0.5 to 0.475, 0.45, 0.4, 0.3 and 0.1. It does not rate its clean references: 4.7 lies just above its
+# mildest damage.
 PSEUDO_MOS = {
     "noise": (3.0, 2.4, 2.1, 1.8, 1.5),
     "blur": (2.9, 2.1, 1.8, 1.5, 1.35),
     "compression": (3.6, 3.0, 2.4, 1.9, 1.45),
-    "darken": (4.4, 4.1, 3.7, 3.3, 2.8),
+    "darken": (4.1, 3.6, 3.1, 2.6, 2.15),
 }
 PSEUDO_MOS_CLEAN = 4.7
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
@@ -209,7 +210,12 @@ def _single(plan: Plan, task: str, variant: Variant, name: str, rng: np.random.G
         files={"image": variant.facts},
         truth=truth,
         reasoning=reasoning,
-        extra={"content": name, "generator": variant.generator, "pseudo_mos": variant.rating},
+        extra={
+            "content": name,
+            "generator": variant.generator,
+            "damage": variant.distortion,
+            "pseudo_mos": variant.rating,
+        },
     )
 
 

@@ -42,8 +42,8 @@ _SPANS = {
 def plan_batches(samples: Sequence[Sample], phase: Phase, processor: Any, seed: int) -> list[list[int]]:
     """Row indices of each batch of a phase, `phase.steps` of them.
 
-    Each batch draws its group by the mix, then one bucket of equal shapes, then rows; degradation rows are drawn so
-    that classes, and severities within a class, come equally often.
+    Each batch draws its group by the mix, then one bucket of equal shapes, then rows; rows of known damage are drawn so
+    that classes (the clean picture is one), and severities within a class, come equally often.
     """
     rng = np.random.default_rng(seed)
     groups = _groups(samples, phase.mix)
@@ -91,13 +91,20 @@ def _sizes(samples: Sequence[Sample], groups: Mapping[str, list[int]], processor
 
 
 def _buckets(samples: Sequence[Sample], rows: list[int], sizes: Mapping[int, tuple[int, int]]) -> dict[Any, Any]:
-    """(pictures a row, resized size) -> {stratum: rows}; the strata of degradation rows are class and severity."""
+    """(pictures a row, resized size) -> {stratum: rows}; the strata are class and severity, where they are known."""
     buckets: dict[Any, Any] = defaultdict(lambda: defaultdict(list))
     for index in rows:
         sample = samples[index]
-        stratum = (sample.truth.get("distortion"), sample.truth.get("severity"))
-        buckets[len(sample.images), sizes.get(index)][stratum].append(index)
+        buckets[len(sample.images), sizes.get(index)][_stratum(sample)].append(index)
     return buckets
+
+
+def _stratum(sample: Sample) -> tuple[Any, Any]:
+    """(class, severity). A score row of `synth` names its damage beside its rating, which follows the severity."""
+    if "distortion" in sample.truth:
+        return sample.truth["distortion"], sample.truth["severity"]
+    damage = sample.extra.get("damage")
+    return damage, sample.truth.get("rating") if damage else None
 
 
 def _share(buckets: Mapping[Any, Any], key: Any) -> float:

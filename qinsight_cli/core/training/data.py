@@ -33,9 +33,7 @@ def collect(
     samples: list[Sample] = []
     digests = []
     for folder in folders:
-        manifest = folder / f"{split}.jsonl"
-        empty = manifest.is_file() and manifest.stat().st_size == 0
-        rows = [] if empty else read_split(folder, split, tasks)
+        rows = read_split(folder, split, tasks)
         if not rows:
             kind = "training" if split == "train" else split
             raise QInsightError(f"{folder} has no {kind} rows for {', '.join(sorted(tasks))}")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from qinsight_cli.core.datasets.synth import PSEUDO_MOS, PSEUDO_MOS_CLEAN
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.manifest import Sample
 from qinsight_cli.core.models import load_processor
@@ -57,6 +58,16 @@ def test_classes_and_severities_come_equally_often(small_rows: list[Sample], pro
     # 2,400 draws, five classes: 480 each, with a standard deviation of 20.
     assert set(classes) == {"noise", "blur", "compression", "darken", "null"}
     assert all(380 < count < 580 for count in classes.values())
+
+
+def test_ratings_of_known_damage_come_equally_often_by_class(small_rows: list[Sample], processor: Any) -> None:
+    plan = plan_batches(small_rows, replace(SEE, steps=400, mix={"score": 1.0}), processor, 0)
+    drawn = [small_rows[index] for batch in plan for index in batch]
+    counts = Counter((row.extra["damage"], row.truth["rating"]) for row in drawn)
+    # 2,400 draws: the clean photo, one row in 21, comes as often as each class of damage, 480 times.
+    assert 380 < counts["null", PSEUDO_MOS_CLEAN] < 580
+    # Each severity of each class comes 96 times, with a standard deviation of 10.
+    assert all(50 < counts[damage, rating] < 145 for damage, five in PSEUDO_MOS.items() for rating in five)
 
 
 def test_a_mix_without_rows_is_named(small_rows: list[Sample], processor: Any) -> None:

@@ -16,6 +16,20 @@ from qinsight_cli.core.training.network import Shape
 
 FOLDER = Path(__file__).parent
 
+# What the values of a GrpoRecipe can be.
+_CHOICES = {
+    "dtype": ("float32", "bfloat16"),
+    "final_dtype": ("float32", "bfloat16"),
+    "vllm": ("", "colocate", "server"),
+    "score_reward": ("threshold", "gaussian"),
+    "report_to": ("none", "tensorboard", "wandb", "trackio"),
+}
+_ABOVE_ZERO = (
+    *("score_epsilon", "score_sigma", "temperature", "max_completion_tokens", "learning_rate", "epochs"),
+    *("total_batch", "per_device_batch", "rollout_batch", "num_iterations", "clip"),
+    *("log_every", "save_every", "eval_every", "eval_rows"),
+)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -165,27 +179,6 @@ def _refusals(recipe: GrpoRecipe) -> list[tuple[bool, str]]:
     rewards = sorted({reward for task in TASKS.values() for reward in task.weights})
     unknown = next((task for task in recipe.tasks if task not in TASKS), None)
     unpaid = next((name for name in recipe.weights if name not in rewards), None)
-    choices = {
-        "dtype": ("float32", "bfloat16"),
-        "final_dtype": ("float32", "bfloat16"),
-        "vllm": ("", "colocate", "server"),
-        "score_reward": ("threshold", "gaussian"),
-        "report_to": ("none", "tensorboard", "wandb", "trackio"),
-    }
-    above_zero = (
-        *("score_epsilon", "score_sigma", "temperature", "max_completion_tokens", "learning_rate", "epochs"),
-        *(
-            "total_batch",
-            "per_device_batch",
-            "rollout_batch",
-            "log_every",
-            "save_every",
-            "eval_every",
-            "eval_rows",
-            "num_iterations",
-            "clip",
-        ),
-    )
     return [
         (unknown is not None, f"no task {unknown!r}; tasks are {', '.join(TASKS)}"),
         (not recipe.tasks, f"no task to train; tasks are {', '.join(TASKS)}"),
@@ -194,10 +187,10 @@ def _refusals(recipe: GrpoRecipe) -> list[tuple[bool, str]]:
             recipe.num_generations < 2,
             "--num-generations must be 2 or more: GRPO compares the completions of one prompt",
         ),
-        *((getattr(recipe, key) <= 0, f"{key} is {getattr(recipe, key)}; it must be above 0") for key in above_zero),
+        *((getattr(recipe, key) <= 0, f"{key} is {getattr(recipe, key)}; it must be above 0") for key in _ABOVE_ZERO),
         *(
             (getattr(recipe, key) not in allowed, f"{key} is {getattr(recipe, key)!r}; choose {' or '.join(allowed)}")
-            for key, allowed in choices.items()
+            for key, allowed in _CHOICES.items()
         ),
         (
             recipe.final_learning_rate >= recipe.learning_rate,
