@@ -72,8 +72,7 @@ def execute(
     shown: list[Row] = []
     with ExitStack() as stack:
         journal = _journal(run, settings_of(task, engine, run.decoding, run.seed, prompt), console)
-        if journal is not None:
-            stack.enter_context(journal)
+        stack.enter_context(nullcontext() if journal is None else journal)
         try:
             with writing(run.csv, run.jsonl, columns) as writers, _progress(console, len(items), run) as advance:
                 results = assess(
@@ -88,8 +87,7 @@ def execute(
                     on_interrupt=lambda: _say(console, "finishing this batch; Ctrl-C again to stop at once"),
                 )
                 model = str(engine.identity.get("model", run.model))
-                rows = (row_of(task, result, model) for result in _told(results, console, advance))
-                for row in merge(rows):
+                for row in merge(row_of(task, result, model) for result in _told(results, console, advance)):
                     counts.update(_facts(row))
                     for write in writers or [shown.append]:
                         write(row)

@@ -61,7 +61,8 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
 
 def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mapping[str, float]) -> dict[str, float]:
     """Held-out figures: the mean overall reward, each reward, the accuracies of Tables 2 and 5, the share of answers
-    that cannot be read, and PLCC and SRCC of the ratings that can, of each source too where there are several."""
+    that cannot be read, and PLCC and SRCC of the ratings that can. Where ratings come from several sources, r_scr,
+    PLCC and SRCC stand there of each too, as plcc/SOURCE."""
     figures = {
         "reward": fmean(
             sum(weights.get(name, tasks[one.task].weights[name]) * value for name, value in one.rewards.items())
@@ -77,19 +78,21 @@ def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mappin
     for ours, theirs in (("r_deg", "class_accuracy"), ("r_lev", "level_accuracy"), ("r_comp", "accuracy")):
         if ours in figures:
             figures[theirs] = figures[ours]
-    rated = [one for one in found if one.answer is not None and "rating" in one.truth]
+    rated = [one for one in found if "rating" in one.truth]
     sources = sorted({one.source for one in rated})
     figures |= _correlations(rated, "")
     for source in sources if len(sources) > 1 else ():
-        figures |= _correlations([one for one in rated if one.source == source], f"/{source}")
+        of_source = [one for one in rated if one.source == source]
+        figures[f"r_scr/{source}"] = fmean(one.rewards["r_scr"] for one in of_source)
+        figures |= _correlations(of_source, f"/{source}")
     return {name: round(value, 6) for name, value in figures.items()}
 
 
 def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:
-    """Without an entry where there are too few ratings, or all are alike: there is no correlation then."""
+    """Without an entry where too few answers can be read, or all are alike: there is no correlation then."""
     figures = {}
     predicted = [one.answer["rating"] for one in rated if one.answer]
-    truth = [one.truth["rating"] for one in rated]
+    truth = [one.truth["rating"] for one in rated if one.answer]
     for name, statistic in (("plcc", plcc), ("srcc", srcc)):
         with suppress(QInsightError):
             figures[name + suffix] = statistic(predicted, truth)

@@ -49,6 +49,7 @@ def test_figures_by_hand() -> None:
     assert figures["unread"] == pytest.approx(1 / 7, abs=1e-6)
     assert figures["plcc"] == pytest.approx(np.corrcoef([3, 2, 4, 1], [3.1, 4.0, 4.6, 1.0])[0, 1], abs=1e-6)
     assert figures["plcc/koniq"] == pytest.approx(np.corrcoef([3, 2, 4], [3.1, 4.0, 4.6])[0, 1], abs=1e-6)
+    assert (figures["r_scr/koniq"], figures["r_scr/spaq"]) == (pytest.approx(1 / 3, abs=1e-6), 0.5)
     assert "plcc/spaq" not in figures  # one rating has no correlation
     assert "accuracy" not in figures
 
