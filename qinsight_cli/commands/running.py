@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,7 +115,7 @@ def _check(run: Run) -> None:
     """Find out what cannot work before the model is loaded."""
     if run.csv == "-" and run.jsonl == "-":
         raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
-    if run.csv is not None and run.csv == run.jsonl:
+    if run.csv and run.jsonl and os.path.realpath(run.csv) == os.path.realpath(run.jsonl):
         raise UsageError(f"--csv and --jsonl are both {run.csv}: give two names")
     for path in (run.csv, run.jsonl):
         if path not in (None, "-"):

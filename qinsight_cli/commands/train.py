@@ -131,8 +131,7 @@ def train(
     vllm_url: VllmUrl = None,
 ) -> None:
     """Train by a recipe. What stands on the command line wins over the recipe."""
-    given = {
-        **_assignments(settings or ()),
+    options = {
         "tasks": tasks,
         "mix": None if mix is None else _assignments(mix.split(",")),
         "report_to": report_to and report_to.value,
@@ -149,13 +148,17 @@ def train(
         "vllm": vllm and vllm.value,
         "vllm_url": vllm_url,
     }
-    only = {name: value for name, value in given.items() if value is not None}
-    always = {"model": model, "seed": seed}
+    given = {**_assignments(settings or ()), **_given(options)}
+    start = _given({"model": model, "seed": seed})
     if algorithm is Algorithm.sft:
-        _refuse_with_sft([*only, *(["eval_data"] if eval_data else [])], resume, dry_run)
-        _sft(recipe or "tiny", always, data, out)
+        _refuse_with_sft([*given, *(["eval_data"] if eval_data else [])], resume, dry_run)
+        _sft(recipe or "tiny", start, data, out)
     else:
-        _grpo(recipe, {**only, **always}, data, eval_data, out, resume, dry_run)
+        _grpo(recipe, {**given, **start}, data, eval_data, out, resume, dry_run)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _sft(recipe: str, given: dict[str, Any], data: list[Path] | None, out: Path | None) -> None:
@@ -166,7 +169,7 @@ def _sft(recipe: str, given: dict[str, Any], data: list[Path] | None, out: Path 
     chosen = recipes.load_sft(recipe, given)
     samples, digests = collect(data, {name for phase in chosen.phases for name in phase.mix})
     folder = out or _new_folder(recipe)
-    typer.echo(f"training on {len(samples):,} rows, in {folder}", err=True)
+    typer.echo(f"training on {len(samples):,} rows, in {folder}; first their pictures are checked", err=True)
     named = [{name: one[name] for name in ("data", "sha256")} for one in digests]
     typer.echo(run_sft(chosen, samples, folder, named))
 
@@ -199,7 +202,12 @@ def _grpo(
     if grpo.is_main():
         names = ", ".join(str(one["data"]) for one in digests)
         typer.echo(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}", err=True)
-    final = grpo.run_grpo(job, folder, resume)
+    try:
+        final = grpo.run_grpo(job, folder, resume)
+    except KeyboardInterrupt:
+        if grpo.is_main() and (folder / "recipe.yaml").is_file():
+            typer.echo(f"interrupted; go on with: qinsight train --resume --out {folder}", err=True)
+        raise
     if grpo.is_main():
         typer.echo(final)
 
@@ -233,10 +241,14 @@ def _assignments(words: Any) -> dict[str, Any]:
 
     found = {}
     for word in words:
-        name, sign, value = word.partition("=")
-        if not name.strip() or not sign:
+        name, _, text = word.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
+        if not name.strip() or value is None:
             raise UsageError(f"{word!r} is not of the form NAME=VALUE")
-        found[name.strip()] = yaml.safe_load(value)
+        found[name.strip()] = value
     return found
 
 

@@ -147,9 +147,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
             yield number, QInsightError(_reason(error))
 
 
-def tasks_of(folder: Path) -> set[str]:
-    """The tasks that a dataset folder holds, from its card; empty when the folder is not a dataset."""
-    return {name.partition("/")[2] for name in read_card(folder).get("counts", ())}
+def tasks_of(folder: Path, split: str | None = None) -> set[str]:
+    """The tasks that a dataset folder, or one split of it, holds, by its card; empty when it is not a dataset."""
+    counts = [name.partition("/") for name in read_card(folder).get("counts", ())]
+    return {task for found, _, task in counts if split in (None, found)}
 
 
 def _to_row(sample: Sample, folder: Path) -> dict[str, Any]:

@@ -77,17 +77,28 @@ def resolve(name: str) -> ModelName:
 def locate(name: str) -> Path:
     """The local folder of a model, fetched from the hub or its cache when need be.
 
-    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration or not all of its weights
-    as safetensors.
+    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration, another kind of model, or
+    not all of its weights as safetensors.
     """
     where = resolve(name)
     folder = where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
-    if not (folder / "config.json").is_file():
-        raise QInsightError(f"{folder} has no config.json; it is not a model folder")
+    kind = _model_type(folder)
+    if kind != "qwen2_5_vl":
+        raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
     missing = [path.name for path in weight_files(folder) if not path.is_file()]
     if missing:
         raise QInsightError(f"{folder} lacks {len(missing)} of its weight files, {missing[0]} first")
     return folder
+
+
+def _model_type(folder: Path) -> str:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise QInsightError(f"{folder} has no config.json; it is not a model folder")
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QInsightError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -142,8 +153,6 @@ def _load_network(folder: Path, precision: Any) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
-    if config.model_type != "qwen2_5_vl":
-        raise QInsightError(f"{folder} holds a {config.model_type}, not a Qwen2.5-VL vision-language model")
     try:
         with _no_progress_bar():
             network, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(

@@ -96,6 +96,23 @@ def test_the_dry_run_prints_and_writes_nothing(run: Run, prepared: Path, embedde
     assert not Path("runs").exists()
 
 
+def test_any_line_of_the_recipe_can_be_set(run: Run, prepared: Path, embedded: None) -> None:
+    lines = ["--set", "total_batch=16", "--set", "per_device_batch=8", "--set", "seed=5", "--set", "max_steps=3"]
+    done = run("train", "--dry-run", *lines, "--max-steps", "2")
+    assert done.code == 0, done.err
+    assert "total_batch: 16" in done.out
+    assert "seed: 5" in done.out
+    assert "max_steps: 2" in done.out  # the option of its own wins
+
+
+def test_a_dataset_without_training_rows_is_passed_over(run: Run, prepared: Path, embedded: None) -> None:
+    held_out = prepared / "data" / "made" / "0.png"
+    row = Sample("x", "score", "test", "bench", {"image": held_out}, {"rating": 3.0})
+    write_dataset(prepared / "data" / "bench", [row], {"name": "bench"})
+    done = run("train", "--dry-run", "--batch", "16", "--per-device-batch", "8")
+    assert done.code == 0, done.err
+
+
 def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) -> None:
     done = run("train", "--recipe", "paper", "--dry-run", "--batch", "16")
     assert done.code == 0, done.err
@@ -114,10 +131,25 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
         (["--resume"], 2, "give --out"),
         (["--resume", "--out", "nowhere"], 1, "nowhere holds no GRPO run to resume"),
         (["--mix", "score"], 2, "not of the form NAME=VALUE"),
-        (["--mix", "score=1,degradatoin=1"], 1, "--mix asks for degradatoin"),
+        (["--mix", "score=1,degradatoin=1"], 1, "did you mean degradation?"),
+        (["--mix", "score=1,comparison=1"], 1, "comparison is not among the tasks of this run"),
+        (["--mix", "score/koniq=1"], 1, "its score rows come from made"),
+        (["--mix", "score="], 2, "not of the form NAME=VALUE"),
+        (["--set", "beta=["], 2, "not of the form NAME=VALUE"),
+        (["--set", "beta="], 2, "not of the form NAME=VALUE"),
+        (["--set", "total_batch=inf"], 1, "'inf' is not a number"),
+        (["--set", "temperature=.nan"], 1, "nan is not a number"),
+        (["--set", "top_p=7"], 1, "top_p is 7"),
+        (["--set", "lora_rank=-1"], 1, "lora_rank is -1"),
+        (["--lora", "2", "--lora-targets", "foo"], 1, "no projection 'foo'; they are q_proj"),
+        (["--recipe", "typo.yaml"], 1, "unknown section 'grop'; did you mean 'grpo'?"),
+        (["--recipe", "latin.yaml"], 1, "is not YAML"),
+        (["--algorithm", "sft", "--recipe", "kind.yaml"], 1, "kind 'tlk'; choose see or talk"),
+        (["--algorithm", "sft", "--recipe", "hollow.yaml"], 1, "the sft section has no phases"),
+        (["--batch", "16", "--per-device-batch", "16", "--out", "typo.yaml"], 1, "typo.yaml is a file"),
         (["--set", "bta=0.1"], 1, "unknown key 'bta'; did you mean 'beta'"),
         (["--num-generations", "1"], 1, "--num-generations must be 2 or more"),
-        (["--batch", "20"], 1, "cannot be cut into groups of 8"),
+        (["--batch", "20"], 1, "cannot be cut into groups of 8; try --batch 16"),
         (["--batch", "48"], 1, "try --per-device-batch 24"),
         (["--recipe", "papr"], 1, "did you mean paper"),
         (["--data", "nowhere"], 1, "nowhere has no train.jsonl"),
@@ -128,6 +160,11 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
 def test_bad_input_is_one_line(
     run: Run, prepared: Path, embedded: None, words: list[str], code: int, says: str
 ) -> None:
+    Path("typo.yaml").write_text("base: tiny\ngrop:\n  beta: 0.7\n")
+    Path("latin.yaml").write_bytes("base: tiny # \xe9".encode("latin-1"))
+    Path("hollow.yaml").write_text("sft:\n")
+    phase = "{name: a, kind: tlk, steps: 1, batch: 1, learning_rate: 1, mix: {score: 1}}"
+    Path("kind.yaml").write_text(f"sft: {{model: tiny, seed: 1, phases: [{phase}]}}")
     done = run("train", *words)
     assert done.code == code
     assert done.out == ""

@@ -18,13 +18,13 @@ def collect(
 ) -> tuple[list[Sample], list[dict[str, Any]]]:
     """Rows of the wanted tasks, and of each dataset they come from its name, digest, folder, split and number of rows.
 
-    folders  prepared datasets, or None for every one under data/ that holds a wanted task
+    folders  prepared datasets, or None for every one under data/ that holds a wanted task in this split
     wanted   tasks, or `task/source` names of a mix
     Raises QInsightError when there is no dataset, or one has no such rows.
     """
     tasks = {name.partition("/")[0] for name in wanted}
     if not folders:
-        folders = [card.parent for card in sorted(DATA.glob(f"*/{CARD}")) if tasks_of(card.parent) & tasks]
+        folders = [card.parent for card in sorted(DATA.glob(f"*/{CARD}")) if tasks_of(card.parent, split) & tasks]
         if not folders:
             raise QInsightError(
                 f"no dataset under {DATA}/ holds {', '.join(sorted(tasks))}; make one, "

@@ -16,6 +16,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.manifest import Sample
 from qinsight_cli.core.metrics import plcc, srcc
 from qinsight_cli.core.tasks import ParseFailure, Task
+from qinsight_cli.core.tasks.degradation import NULL
 
 BATCH = 8
 
@@ -75,9 +76,9 @@ def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mappin
         values = [one.rewards[name] for one in found if name in one.rewards]
         if values:
             figures[name] = fmean(values)
-    for ours, theirs in (("r_deg", "class_accuracy"), ("r_lev", "level_accuracy"), ("r_comp", "accuracy")):
-        if ours in figures:
-            figures[theirs] = figures[ours]
+    if "r_comp" in figures:
+        figures["accuracy"] = figures["r_comp"]
+    figures |= _by_class(found)
     rated = [one for one in found if "rating" in one.truth]
     sources = sorted({one.source for one in rated})
     figures |= _correlations(rated, "")
@@ -86,6 +87,18 @@ def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mappin
         figures[f"r_scr/{source}"] = fmean(one.rewards["r_scr"] for one in of_source)
         figures |= _correlations(of_source, f"/{source}")
     return {name: round(value, 6) for name, value in figures.items()}
+
+
+def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
+    """The averages of Table 2: over the classes, each the share of its own pictures. No level without a distortion."""
+    by_class: dict[str, list[Outcome]] = {}
+    for one in found:
+        if "distortion" in one.truth:
+            by_class.setdefault(one.truth["distortion"], []).append(one)
+    classes = {name: fmean(one.rewards["r_deg"] for one in group) for name, group in by_class.items()}
+    levels = {name: fmean(one.rewards["r_lev"] for one in group) for name, group in by_class.items() if name != NULL}
+    named = {"class_accuracy": classes, "level_accuracy": levels}
+    return {name: fmean(values.values()) for name, values in named.items() if values}
 
 
 def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:

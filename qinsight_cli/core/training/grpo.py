@@ -66,15 +66,15 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
     _check_installed(recipe)
     chosen = plan.make_plan(recipe, job.samples, processes())
     folder = RunFolder(out)
+    if is_main():
+        folder.check(recipe, job.data, resume)
     model_folder = models.locate(recipe.model)
     processor = models.load_processor(model_folder, recipe.max_pixels or None)
-    checkpoint = None
     if is_main():
         print(f"checking {len(chosen.rows) + len(job.asked):,} rows and their pictures", file=sys.stderr)
         check(job, chosen, model_folder, processor)
-        checkpoint = folder.open(recipe, job.data, resume)
     trainer = _trainer(job, chosen, model_folder, folder, resume)
-    checkpoint = _told_by_main(checkpoint)
+    checkpoint = _told_by_main(folder.open(recipe, job.data, resume) if is_main() else None)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
@@ -92,9 +92,6 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
 def check(job: Job, chosen: plan.Plan, model_folder: Path, processor: Any) -> int:
     """All checks before the first step; the longest prompt in tokens. Raises QInsightError for the first failure."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != "qwen2_5_vl":
-        kind = config.get("model_type")
-        raise QInsightError(f"{job.recipe.model} is a {kind}, not a Qwen2.5-VL vision-language model")
     rows = [*chosen.rows, *job.asked]
     found = checks.check_images(rows)
     answer = checks.check_answers(rows, job.tasks, job.recipe.weights, processor.tokenizer)
@@ -107,7 +104,8 @@ def describe(job: Job) -> str:
     """What `--dry-run` prints: the resolved recipe, the rows, the steps, the tokens and the memory."""
     recipe = job.recipe
     chosen = plan.make_plan(recipe, job.samples, processes())
-    where = models.resolve(recipe.model).folder
+    _check_installed(recipe)
+    where = models.locate(recipe.model) if models.resolve(recipe.model).folder else None
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
     batches, rollouts = chosen.batches, chosen.steps * recipe.total_batch // recipe.num_iterations
     lines = [

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def make_plan(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> 
     batches = divide(recipe, processes)
     missing = next((task for task in recipe.tasks if not any(row.task == task for row in samples)), None)
     if missing:
-        raise QInsightError(f"the data has no training rows for the task {missing}")
+        raise QInsightError(
+            f"the data has no training rows for the task {missing}; prepare a dataset that has, for example: "
+            f"qinsight prepare synth PHOTOS --tasks {missing}"
+        )
     rows = mixed(samples, recipe)
     if len(rows) < batches.prompts:
         raise QInsightError(
@@ -70,7 +74,8 @@ def divide(recipe: GrpoRecipe, processes: int) -> Batches:
     """The recipe's total batch of completions on so many processes."""
     total, group = recipe.total_batch, recipe.num_generations
     if total % group:
-        raise QInsightError(f"a batch of {total} completions cannot be cut into groups of {group}; --batch must divide")
+        fits = max(group, total // group * group)
+        raise QInsightError(f"a batch of {total} completions cannot be cut into groups of {group}; try --batch {fits}")
     together = recipe.per_device_batch * processes
     if total % together:
         fitting = [size for size in range(1, recipe.per_device_batch + 1) if total % (size * processes) == 0]
@@ -96,10 +101,20 @@ def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:
         task, _, source = name.partition("/")
         own = [row for row in rows if row.task == task and source in ("", row.source)]
         if not own:
-            raise QInsightError(f"--mix asks for {name} and the data has no such rows")
+            raise QInsightError(f"--mix asks for {name}{_why_none(task, rows, recipe)}")
         count = round(len(rows) * share / total)
         chosen += own * (count // len(own)) + rng.sample(own, count % len(own))
     return chosen
+
+
+def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
+    """Why a share of the mix has no rows, and what it may have meant."""
+    if task not in recipe.tasks:
+        near = get_close_matches(task, recipe.tasks, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f", and {task} is not among the tasks of this run, {', '.join(recipe.tasks)}{hint}"
+    sources = sorted({row.source for row in rows if row.task == task})
+    return f", and the data has no such rows; its {task} rows come from {', '.join(sources)}"
 
 
 def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:

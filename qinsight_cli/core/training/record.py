@@ -58,14 +58,14 @@ class RunFolder:
     def completions(self) -> Path:
         return self.path / "completions.jsonl"
 
-    def open(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> Path | None:
-        """Make the folder, or find the checkpoint to go on from; None is a start from the beginning.
-
-        Raises QInsightError when the folder holds another run, or one that was not asked to be resumed.
-        """
+    def check(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
+        """Raises QInsightError when the folder holds another run, one that was not asked to be resumed, or none that
+        was, or is no folder."""
         began = (self.path / "recipe.yaml").is_file()
         if resume and not began:
             raise QInsightError(f"{self.path} holds no GRPO run to resume")
+        if self.path.exists() and not self.path.is_dir():
+            raise QInsightError(f"{self.path} is a file; choose another --out")
         if not began and self.path.is_dir() and any(self.path.iterdir()):
             raise QInsightError(f"{self.path} is not empty and holds no GRPO run; choose another --out")
         if began:
@@ -74,12 +74,22 @@ class RunFolder:
                 raise QInsightError(
                     f"{self.path} holds this run already; add --resume to go on, or choose another --out"
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
+
+    def open(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> Path | None:
+        """Make the folder, or find the checkpoint to go on from; None is a start from the beginning.
+
+        Raises QInsightError as `check` does, and when the folder cannot be made.
+        """
+        self.check(recipe, data, resume)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise QInsightError(f"cannot make the folder {self.path}: {error.strerror or error}") from error
         settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
         write_text(self.path / "recipe.yaml", yaml.safe_dump({"grpo": settings}, sort_keys=False))
         run = {"data": list(data), "environment": environment()}
         write_text(self.path / "run.json", json.dumps(run, indent=2, default=str) + "\n")
-        checkpoint = self._last_checkpoint()
+        checkpoint = last_checkpoint(self.path)
         self._cut(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
         return checkpoint
 
@@ -97,16 +107,6 @@ class RunFolder:
         if _without_place(used) != _without_place(data):
             raise QInsightError(f"{self.path} holds a run on other data: {', '.join(str(one['data']) for one in used)}")
 
-    def _last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint. Those that a kill left unfinished are removed."""
-        whole = []
-        for folder in self.path.glob("checkpoint-*"):
-            if (folder / WHOLE).is_file():
-                whole.append(folder)
-            else:
-                shutil.rmtree(folder)
-        return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
-
     def _cut(self, step: int) -> None:
         """Forget what was recorded after `step`: it will be done again."""
         for path in (self.metrics, self.completions):
@@ -118,6 +118,17 @@ class RunFolder:
     def append(self, path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder. Those that a kill left unfinished are removed."""
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        if (checkpoint / WHOLE).is_file():
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(whole, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
 
 
 def _without_place(data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

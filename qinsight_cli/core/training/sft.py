@@ -16,7 +16,9 @@ import numpy as np
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.manifest import Sample
 from qinsight_cli.core.training.batches import Collator, gold_completion, plan_batches
+from qinsight_cli.core.training.checks import check_images
 from qinsight_cli.core.training.recipes import Phase, SftRecipe
+from qinsight_cli.core.training.record import WHOLE, last_checkpoint
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
 
@@ -38,12 +40,17 @@ def run_sft(recipe: SftRecipe, samples: Sequence[Sample], out: Path, data: Seque
     out/recipe.json, environment.json  the resolved recipe, versions and data digests of the run
     out/metrics.jsonl                  one line every logged step
     out/N-PHASE/                       checkpoints, then `done/`, the model after the phase
-    Raises QInsightError when `out` belongs to another recipe or the data lacks rows that the recipe asks for.
+    Raises QInsightError when `out` belongs to another recipe, the data lacks rows that the recipe asks for, or a
+    picture cannot be used.
     """
     from transformers import set_seed
+    from transformers.utils import logging
 
     from qinsight_cli.core.models import load_model
 
+    logging.disable_progress_bar()
+    wanted = {name.partition("/")[0] for phase in recipe.phases for name in phase.mix}
+    check_images([sample for sample in samples if sample.task in wanted])
     _open_run(recipe, out, data)
     set_seed(recipe.seed)
     folder = _starting_point(recipe, samples, out)
@@ -101,8 +108,6 @@ def _whiten(folder: Path, samples: Sequence[Sample], seed: int) -> None:
 
 
 def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, samples: Sequence[Sample], out: Path) -> None:
-    from transformers.trainer_utils import get_last_checkpoint
-
     from qinsight_cli.core.models import load_model
 
     folder = out / f"{number}-{phase.name}"
@@ -110,7 +115,9 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
     model = load_model(str(start), device="cpu" if recipe.model == "new" else "auto", dtype="float32")
     stage = Stage(model.network, model.processor, samples, recipe, folder)
     trainer = _seeing_trainer(stage, phase, number) if phase.kind == "see" else _talking_trainer(stage, phase, number)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    trainer.add_callback(_mark_checkpoints())
+    checkpoint = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _append_metrics(out / "metrics.jsonl", phase, trainer.state.log_history)
     temporary = folder / "done.part"
     stage.network.save_pretrained(temporary)
@@ -118,6 +125,17 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
     temporary.rename(folder / "done")
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+
+
+def _mark_checkpoints() -> Any:
+    """Each checkpoint gets its mark once it is whole: a kill while one is written leaves the one before."""
+    from transformers import TrainerCallback
+
+    class MarkCheckpoints(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+
+    return MarkCheckpoints()
 
 
 def _append_metrics(path: Path, phase: Phase, history: list[dict[str, Any]]) -> None:
@@ -141,7 +159,7 @@ def _arguments(kind: type, stage: Stage, phase: Phase, number: int, **more: Any)
         use_cpu=stage.network.device.type == "cpu",
         logging_steps=10,
         save_steps=SAVE_EVERY,
-        save_total_limit=1,
+        save_total_limit=2,  # the older one, should a kill come while the newer is written
         seed=stage.recipe.seed + number,
         dataloader_num_workers=stage.recipe.workers,
         dataloader_prefetch_factor=4 if stage.recipe.workers else None,

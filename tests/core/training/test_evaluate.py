@@ -16,6 +16,8 @@ from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training import evaluate
 from qinsight_cli.core.training.evaluate import Outcome
 
+BLUR = {"distortion": "blur", "severity": "obvious"}
+
 
 def row(number: int, task: str = "score", source: str = "koniq", **truth: Any) -> Sample:
     return Sample(f"{source}{number}", task, "test", source, {"image": Path(f"{number}.png")}, truth or {"rating": 3.0})
@@ -31,6 +33,17 @@ def test_every_task_and_source_is_asked_alike() -> None:
     assert evaluate.choose(rows, 1000, 3) == rows
 
 
+def test_accuracies_are_those_of_table_2() -> None:
+    null = {"distortion": "null", "severity": "null"}
+    found = [Outcome("degradation", "x", null, null, {"r_deg": 1.0, "r_lev": 1.0})] * 6
+    found += [Outcome("degradation", "x", BLUR, BLUR, {"r_deg": right, "r_lev": 0.0}) for right in (1.0, 0.0)]
+    found += [Outcome("degradation", "x", BLUR, {**BLUR, "distortion": "noise"}, {"r_deg": 0.0, "r_lev": 0.0})]
+    figures = evaluate.summary(found, TASKS, {})
+    assert figures["class_accuracy"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-6)
+    assert figures["level_accuracy"] == 0.0  # null has no level
+    assert figures["r_lev"] == pytest.approx(6 / 9, abs=1e-6)
+
+
 def test_figures_by_hand() -> None:
     found = [
         Outcome("score", "koniq", {"rating": 3.0}, {"rating": 3.1}, {"r_fmt": 1.0, "r_scr": 1.0}),
@@ -38,8 +51,8 @@ def test_figures_by_hand() -> None:
         Outcome("score", "koniq", {"rating": 4.0}, {"rating": 4.6}, {"r_fmt": 0.0, "r_scr": 0.0}),
         Outcome("score", "spaq", {"rating": 1.0}, {"rating": 1.0}, {"r_fmt": 1.0, "r_scr": 1.0}),
         Outcome("score", "spaq", None, {"rating": 1.0}, {"r_fmt": 0.0, "r_scr": 0.0}),
-        Outcome("degradation", "x", {"distortion": "blur"}, {}, {"r_fmt": 1.0, "r_deg": 1.0, "r_lev": 0.0}),
-        Outcome("degradation", "x", {"distortion": "blur"}, {}, {"r_fmt": 1.0, "r_deg": 1.0, "r_lev": 1.0}),
+        Outcome("degradation", "x", BLUR, BLUR, {"r_fmt": 1.0, "r_deg": 1.0, "r_lev": 0.0}),
+        Outcome("degradation", "x", BLUR, BLUR, {"r_fmt": 1.0, "r_deg": 1.0, "r_lev": 1.0}),
     ]
     figures = evaluate.summary(found, TASKS, {})
     assert figures["rows"] == 7

@@ -256,7 +256,7 @@ def test_what_cannot_work_stops_before_the_first_step(job: Any, tmp_path: Path, 
     with pytest.raises(QInsightError, match=says) as caught:
         grpo.run_grpo(job(**changes), tmp_path / "run")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
 def test_a_model_without_eyes_is_refused(job: Any, tmp_path: Path, talking_model: Path) -> None:
@@ -267,5 +267,5 @@ def test_a_model_without_eyes_is_refused(job: Any, tmp_path: Path, talking_model
     config = json.loads((blind / "config.json").read_text())
     (blind / "config.json").write_text(json.dumps({**config, "model_type": "qwen2"}))
     made = job()
-    with pytest.raises(QInsightError, match=r"is a qwen2, not a Qwen2\.5-VL vision-language model"):
+    with pytest.raises(QInsightError, match=r"holds a qwen2, not a Qwen2\.5-VL vision-language model"):
         grpo.run_grpo(replace(made, recipe=replace(made.recipe, model=str(blind))), tmp_path / "run")

@@ -81,7 +81,10 @@ def test_a_mix_reweights_and_repeats_only_what_it_must() -> None:
     ("recipe", "says"),
     [
         (replace(RECIPE, tasks=("score", "comparison")), "no training rows for the task comparison"),
-        (replace(RECIPE, mix={"score/spaq": 1.0}), "asks for score/spaq and the data has no such rows"),
+        (
+            replace(RECIPE, mix={"score/spaq": 1.0}),
+            "asks for score/spaq, and the data has no such rows; its score rows come from koniq",
+        ),
         (replace(RECIPE, total_batch=4096), "200 training rows and an update takes 512 prompts"),
     ],
 )

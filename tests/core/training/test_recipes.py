@@ -49,7 +49,8 @@ def test_the_command_line_wins_over_the_recipe(tmp_path: Path) -> None:
         (SMALL.replace("steps: 2", "steps: many"), "steps: 'many' is not a number"),
         (SMALL.replace("steps: 2, ", ""), "missing 1 required"),
         (SMALL.replace("sft:", "grpo:"), "no sft section; it has grpo"),
-        ("", "is empty"),
+        ("", "has no sections"),
+        (SMALL.replace("talk", "tlk"), "choose see or talk"),
         ("sft: [", "is not YAML"),
     ],
 )

@@ -89,7 +89,7 @@ def test_each_phase_moves_what_it_should(finished: Path) -> None:
 
 
 def test_talking_learns(small_rows: list[Sample], finished: Path, tmp_path: Path) -> None:
-    phase = Phase("talk", "talk", 60, 8, 5e-3, {"degradation": 1.0})
+    phase = Phase("talk", "talk", 90, 8, 5e-3, {"degradation": 1.0})
     sft.run_sft(replace(RECIPE, model=str(finished / "final"), phases=(phase,)), small_rows, tmp_path / "long", [])
     lines = [json.loads(line) for line in (tmp_path / "long" / "metrics.jsonl").read_text().splitlines()]
     course = [line["loss"] for line in lines if "loss" in line]
@@ -132,6 +132,9 @@ def test_a_killed_run_resumes_to_the_same_weights(
         sft.run_sft(RECIPE, small_rows, out, [{"data": "synth"}])
     assert (out / "1-see" / "done").is_dir()
     assert (out / "2-talk" / "checkpoint-2").is_dir()
+    torn = out / "2-talk" / "checkpoint-4"  # a kill while it was written
+    torn.mkdir()
+    (torn / "config.json").write_text("{")
     monkeypatch.undo()
     sft.run_sft(RECIPE, small_rows, out, [{"data": "synth"}])
     whole = load_file(finished / "2-talk" / "done" / "model.safetensors")
@@ -143,3 +146,10 @@ def test_a_killed_run_resumes_to_the_same_weights(
 def test_a_folder_of_another_recipe_is_refused(small_rows: list[Sample], finished: Path) -> None:
     with pytest.raises(QInsightError, match="another recipe"):
         sft.run_sft(replace(RECIPE, seed=2), small_rows, finished, [{"data": "synth"}])
+
+
+def test_a_missing_picture_is_named_before_anything_is_written(small_rows: list[Sample], tmp_path: Path) -> None:
+    gone = replace(small_rows[0], images={"image": tmp_path / "gone.png"})
+    with pytest.raises(QInsightError, match=r"gone\.png is not there"):
+        sft.run_sft(RECIPE, [*small_rows, gone], tmp_path / "run", [])
+    assert not (tmp_path / "run").exists()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,9 @@ from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.network import Shape
 
 FOLDER = Path(__file__).parent
+_SECTIONS = ("base", "grpo", "sft")
 
+KINDS = ("see", "talk")  # of phases
 # What the values of a GrpoRecipe can be.
 _CHOICES = {
     "dtype": ("float32", "bfloat16"),
@@ -28,6 +31,10 @@ _ABOVE_ZERO = (
     *("score_epsilon", "score_sigma", "temperature", "max_completion_tokens", "learning_rate", "epochs"),
     *("total_batch", "per_device_batch", "rollout_batch", "num_iterations", "clip"),
     *("log_every", "save_every", "eval_every", "eval_rows"),
+)
+_NOT_BELOW_ZERO = (
+    *("beta", "final_learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "max_steps", "max_pixels"),
+    *("lora_rank", "lora_alpha", "top_k", "rank_weight"),
 )
 
 
@@ -139,11 +146,18 @@ def load_sft(name: str, overrides: Mapping[str, Any] | None = None) -> SftRecipe
     content = _read(name)
     if "sft" not in content:
         raise QInsightError(f"recipe {name!r} has no sft section; it has {', '.join(content)}")
+    if not isinstance(content["sft"], dict) or not content["sft"].get("phases"):
+        raise QInsightError(f"recipe {name!r}: the sft section has no phases")
     section = {**content["sft"], **{key: value for key, value in (overrides or {}).items() if value is not None}}
     section["network"] = _build(Shape, section.get("network", {}), f"recipe {name!r}, network")
     section["phases"] = tuple(
         _build(Phase, phase, f"recipe {name!r}, phase {number}") for number, phase in enumerate(section["phases"], 1)
     )
+    for phase in section["phases"]:
+        if phase.kind not in KINDS:
+            raise QInsightError(
+                f"recipe {name!r}, phase {phase.name}: kind {phase.kind!r}; choose {' or '.join(KINDS)}"
+            )
     return _build(SftRecipe, section, f"recipe {name!r}")
 
 
@@ -178,6 +192,7 @@ def _section(name: str, algorithm: str, above: tuple[str, ...]) -> dict[str, Any
 def _refusals(recipe: GrpoRecipe) -> list[tuple[bool, str]]:
     rewards = sorted({reward for task in TASKS.values() for reward in task.weights})
     unknown = next((task for task in recipe.tasks if task not in TASKS), None)
+    projection = next((name for name in recipe.lora_targets if name not in GrpoRecipe.lora_targets), None)
     unpaid = next((name for name in recipe.weights if name not in rewards), None)
     return [
         (unknown is not None, f"no task {unknown!r}; tasks are {', '.join(TASKS)}"),
@@ -198,7 +213,16 @@ def _refusals(recipe: GrpoRecipe) -> list[tuple[bool, str]]:
         ),
         (any(share < 0 for share in recipe.mix.values()), "a share of --mix is below 0"),
         (bool(recipe.mix) and sum(recipe.mix.values()) <= 0, "the shares of --mix are all 0"),
-        (recipe.beta < 0, f"beta is {recipe.beta:g}; it must be 0 or more"),
+        *(
+            (getattr(recipe, key) < 0, f"{key} is {getattr(recipe, key)}; it must be 0 or more")
+            for key in _NOT_BELOW_ZERO
+        ),
+        (not 0 < recipe.top_p <= 1, f"top_p is {recipe.top_p:g}; it must be above 0 and at most 1"),
+        (
+            projection is not None,
+            f"lora_targets: no projection {projection!r}; they are {', '.join(GrpoRecipe.lora_targets)}",
+        ),
+        (not recipe.lora_targets, f"no lora_targets; they are {', '.join(GrpoRecipe.lora_targets)}"),
         (
             recipe.save_every % recipe.num_iterations > 0,
             f"save_every {recipe.save_every} must be a multiple of num_iterations {recipe.num_iterations}",
@@ -221,10 +245,13 @@ def _read(name: str) -> dict[str, Any]:
         raise QInsightError(f"no recipe {name!r}; {hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise QInsightError(f"recipe {name!r} is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
-        raise QInsightError(f"recipe {name!r} is empty")
+        raise QInsightError(f"recipe {name!r} has no sections; they are {', '.join(_SECTIONS)}")
+    for key in content:
+        if key not in _SECTIONS:
+            raise QInsightError(f"recipe {name!r}: unknown section {key!r}{_did_you_mean(key, _SECTIONS)}")
     return content
 
 
@@ -232,8 +259,7 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     known = {item.name: item for item in fields(kind)}
     for key in values:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise QInsightError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise QInsightError(f"{where}: unknown key {key!r}{_did_you_mean(key, known)}")
     read = {key: _number(value, str(known[key].type), f"{where}, {key}") for key, value in values.items()}
     try:
         return kind(**read)
@@ -241,11 +267,20 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
         raise QInsightError(f"{where}: {error}") from error
 
 
+def _did_you_mean(word: Any, known: Iterable[str]) -> str:
+    near = get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+
+
 def _number(value: Any, annotation: str, where: str) -> Any:
     """YAML reads 1e-6 as text: numbers are checked against the type of their field."""
     try:
         if annotation.startswith("float"):
-            return None if value is None else float(value)
+            if value is None and "None" in annotation:
+                return None
+            if not math.isfinite(float(value)):
+                raise ValueError
+            return float(value)
         if annotation == "bool" and not isinstance(value, bool):
             raise QInsightError(f"{where}: {value!r} is not true or false")
         if annotation == "str" and not isinstance(value, str):
@@ -253,7 +288,7 @@ def _number(value: Any, annotation: str, where: str) -> Any:
         if annotation.startswith("Mapping"):
             return {str(name): _number(share, "float", f"{where}, {name}") for name, share in value.items()}
         if annotation == "int":
-            if isinstance(value, bool) or int(value) != float(value):
+            if isinstance(value, bool) or not float(value).is_integer():
                 raise ValueError
             return int(value)
     except (TypeError, ValueError):
