@@ -44,14 +44,14 @@ def test_clean_photos_are_rated_above_their_worst_versions(pictures: Path, tmp_p
     rows = ask("score", str(pictures), out=tmp_path / "scores.jsonl")
     rating = {Path(row["path"]).stem: row["rating"] for row in rows}
     pairs = [(name, f"{name}-{distortion}") for name in PHOTOS for distortion in DISTORTIONS]
-    assert sum(rating[clean] > rating[worst] for clean, worst in pairs) >= 0.7 * len(pairs)
+    assert sum(rating[clean] > rating[worst] for clean, worst in pairs) >= 0.8 * len(pairs)
 
 
 def test_the_worst_damage_is_named(pictures: Path, tmp_path: Path) -> None:
     rows = ask("degrade", str(pictures), out=tmp_path / "damage.jsonl")
     truth = {Path(row["path"]).stem: [*Path(row["path"]).stem.split("-"), "null"][1] for row in rows}
     right = sum(row["distortion"] == truth[Path(row["path"]).stem] for row in rows)
-    assert right >= 0.5 * len(rows)  # chance is 0.2
+    assert right >= 0.55 * len(rows)  # chance is 0.2
 
 
 def test_reasoning_depends_on_the_picture(pictures: Path, tmp_path: Path) -> None:
