@@ -32,16 +32,18 @@ def main(
     split: str = "test",
     limit: Annotated[int | None, typer.Option(help="Rows a task, drawn with the seed.")] = None,
     batch_size: int = 16,
+    temperature: Annotated[float, typer.Option(help="0 is greedy; 1 draws answers as GRPO's rollouts are.")] = 0.0,
     seed: int = 0,
 ) -> None:
     engine = load_engine(model)
-    figures: dict[str, Any] = {"model": model, "split": split}
+    decoding = Decoding(max_new_tokens=160, temperature=temperature)
+    figures: dict[str, Any] = {"model": model, "split": split, "temperature": temperature}
     for folder in data:
         samples = read_split(folder, split)
         for name in task or TASKS:
             rows = _draw([sample for sample in samples if sample.task == name], limit, seed)
             if rows:
-                results = _answer(rows, engine, batch_size)
+                results = _answer(rows, engine, decoding, batch_size, seed)
                 figures[f"{folder.name}/{name}"] = MEASURES[name](rows, results)
     for name, values in figures.items():
         if isinstance(values, dict):
@@ -58,13 +60,13 @@ def _draw(rows: list[Sample], limit: int | None, seed: int) -> list[Sample]:
     return [rows[index] for index in sorted(chosen)]
 
 
-def _answer(rows: list[Sample], engine: Engine, batch_size: int) -> list[Any]:
+def _answer(rows: list[Sample], engine: Engine, decoding: Decoding, batch_size: int, seed: int) -> list[Any]:
     """The answer of each row, or a ParseFailure or error text."""
     task = TASKS[rows[0].task]
     items = [{role: str(path) for role, path in row.images.items()} for row in rows]
     answers = []
     with progress_bar("images", len(rows)) as advance:
-        for result in assess(task, items, engine, Decoding(max_new_tokens=160), batch_size=batch_size):
+        for result in assess(task, items, engine, decoding, batch_size=batch_size, seed=seed):
             answers.append(_first(result))
             advance()
     return answers
