@@ -132,6 +132,8 @@ def train(
 ) -> None:
     """Train by a recipe. What stands on the command line wins over the recipe."""
     options = {
+        "model": model,
+        "seed": seed,
         "tasks": tasks,
         "mix": None if mix is None else _assignments(mix.split(",")),
         "report_to": report_to and report_to.value,
@@ -148,17 +150,13 @@ def train(
         "vllm": vllm and vllm.value,
         "vllm_url": vllm_url,
     }
-    given = {**_assignments(settings or ()), **_given(options)}
-    start = _given({"model": model, "seed": seed})
+    named = {name: value for name, value in options.items() if value is not None}
+    given = {**_assignments(settings or ()), **named}
     if algorithm is Algorithm.sft:
-        _refuse_with_sft([*given, *(["eval_data"] if eval_data else [])], resume, dry_run)
-        _sft(recipe or "tiny", start, data, out)
+        _refuse_with_sft(given, eval_data, resume, dry_run)
+        _sft(recipe or "tiny", given, data, out)
     else:
-        _grpo(recipe, {**given, **start}, data, eval_data, out, resume, dry_run)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+        _grpo(recipe, given, data, eval_data, out, resume, dry_run)
 
 
 def _sft(recipe: str, given: dict[str, Any], data: list[Path] | None, out: Path | None) -> None:
@@ -252,9 +250,10 @@ def _assignments(words: Any) -> dict[str, Any]:
     return found
 
 
-def _refuse_with_sft(given: list[str], resume: bool, dry_run: bool) -> None:
+def _refuse_with_sft(given: dict[str, Any], eval_data: list[Path] | None, resume: bool, dry_run: bool) -> None:
     from qinsight_cli.core.errors import UsageError
 
-    refused = [*given, *(["resume"] if resume else []), *(["dry_run"] if dry_run else [])]
+    others = {"eval_data": eval_data, "resume": resume, "dry_run": dry_run}
+    refused = [name for name in given if name not in ("model", "seed")] + [name for name in others if others[name]]
     if refused:
         raise UsageError(f"{refused[0]} is a setting of --algorithm grpo; sft takes its settings from the recipe")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,14 +207,12 @@ def test_damaged_folders_are_one_clear_error(folder: Path, damage: Any, message:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", "mine"])
-def test_code_in_a_model_folder_is_not_run(folder: Path, kind: str) -> None:
+def test_code_in_a_model_folder_is_not_run(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    config["model_type"], config["auto_map"] = kind, {"AutoConfig": "evil.Config", "AutoModel": "evil.Config"}
+    config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModel": "evil.Config"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\nclass Config: pass\n")
-    with suppress(QInsightError):
-        models.load_model(str(folder))
+    models.load_model(str(folder))
     assert not (folder / "ran").exists()
 
 
