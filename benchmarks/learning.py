@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from qinsight_cli.core.training.curves import draw
+from qinsight_cli.core.training.record import read_lines
 
 
 def main(
     runs: list[Path],
     curves: Annotated[Path | None, typer.Option(help="Draw rewards.png and kl.png into this folder.")] = None,
 ) -> None:
-    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in runs]
+    lines = [read_lines(run / "metrics.jsonl") for run in runs]
     evaluations = [[line for line in of_run if "eval" in line] for of_run in lines]
     steps = {run.name: of_run[-1]["step"] for run, of_run in zip(runs, evaluations, strict=True)}
     before = [of_run[0]["eval"] for of_run in evaluations]

@@ -151,7 +151,20 @@ def train(
         "vllm_url": vllm_url,
     }
     named = {name: value for name, value in options.items() if value is not None}
-    given = {**_assignments(settings or ()), **named}
+    _start(algorithm, recipe, {**_assignments(settings or ()), **named}, data, eval_data, out, resume, dry_run)
+
+
+def _start(
+    algorithm: Algorithm,
+    recipe: str | None,
+    given: dict[str, Any],
+    data: list[Path] | None,
+    eval_data: list[Path] | None,
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    """`given` are the lines of the recipe that the command line says."""
     if algorithm is Algorithm.sft:
         _refuse_with_sft(given, eval_data, resume, dry_run)
         _sft(recipe or "tiny", given, data, out)

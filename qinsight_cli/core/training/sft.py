@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from qinsight_cli.core.manifest import Sample
 from qinsight_cli.core.training.batches import Collator, gold_completion, plan_batches
 from qinsight_cli.core.training.checks import check_images
 from qinsight_cli.core.training.recipes import Phase, SftRecipe
-from qinsight_cli.core.training.record import WHOLE, last_checkpoint
+from qinsight_cli.core.training.record import WHOLE, environment, last_checkpoint
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
 
@@ -49,8 +47,7 @@ def run_sft(recipe: SftRecipe, samples: Sequence[Sample], out: Path, data: Seque
     from qinsight_cli.core.models import load_model
 
     logging.disable_progress_bar()
-    wanted = {name.partition("/")[0] for phase in recipe.phases for name in phase.mix}
-    check_images([sample for sample in samples if sample.task in wanted])
+    check_images(samples)
     _open_run(recipe, out, data)
     set_seed(recipe.seed)
     folder = _starting_point(recipe, samples, out)
@@ -73,9 +70,7 @@ def _open_run(recipe: SftRecipe, out: Path, data: Sequence[dict[str, Any]]) -> N
     if path.is_file() and path.read_text() != settings:
         raise QInsightError(f"{out} holds a run of another recipe or other data; choose another --out")
     path.write_text(settings)
-    packages = {name: version(name) for name in ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")}
-    environment = {"python": platform.python_version(), "machine": platform.machine(), **packages}
-    (out / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+    (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
 
 
 def _starting_point(recipe: SftRecipe, samples: Sequence[Sample], out: Path) -> Path:
