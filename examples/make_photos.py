@@ -3,7 +3,7 @@
 The photos come with scikit-image; the damage is qinsight's own. Photos are saved as JPEG of quality 95.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -32,4 +32,6 @@ def save(pixels: np.ndarray, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Write three real photos and damaged versions of them.")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write them; it is made if need be")
+    main(parser.parse_args().folder)

@@ -106,16 +106,10 @@ def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
 
 
 def _any_photo() -> Path:
-    """The portrait that ships in scikit-image's wheel. Raises UsageError without scikit-image."""
-    from importlib.util import find_spec
+    """The portrait that ships in scikit-image's wheel."""
+    import skimage
 
-    from qinsight_cli.core.errors import UsageError
-
-    found = find_spec("skimage")
-    photo = Path(found.origin).parent / "data" / "astronaut.png" if found and found.origin else None
-    if photo is None or not photo.is_file():
-        raise UsageError("--contact-sheet draws a photo: name one, as in prepare synth PHOTO --contact-sheet FILE")
-    return photo
+    return Path(skimage.__file__).parent / "data" / "astronaut.png"
 
 
 def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, str]:

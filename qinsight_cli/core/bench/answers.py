@@ -26,7 +26,7 @@ class Asking:
     folder      of the bench; journals go to `folder`/journals
     sequential  ask for one distortion at a time
     say         one line for the user
-    advance     called with a noun and a total, a context manager of the function to call after each row
+    progress    called with a noun and a total, a context manager of the function to call after each row
     """
 
     folder: Path

@@ -118,7 +118,6 @@ class Metric:
     def _measure(self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, asking: Asking) -> list[Said]:
         """The metric of each (picture, reference), higher better; what the journal holds is not computed again."""
         if self.here:
-            pixels.check()
             self._identity = {"metric": self.baseline.name, "through": "scikit-image"}
         elif self._worker is None:
             self._worker = Worker(self.python, self.baseline.name, self.device)

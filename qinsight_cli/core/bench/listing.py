@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,7 +45,7 @@ def _entry(table: str, row: str, python: str) -> tuple[str, str]:
         trained = baseline.trained_on
         note = f", trained on {trained}" if trained not in ("", KONIQ) else ""
         if baseline.name in ("psnr", "ssim"):
-            return f"--metric {baseline.name} (scikit-image)", _scikit_image()
+            return f"--metric {baseline.name} (scikit-image)", "yes"
         return f"--metric {baseline.name} (pyiqa{note})", _pyiqa(python)
     known = {
         "Q-Insight": ("--model Q-Insight=q-insight", "q-insight"),
@@ -83,10 +82,6 @@ def _trained(table: str, row: str) -> tuple[str, str]:
         task = "score" if "Score" in row else "degradation"
         return f"qinsight train --recipe paper-{task}-only, then --model LABEL=FOLDER", "no: needs a training run"
     return prediction, needs_file
-
-
-def _scikit_image() -> str:
-    return "yes" if importlib.util.find_spec("skimage") else "no: scikit-image is not installed"
 
 
 @cache

@@ -23,7 +23,6 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.manifest import Sample
 
 TIES = {"wrong": 0.0, "half": 0.5}  # what Similar earns on a pair that has a winner
-SIDES = ("image_a", "image_b")
 _PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
 
 

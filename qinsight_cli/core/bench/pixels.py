@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import load_image
 
 
@@ -34,12 +33,6 @@ def ssim(image: Path, reference: Path) -> float:
             second, first, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
     )
-
-
-def check() -> None:
-    """Raise QInsightError when scikit-image is not there."""
-    if importlib.util.find_spec("skimage") is None:
-        raise QInsightError("psnr and ssim need scikit-image: pip install scikit-image")
 
 
 METRICS = {"psnr": psnr, "ssim": ssim}

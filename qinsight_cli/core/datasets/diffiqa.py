@@ -17,7 +17,6 @@ from qinsight_cli.core.datasets.tables import read_json
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.comparison import WINNERS
 
-ORDERS = ("swap", "both", "original")
 _OTHER = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 _SAID = {
     "swap": "A and B are swapped in a seeded half of the pairs",

@@ -26,7 +26,6 @@ SCALE = Scale(-0.001, 100.001)  # one file has 100 - MOS with rounding errors
 ORIGINAL = "Original"
 REGRESSION = ("SwinIR", "RealESRNet")
 GENERATION = ("RealESRGAN", "BSRGAN", "HGGT", "StableSR", "SUPIR", "SeeSR", "SinSR", "OSEDiff")
-TRUTHS = ("mos", "votes")
 
 
 def read(source: Path, truth: str | None = None, references: Path | None = None, seed: int = 0) -> Labelled:

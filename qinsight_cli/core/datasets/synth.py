@@ -260,7 +260,7 @@ def _winner(first: float, second: float) -> str | None:
 
 
 def photo_name(photo: Path) -> str:
-    """A file name part that is the photo's own: its stem, made plain, and four hex digits of its path."""
+    """A file name part that is the photo's own: its stem, made plain, and four hex digits of its name's hash."""
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
     return f"{plain}-{hashlib.sha256(photo.name.encode()).hexdigest()[:4]}"
 

@@ -1,1 +1,1 @@
-"""What people see: tables, CSV and JSON lines, HTML, plots."""
+"""What people see: tables, CSV and JSON lines, progress, plots."""
