@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
 
 
 def _random_model(folder: Path) -> str:
-    from qinsight_cli.core.training.network import Shape, build
+    from qinsight_cli.core.training.sft.new_model import Shape, build
 
     build(folder, ["The photo is sharp, and its colours are natural."], Shape(), seed=0)
     return str(folder)

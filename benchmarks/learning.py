@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from qinsight_cli.core.training.curves import draw
-from qinsight_cli.core.training.record import read_lines
+from qinsight_cli.core.training.grpo.curves import draw
+from qinsight_cli.core.training.run_folder import read_lines
 
 
 def main(

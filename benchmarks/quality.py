@@ -17,10 +17,10 @@ import numpy as np
 import typer
 
 from qinsight_cli.core import metrics
-from qinsight_cli.core.assess import Result, assess
+from qinsight_cli.core.data.manifest import Sample, read_split
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.engines.local import load_engine
-from qinsight_cli.core.manifest import Sample, read_split
+from qinsight_cli.core.inference.assess import Result, assess
 from qinsight_cli.core.report.progress import progress_bar
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 

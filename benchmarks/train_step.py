@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 
 def _random_model(folder: Path) -> str:
-    from qinsight_cli.core.training.network import Shape, build
+    from qinsight_cli.core.training.sft.new_model import Shape, build
 
     build(folder, ["The photo is sharp, and its colours are natural."], Shape(), seed=0)
     return str(folder)
@@ -88,7 +88,7 @@ def _rows(folder: Path, prompts: int) -> list[Any]:
     import skimage.data
     from PIL import Image
 
-    from qinsight_cli.core.manifest import Sample
+    from qinsight_cli.core.data.manifest import Sample
 
     photos = [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
     rows = []
@@ -105,12 +105,12 @@ def _trainer(model: str, rows: list[Any], options: argparse.Namespace, folder: P
     from trl import GRPOConfig, GRPOTrainer
 
     from qinsight_cli.core.engines.local import LocalEngine
-    from qinsight_cli.core.models import load_model
-    from qinsight_cli.core.training.grpo import dataset
-    from qinsight_cli.core.training.pictures import path_processor
-    from qinsight_cli.core.training.recipes import GrpoRecipe
-    from qinsight_cli.core.training.rewards import reward_functions, tasks_of
-    from qinsight_cli.core.training.trainer import MultiTaskTrainer
+    from qinsight_cli.core.models.loading import load_model
+    from qinsight_cli.core.training.grpo.path_processor import path_processor
+    from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of
+    from qinsight_cli.core.training.grpo.run import dataset
+    from qinsight_cli.core.training.grpo.trainer import MultiTaskTrainer
+    from qinsight_cli.core.training.recipe import GrpoRecipe
 
     loaded = load_model(model, dtype="float32")
     recipe = GrpoRecipe()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from qinsight_cli.core.distortions import distort
+from qinsight_cli.core.data.distortions import distort
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
 
 PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from qinsight_cli.core.datasets.srbench import GENERATION, ORIGINAL, REGRESSION, subsets
-from qinsight_cli.core.manifest import Sample, write_dataset
+from qinsight_cli.core.data.manifest import Sample, write_dataset
+from qinsight_cli.core.data.readers.srbench import GENERATION, ORIGINAL, REGRESSION, subsets
 
 METHODS = (ORIGINAL, *REGRESSION, *GENERATION)
 

@@ -33,7 +33,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Pictures are resized to between 64x64 and 128x128 pixels, 4 to 16 image tokens of 32x32 pixels each.
     """
-    from qinsight_cli.core.training.network import Shape, build
+    from qinsight_cli.core.training.sft.new_model import Shape, build
 
     folder = tmp_path_factory.mktemp("random-model")
     shape = Shape(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qinsight_cli.cli import run
-from qinsight_cli.core.distortions import distort
-from qinsight_cli.core.models import TINY_FOLDER
+from qinsight_cli.core.data.distortions import distort
+from qinsight_cli.core.models.names import TINY_FOLDER
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")

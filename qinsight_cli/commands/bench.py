@@ -17,9 +17,9 @@ from qinsight_cli.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from qinsight_cli.core.bench.answers import Asking, System
+    from qinsight_cli.core.bench.paper import Table
     from qinsight_cli.core.bench.run import Protocol
-    from qinsight_cli.core.bench.tables import Table
+    from qinsight_cli.core.bench.systems.base import Asking, System
 
 SOME_ROWS_FAILED = 3
 SYSTEMS, PROTOCOL = "What is measured", "Protocol"
@@ -160,7 +160,7 @@ def bench(
 
 
 def _tables(names: list[str] | None) -> list[Table]:
-    from qinsight_cli.core.bench.tables import choose
+    from qinsight_cli.core.bench.paper import choose
 
     if not names:
         raise UsageError("which table? table1 ... table5, tableB, or all; --list shows them with their rows")
@@ -168,7 +168,7 @@ def _tables(names: list[str] | None) -> list[Table]:
 
 
 def _asking(folder: Path, decoding: Decoding, batch_size: int, seed: int, restart: bool, sequential: bool) -> Asking:
-    from qinsight_cli.core.bench.answers import Asking
+    from qinsight_cli.core.bench.systems.base import Asking
     from qinsight_cli.core.report.progress import progress_bar
 
     console = _stderr()
@@ -191,7 +191,7 @@ def _measure(
     """Measure, write and show; exit code 3 when some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
 
-    run.check(tables, folders, systems)
+    run.check_inputs(tables, folders, systems)
     output.claim(asking.folder)
     try:
         done = run.measure(tables, folders, systems, how, asking)
@@ -217,8 +217,8 @@ def _new_folder(tables: list[Table]) -> Path:
 
 
 def _models(names: list[str] | None, default: bool, settings: tuple[str, str, int | None]) -> list[System]:
-    from qinsight_cli.core.bench.asked import LEVELS, Model, parse_label
-    from qinsight_cli.core.models import TINY, resolve
+    from qinsight_cli.core.bench.systems.model import LEVELS, Model, parse_label
+    from qinsight_cli.core.models.names import TINY, resolve
 
     systems: list[System] = []
     for name in names or ([TINY] if default else []):
@@ -229,14 +229,14 @@ def _models(names: list[str] | None, default: bool, settings: tuple[str, str, in
 
 
 def _metrics(names: list[str] | None, python: str | None, device: str) -> list[System]:
-    from qinsight_cli.core.bench.baselines import Metric, baseline_of
+    from qinsight_cli.core.bench.systems.metric import Metric, baseline_of
 
     baselines = [baseline_of(name) for name in names or []]
     return [Metric(each.row, each, python, device) for each in baselines]
 
 
 def _predictions(arguments: list[str] | None) -> list[System]:
-    from qinsight_cli.core.bench.predictions import Predictions
+    from qinsight_cli.core.bench.systems.predictions import Predictions
 
     systems: list[System] = []
     for argument in arguments or []:
@@ -251,14 +251,14 @@ def _list(python: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from qinsight_cli.core.bench import listing
-    from qinsight_cli.core.bench.tables import TABLES
+    from qinsight_cli.core.bench import availability
+    from qinsight_cli.core.bench.paper import TABLES
 
     shown = Table(pad_edge=False, header_style="bold", box=None)
     for column in ("table", "row", "how it is obtained", "can run now"):
         shown.add_column(column, overflow="fold")
     before = ""
-    for entry in listing.entries(python):
+    for entry in availability.entries(python):
         table = next(table for table in TABLES if table.name == entry.table)
         name = f"{table.name}\n({table.alias})" if entry.table != before else ""
         ready = Text(entry.ready, style="green" if entry.ready.startswith("yes") else "dim")
@@ -267,7 +267,7 @@ def _list(python: str | None) -> None:
         shown.add_row(name, entry.row, entry.how, ready)
         before = entry.table
     _show(shown)
-    there, missing = listing.prepared()
+    there, missing = availability.prepared()
     _show(Text(f"prepared under data/: {', '.join(there) or 'nothing'}"))
     if missing:
         _show(Text(f"not prepared (qinsight prepare NAME SOURCE): {', '.join(missing)}"))

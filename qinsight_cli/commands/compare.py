@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands import options, running
+from qinsight_cli.commands import judging, options
 from qinsight_cli.core.errors import QInsightError, UsageError
-from qinsight_cli.core.report.files import AGREEMENT, COLUMNS, Row, both_orders
+from qinsight_cli.core.report.rows import AGREEMENT, COLUMNS, Row, both_orders
 from qinsight_cli.core.tasks import TASKS
 
 PAIR = ("image_a", "image_b")
@@ -58,7 +58,7 @@ def compare(
     names the same picture. Interrupted and run again with the same output file, it finishes what is left.
     """
     decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    run = running.Run(
+    run = judging.Run(
         *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
         *(batch_size, max_pixels, decoding, seed, prompt),
     )
@@ -66,10 +66,10 @@ def compare(
     task, columns = TASKS["comparison"], COLUMNS["comparison"]
     if both_orders:
         asked = [order for item in items for order in (item, _swapped(item))]
-        counts = running.execute(task, asked, run, (*columns, AGREEMENT), _in_twos)
+        counts = judging.execute(task, asked, run, (*columns, AGREEMENT), _in_twos)
     else:
-        counts = running.execute(task, items, run, columns)
-    running.exit_code(counts)
+        counts = judging.execute(task, items, run, columns)
+    judging.exit_code(counts)
 
 
 def _pairs(image_a: str | None, image_b: str | None, ref: str | None, pairs: Path | None) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands import prepare_check, prepare_synth
-from qinsight_cli.commands.preparing import (
+from qinsight_cli.commands.prepare_dataset import (
     CORES,
     Copy,
     Images,
@@ -73,7 +73,7 @@ def _plain(name: str, words: str) -> None:
         reasoning: Reasoning = False,
         workers: Workers = CORES,
     ) -> None:
-        read = import_module(f"qinsight_cli.core.datasets.{name}").read
+        read = import_module(f"qinsight_cli.core.data.readers.{name}").read
         common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
         run(read(source.resolve()), out, test_share=test_share, reasoning=reasoning, **common)
 
@@ -92,7 +92,7 @@ def koniq(
     workers: Workers = CORES,
 ) -> None:
     """KonIQ-10k: 10,073 photos, MOS 0-100 with the official split, or the older file with MOS 1-5."""
-    from qinsight_cli.core.datasets.koniq import read
+    from qinsight_cli.core.data.readers.koniq import read
 
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
     run(read(source.resolve(), size), out, test_share=test_share, reasoning=reasoning, **common)
@@ -115,7 +115,7 @@ def spaq(
     workers: Workers = CORES,
 ) -> None:
     """SPAQ: 11,125 smartphone photos, MOS 0-100. All for testing, as in the paper."""
-    from qinsight_cli.core.datasets.spaq import read
+    from qinsight_cli.core.data.readers.spaq import read
 
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
     settings = {"test_share": test_share, "reasoning": reasoning, "short_side": short_side}
@@ -138,7 +138,7 @@ def livew(
     workers: Workers = CORES,
 ) -> None:
     """LIVE In the Wild: 1,169 phone photos, MOS 0-100, without the first 7. All for testing, as in the paper."""
-    from qinsight_cli.core.datasets.livew import read
+    from qinsight_cli.core.data.readers.livew import read
 
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
     run(read(source.resolve(), keep_training), out, test_share=test_share, reasoning=reasoning, **common)
@@ -158,7 +158,7 @@ def kadis(
     workers: Workers = CORES,
 ) -> None:
     """DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper."""
-    from qinsight_cli.core.datasets.kadis import read
+    from qinsight_cli.core.data.readers.kadis import read
 
     labelled = read(source.resolve())
     quota = {split: count for split, count in (("train", train), ("test", test)) if count}
@@ -184,7 +184,7 @@ def diffiqa(
     workers: Workers = CORES,
 ) -> None:
     """The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training."""
-    from qinsight_cli.core.datasets.diffiqa import read
+    from qinsight_cli.core.data.readers.diffiqa import read
 
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
     run(read(source.resolve(), orders, seed), out, test_share=test_share, **common)
@@ -210,7 +210,7 @@ def srbench(
     workers: Workers = CORES,
 ) -> None:
     """SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing."""
-    from qinsight_cli.core.datasets.srbench import read
+    from qinsight_cli.core.data.readers.srbench import read
 
     folder = references.resolve() if references else None
     common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
@@ -242,7 +242,7 @@ def csv_table(
     workers: Workers = CORES,
 ) -> None:
     """Any table of pictures with a score each."""
-    from qinsight_cli.core.datasets.csv_table import Columns, read
+    from qinsight_cli.core.data.readers.csv_table import Columns, read
 
     columns = Columns(image_column, label_column, reference_column)
     folder = images.resolve() if images else None
@@ -267,7 +267,7 @@ def json_records(
     workers: Workers = CORES,
 ) -> None:
     """DeQA-Score's and Q-Align's meta files: records with image and gt_score_norm or gt_score."""
-    from qinsight_cli.core.datasets.records import read
+    from qinsight_cli.core.data.readers.records import read
 
     folder = images.resolve() if images else None
     labelled = read([source.resolve() for source in sources], name or sources[0].stem, folder, lower_is_better)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands.preparing import CORES, Workers
+from qinsight_cli.commands.prepare_dataset import CORES, Workers
 
 
 def check(
@@ -17,8 +17,8 @@ def check(
     workers: Workers = CORES,
 ) -> None:
     """Validate a dataset: schema, files, ranges, hashes, leakage between splits; and count what it holds."""
-    from qinsight_cli.core.datasets.check import check as examine
-    from qinsight_cli.core.datasets.check import summary
+    from qinsight_cli.core.data.check import check as examine
+    from qinsight_cli.core.data.check import summary
     from qinsight_cli.core.errors import QInsightError
     from qinsight_cli.core.report.progress import progress_bar
     from qinsight_cli.core.report.tables import printable

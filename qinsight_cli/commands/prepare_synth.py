@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qinsight_cli.commands.preparing import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
+from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
 
 if TYPE_CHECKING:
-    from qinsight_cli.core.datasets.synth import Plan
+    from qinsight_cli.core.data.synth import Plan
 
 
 def synth(
@@ -46,7 +46,7 @@ def synth(
     ] = None,
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
-    from qinsight_cli.core.datasets.synth import Plan, check_plan
+    from qinsight_cli.core.data.synth import Plan, check_plan
     from qinsight_cli.core.images import find_images
 
     if contact_sheet is not None:
@@ -69,9 +69,9 @@ def _make(
     workers: int,
 ) -> None:
     """Damage the photos, write the dataset and say what came of it."""
-    from qinsight_cli.core.datasets import problems as report
-    from qinsight_cli.core.datasets.synth import synthesise
-    from qinsight_cli.core.manifest import claim, write_dataset
+    from qinsight_cli.core.data import problems as report
+    from qinsight_cli.core.data.manifest import claim, write_dataset
+    from qinsight_cli.core.data.synth import synthesise
     from qinsight_cli.core.report.progress import progress_bar
 
     claim(plan.out, "synth")
@@ -93,7 +93,7 @@ def _make(
 
 
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
-    from qinsight_cli.core.datasets.contact_sheet import draw
+    from qinsight_cli.core.data.contact_sheet import draw
     from qinsight_cli.core.errors import ImageError, QInsightError
     from qinsight_cli.core.images import find_images
 
@@ -114,8 +114,8 @@ def _any_photo() -> Path:
 
 def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, str]:
     """The photos of a prepared score dataset rated at least `min_rating`, each with its split."""
+    from qinsight_cli.core.data.manifest import read_split
     from qinsight_cli.core.errors import QInsightError
-    from qinsight_cli.core.manifest import read_split
 
     rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
     photos = {row.images["image"].resolve(): row.split for row in rows if row.truth["rating"] >= min_rating}

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands import options, running
+from qinsight_cli.commands import judging, options
 from qinsight_cli.core.images import find_images
-from qinsight_cli.core.report.files import COLUMNS
+from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.tasks import TASKS
 
 Paths = Annotated[
@@ -41,9 +41,9 @@ def score(
     Interrupted and run again with the same output file, it finishes what is left.
     """
     decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    run = running.Run(
+    run = judging.Run(
         *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
         *(batch_size, max_pixels, decoding, seed, prompt),
     )
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), limit)]
-    running.exit_code(running.execute(TASKS["score"], items, run, COLUMNS["score"]))
+    judging.exit_code(judging.execute(TASKS["score"], items, run, COLUMNS["score"]))

@@ -173,11 +173,11 @@ def _start(
 
 
 def _sft(recipe: str, given: dict[str, Any], data: list[Path] | None, out: Path | None) -> None:
-    from qinsight_cli.core.training import recipes
-    from qinsight_cli.core.training.data import collect
-    from qinsight_cli.core.training.sft import run_sft
+    from qinsight_cli.core.training.datasets import collect
+    from qinsight_cli.core.training.recipe import load_sft
+    from qinsight_cli.core.training.sft.run import run_sft
 
-    chosen = recipes.load_sft(recipe, given)
+    chosen = load_sft(recipe, given)
     samples, digests = collect(data, {name for phase in chosen.phases for name in phase.mix})
     folder = out or _new_folder(recipe)
     typer.echo(f"training on {len(samples):,} rows, in {folder}; first their pictures are checked", err=True)
@@ -195,31 +195,32 @@ def _grpo(
     dry_run: bool,
 ) -> None:
     from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.training import grpo, recipes
-    from qinsight_cli.core.training.data import collect
+    from qinsight_cli.core.training.datasets import collect
+    from qinsight_cli.core.training.grpo import run
+    from qinsight_cli.core.training.recipe import load_grpo
 
-    if out is None and (resume or grpo.processes() > 1):
+    if out is None and (resume or run.processes() > 1):
         raise UsageError("give --out, the folder of the run" + (" to go on with" if resume else ""))
     if resume and out is not None:
         recipe, data, eval_data = _as_before(out, recipe, data, eval_data)
-    chosen = recipes.load_grpo(recipe or "tiny", given)
+    chosen = load_grpo(recipe or "tiny", given)
     samples, digests = collect(data, chosen.tasks)
     held_out, held_digests = collect(eval_data, chosen.tasks, "test") if eval_data else ([], [])
-    job = grpo.Job(chosen, samples, [*digests, *held_digests], held_out)
+    job = run.Job(chosen, samples, [*digests, *held_digests], held_out)
     if dry_run:
-        typer.echo(grpo.describe(job))
+        typer.echo(run.describe(job))
         return
     folder = out or _new_folder(recipe or "tiny")
-    if grpo.is_main():
+    if run.is_main():
         names = ", ".join(str(one["data"]) for one in digests)
         typer.echo(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}", err=True)
     try:
-        final = grpo.run_grpo(job, folder, resume)
+        final = run.run_grpo(job, folder, resume)
     except KeyboardInterrupt:
-        if grpo.is_main() and (folder / "recipe.yaml").is_file():
+        if run.is_main() and (folder / "recipe.yaml").is_file():
             typer.echo(f"interrupted; go on with: qinsight train --resume --out {folder}", err=True)
         raise
-    if grpo.is_main():
+    if run.is_main():
         typer.echo(final)
 
 
@@ -228,7 +229,7 @@ def _as_before(
 ) -> tuple[str | None, list[Path] | None, list[Path] | None]:
     """The recipe and the data of the run in `out` wherever the command line leaves them open."""
     from qinsight_cli.core.errors import QInsightError
-    from qinsight_cli.core.training.record import RunFolder
+    from qinsight_cli.core.training.run_folder import RunFolder
 
     if not (out / "run.json").is_file():
         raise QInsightError(f"{out} holds no GRPO run to resume")

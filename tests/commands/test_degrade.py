@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.models import TINY_FOLDER
+from qinsight_cli.core.models.names import TINY_FOLDER
 from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
 
 needs_tiny = pytest.mark.skipif(not list(TINY_FOLDER.glob("*.safetensors")), reason="the embedded model is not built")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from qinsight_cli import cli
 from qinsight_cli.commands.prepare import PLAIN
-from qinsight_cli.core.datasets import SIGNS
+from qinsight_cli.core.data.readers import SIGNS
 
 
 def picture(path: Path, number: int, size: tuple[int, int] = (18, 16)) -> None:

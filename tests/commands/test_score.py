@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.models import TINY_FOLDER
+from qinsight_cli.core.models.names import TINY_FOLDER
 
 needs_tiny = pytest.mark.skipif(not list(TINY_FOLDER.glob("*.safetensors")), reason="the embedded model is not built")
 FEW = ("--max-new-tokens", "6")

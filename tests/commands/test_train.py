@@ -13,8 +13,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from qinsight_cli.core import models
-from qinsight_cli.core.manifest import Sample, write_dataset
+from qinsight_cli.core.data.manifest import Sample, write_dataset
+from qinsight_cli.core.models import names
 
 Run = Callable[..., Any]
 
@@ -42,13 +42,13 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def embedded(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`tiny` is the random model."""
-    monkeypatch.setattr(models, "TINY_FOLDER", random_model)
+    monkeypatch.setattr(names, "TINY_FOLDER", random_model)
 
 
 def test_the_shortest_form_trains_tiny_on_all_there_is(
     run: Run, prepared: Path, embedded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qinsight_cli.core.training import grpo
+    from qinsight_cli.core.training.grpo import run as grpo_run
 
     asked: dict[str, Any] = {}
 
@@ -56,7 +56,7 @@ def test_the_shortest_form_trains_tiny_on_all_there_is(
         asked.update(job=job, out=out, resume=resume)
         return out / "final"
 
-    monkeypatch.setattr(grpo, "run_grpo", instead)
+    monkeypatch.setattr(grpo_run, "run_grpo", instead)
     done = run("train", "--tasks", "score,degradation")
     assert done.code == 0
     recipe = asked["job"].recipe

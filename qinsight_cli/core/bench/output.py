@@ -12,15 +12,16 @@ from typing import Any
 
 from qinsight_cli import __version__
 from qinsight_cli.core import metrics
-from qinsight_cli.core.bench import degradations, pairs, render, scores
-from qinsight_cli.core.bench.answers import System, file_name
-from qinsight_cli.core.bench.data import Dataset
+from qinsight_cli.core.bench import render
+from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.grid import Grid
+from qinsight_cli.core.bench.paper import CLASS_COLUMNS, DATASETS, Table
+from qinsight_cli.core.bench.protocols import comparison, degradation, score
 from qinsight_cli.core.bench.run import Bench
-from qinsight_cli.core.bench.tables import CLASS_COLUMNS, DATASETS, Table
+from qinsight_cli.core.bench.systems.base import System, file_name
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.journal import write_atomically
-from qinsight_cli.core.report.files import csv_line
+from qinsight_cli.core.inference.journal import write_atomically
+from qinsight_cli.core.report.rows import csv_line
 from qinsight_cli.core.tasks.degradation import CLASSES
 
 RECORD = "bench.json"
@@ -148,10 +149,10 @@ def _scatter(table: Table, label: str, bench: Bench, folder: Path) -> None:
     clouds = []
     for dataset in bench.datasets[table.number]:
         said = bench.answers.get((label, dataset.key, dataset.task))
-        found = scores.pair_up(dataset.samples, said) if said else None
+        found = score.pair_up(dataset.samples, said) if said else None
         if found is None or not found.predicted:
             continue
-        cells = scores.cells(found, bench.protocol.fitted, 0)
+        cells = score.cells(found, bench.protocol.fitted, 0)
         curve = None
         if bench.protocol.fitted and cells["PLCC"].value is not None:
             curve = metrics.fit_logistic(found.predicted, found.truth)
@@ -186,13 +187,13 @@ def _plot_one(table: Table, label: str, dataset: Dataset, bench: Bench, folder: 
     said = bench.answers[label, dataset.key, dataset.task]
     title = f"{label} on {dataset.key}"
     if table.task == "degradation":
-        counts = degradations.confusion(dataset.samples, said)
+        counts = degradation.confusion(dataset.samples, said)
         path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
-        columns = [*(CLASS_COLUMNS[name] for name in CLASSES), degradations.UNREAD]
+        columns = [*(CLASS_COLUMNS[name] for name in CLASSES), degradation.UNREAD]
         plots.confusion(counts, columns[:-1], columns, title, path)
         return
-    compared = pairs.pair_up(dataset.samples, said, bench.protocol.original)
-    methods, found = pairs.by_methods(compared, bench.protocol.ties)
+    compared = comparison.pair_up(dataset.samples, said, bench.protocol.original)
+    methods, found = comparison.by_methods(compared, bench.protocol.ties)
     if methods:
         path = folder / f"{table.name}-methods-{file_name(label)}.png"
         plots.method_pairs(methods, found, f"{title}: accuracy in %, best method first", path)

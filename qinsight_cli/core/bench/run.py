@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.bench import data, degradations, pairs, scores
-from qinsight_cli.core.bench.answers import Asking, Said, System, file_name
-from qinsight_cli.core.bench.data import Dataset
+from qinsight_cli.core.bench.datasets import Dataset, check_folders, columns_of, find_datasets, load_dataset
 from qinsight_cli.core.bench.grid import Cell, Grid, Line
-from qinsight_cli.core.bench.predictions import Predictions
-from qinsight_cli.core.bench.tables import AVERAGE, Table
+from qinsight_cli.core.bench.paper import AVERAGE, Table
+from qinsight_cli.core.bench.protocols import comparison, degradation, score
+from qinsight_cli.core.bench.systems.base import Asking, Said, System, file_name
+from qinsight_cli.core.bench.systems.predictions import Predictions
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -73,9 +73,9 @@ def measure(
     return bench
 
 
-def check(tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System]) -> None:
+def check_inputs(tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System]) -> None:
     """Raise QInsightError, before anything is written, for a folder that serves no table or two systems of one name."""
-    data.check(folders, tables)
+    check_folders(folders, tables)
     seen: dict[str, str] = {}
     for label in (system.label for system in systems):
         other = seen.get(file_name(label).lower())
@@ -92,7 +92,7 @@ def _load(
     told: set[str] = set()
     found: dict[str, list[Dataset]] = {}
     for table in tables:
-        chosen, missing = data.find(folders, table, protocol.split)
+        chosen, missing = find_datasets(folders, table, protocol.split)
         for line in missing:
             if line not in told:
                 asking.say(line)
@@ -100,7 +100,7 @@ def _load(
         for folder in chosen:
             key = (folder, table.task)
             if key not in loaded:
-                loaded[key] = data.load(folder, table.task, protocol.split, protocol.limit, protocol.seed)
+                loaded[key] = load_dataset(folder, table.task, protocol.split, protocol.limit, protocol.seed)
                 if loaded[key] is None:
                     asking.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
         datasets = [dataset for folder in chosen if (dataset := loaded[folder, table.task]) is not None]
@@ -158,11 +158,11 @@ def _score_lines(table: Table, label: str, datasets: Sequence[Dataset], bench: B
     protocol = bench.protocol
     figures: dict[str, dict[str, Cell]] = {metric: {} for metric in table.metrics}
     for dataset in datasets:
-        found = scores.pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
-        for metric, cell in scores.cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
+        found = score.pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        for metric, cell in score.cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
             figures[metric][dataset.column] = cell
     for by_column in figures.values():
-        mean = scores.average(by_column)
+        mean = score.average(by_column)
         if mean is not None and AVERAGE["score"] in table.columns:
             by_column[AVERAGE["score"]] = mean
     return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
@@ -174,10 +174,10 @@ def _dataset_lines(table: Table, label: str, dataset: Dataset, bench: Bench, not
     said = bench.answers[label, dataset.key, dataset.task]
     method = f"{label} on {dataset.key}" if several or dataset.name not in table.datasets else label
     if table.task == "degradation":
-        found = degradations.cells(degradations.hits(dataset.samples, said), protocol.draws, protocol.seed)
+        found = degradation.cells(degradation.hits(dataset.samples, said), protocol.draws, protocol.seed)
     else:
-        compared = pairs.pair_up(dataset.samples, said, protocol.original)
-        found = {"": pairs.cells(compared, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)}
+        compared = comparison.pair_up(dataset.samples, said, protocol.original)
+        found = {"": comparison.cells(compared, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)}
     return [Line(method, metric, found[metric], measured=True, note=note) for metric in table.metrics]
 
 
@@ -192,7 +192,7 @@ def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
         lines.insert(same[-1] + 1 if same else len(lines), line)
     answered = {(key, task) for _, key, task in bench.answers}
     shown = [one for one in datasets if (one.key, one.task) in answered]
-    grid = Grid(table.number, _title(table, shown), data.columns(shown, table), lines)
+    grid = Grid(table.number, _title(table, shown), columns_of(shown, table), lines)
     grid.remarks = _remarks(table, bench, shown) if measured else ["Published figures; nothing was measured here."]
     return grid
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from qinsight_cli.core import models
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.models.loading import Model, load_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qinsight_cli.core.engines.decode import Prefilled, Written
+    from qinsight_cli.core.engines.generate import Prefilled, Written
 
 # Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
 PICTURE_TOKENS = (
@@ -59,8 +59,8 @@ class Batch:
 class LocalEngine:
     """A Qwen2.5-VL model on this machine. `prepare` may run on another thread beside `generate`."""
 
-    def __init__(self, model: models.Model) -> None:
-        from qinsight_cli.core.engines.decode import Endings
+    def __init__(self, model: Model) -> None:
+        from qinsight_cli.core.engines.generate import Endings
 
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
@@ -131,7 +131,7 @@ class LocalEngine:
         """
         import torch
 
-        from qinsight_cli.core.engines.decode import Chooser, decode, uniforms
+        from qinsight_cli.core.engines.generate import Chooser, decode, uniforms
 
         draws = None
         copies = 1 if decoding.temperature == 0 else decoding.samples
@@ -157,7 +157,7 @@ class LocalEngine:
         import torch
         from transformers.cache_utils import DynamicCache
 
-        from qinsight_cli.core.engines.decode import Prefilled, RoomyLayer
+        from qinsight_cli.core.engines.generate import Prefilled, RoomyLayer
 
         device = self._network.device
         mask = batch.attention_mask.to(device)
@@ -185,7 +185,7 @@ class LocalEngine:
         )
 
     def _completion(self, row: Written, prompt_tokens: int) -> Completion:
-        from qinsight_cli.core.engines.decode import STOP
+        from qinsight_cli.core.engines.generate import STOP
 
         text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         before, stop, _ = text.partition(STOP)
@@ -201,5 +201,5 @@ def _embed_patches(embedding: Any, pixels: Tensor) -> Tensor:
 
 
 def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:
-    """A model by name, ready to answer; the options are those of `models.load_model`."""
-    return LocalEngine(models.load_model(model, device, dtype, max_pixels))
+    """A model by name, ready to answer; the options are those of `load_model`."""
+    return LocalEngine(load_model(model, device, dtype, max_pixels))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qinsight_cli.core.bench.answers import Asking
+from qinsight_cli.core.bench.systems.base import Asking
 from qinsight_cli.core.engines import Decoding
 
 MODULE = runpy.run_path(str(Path(__file__).parents[2] / "bench_data.py"))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from qinsight_cli.core.bench import render
 from qinsight_cli.core.bench.grid import BEST, SECOND, Cell, Grid, Line
-from qinsight_cli.core.bench.tables import TABLES, choose
+from qinsight_cli.core.bench.paper import TABLES, choose
 from qinsight_cli.core.errors import UsageError
 
 

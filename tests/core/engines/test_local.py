@@ -36,7 +36,7 @@ def test_greedy_equals_transformers_generate(
 ) -> None:
     import torch
 
-    from qinsight_cli.core.engines import decode as loop
+    from qinsight_cli.core.engines import generate as loop
 
     captured: list[Any] = []
 
@@ -117,7 +117,7 @@ def test_rows_that_end_early_leave_the_others_alone(
     engine: LocalEngine, requests: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every seventh token ends a text: rows leave the batch at all times, and the rest must not notice."""
-    from qinsight_cli.core.engines.decode import Endings
+    from qinsight_cli.core.engines.generate import Endings
 
     free = run(engine, requests, replace(SAMPLING, samples=3))
     often = set(range(0, len(engine._tokenizer), 7))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from qinsight_cli.core.report.files import COLUMNS
+from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.report.tables import bar, first_sentence, make_table, printable
 
 

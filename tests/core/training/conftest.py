@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from qinsight_cli.core.manifest import Sample, read_split
+from qinsight_cli.core.data.manifest import Sample, read_split
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +37,8 @@ def talking_model(tmp_path_factory: pytest.TempPathFactory, random_model: Path, 
     """`random_model` after a short supervised run: it answers in the right form, and some of its answers are right."""
     from dataclasses import replace
 
-    from qinsight_cli.core.training.recipes import Phase, SftRecipe
-    from qinsight_cli.core.training.sft import run_sft
+    from qinsight_cli.core.training.recipe import Phase, SftRecipe
+    from qinsight_cli.core.training.sft.run import run_sft
 
     rows = [replace(row, reasoning="I see.") for row in small_rows]
     phase = Phase("talk", "talk", 100, 12, 5e-3, {"score": 0.4, "degradation": 0.4, "comparison": 0.2})

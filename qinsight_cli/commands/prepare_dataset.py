@@ -1,0 +1,72 @@
+"""What the commands of `qinsight prepare` share: their options, the run, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from qinsight_cli.core.data.labels import Labelled
+    from qinsight_cli.core.data.problems import Problem
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+NAMED = 3  # names told of each kind of problem; the file has all
+
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the dataset as its authors ship it.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Dataset folder to write; data/NAME by default.")]
+Reasoning = Annotated[
+    bool, typer.Option("--reasoning", help="Write a reasoning for each row, computed from its picture.")
+]
+TestShare = Annotated[
+    float | None,
+    typer.Option("--test-share", min=0.0, max=1.0, help="Share of the content held out, without an official split."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Decides draws, splits, damage and wording.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, show_default="all cores", help="Processes at work.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, in proportion by class or rating.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures, else they fail.")]
+Copy = Annotated[bool, typer.Option("--copy", help="Copy the pictures into the dataset folder.")]
+Images = Annotated[Path | None, typer.Option("--images", help="Folder of the pictures; the table's own by default.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the dataset; the table's by default.")]
+LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="The label counts faults (DMOS).")]
+
+
+def run(labelled: Labelled, out: Path | None, **settings: Any) -> None:
+    """Prepare a dataset that was read, and say what came of it. `settings` are the fields of building.Options."""
+    from qinsight_cli.core.data.prepare import Options, prepare
+    from qinsight_cli.core.report.progress import progress_bar
+
+    folder = folder_of(out, labelled.name)
+    with ExitStack() as stack:
+        card, problems = prepare(
+            labelled, Options(folder, **settings), lambda total: stack.enter_context(progress_bar("images", total))
+        )
+    for note in labelled.notes:
+        typer.echo(f"note: {note}", err=True)
+    tell(folder, card, problems)
+
+
+def folder_of(out: Path | None, name: str) -> Path:
+    return (out or Path("data", name)).resolve()
+
+
+def tell(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> None:
+    """The counts of the dataset on stdout, its problems on stderr."""
+    from qinsight_cli.core.data.problems import FILE, KINDS, count
+
+    for kind in KINDS:
+        names = [problem.name for problem in problems if problem.kind == kind]
+        if names:
+            more = f", ... (all in {folder / FILE})" if len(names) > NAMED else ""
+            what = kind if len(names) == 1 else f"{kind.replace('image', 'images')}{'s' * kind.endswith('duplicate')}"
+            typer.echo(f"warning: {count(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}", err=True)
+    typer.echo(f"wrote {folder}")
+    for name, rows in card["counts"].items():
+        typer.echo(f"  {name:24} {rows:8,}")

@@ -1,0 +1,117 @@
+"""Every row of the paper's tables: how to measure it here, and whether that can be done on this machine now."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from qinsight_cli.core.bench import datasets
+from qinsight_cli.core.bench.paper import TABLES
+from qinsight_cli.core.bench.systems.metric import BASELINES, KONIQ
+from qinsight_cli.core.data.manifest import CARD, read_card
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.names import resolve
+
+BY_PREDICTIONS = "from its answers: --predictions {row}=FILE.csv"
+_PROBE = "import importlib.util as u, sys; sys.exit(0 if u.find_spec('pyiqa') and u.find_spec('torchvision') else 3)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of one table: `how` it is obtained, and `ready`: "yes", or "no: " and why."""
+
+    table: str
+    row: str
+    how: str
+    ready: str
+
+
+def entries(python: str | None = None) -> Iterator[Entry]:
+    """All rows, table by table; `python` is the interpreter that should have pyiqa."""
+    interpreter = python or sys.executable
+    for table in TABLES:
+        for row in dict.fromkeys(line.method for line in table.published()):
+            how, ready = _entry(table.number, row, interpreter)
+            yield Entry(table.name, row, how, ready)
+        yield Entry(table.name, "tiny", "--model tiny (comes with qinsight)", "yes")
+
+
+def _entry(table: str, row: str, python: str) -> tuple[str, str]:
+    baseline = next((each for each in BASELINES if each.row == row), None)
+    if baseline is not None:
+        trained = baseline.trained_on
+        note = f", trained on {trained}" if trained not in ("", KONIQ) else ""
+        if baseline.name in ("psnr", "ssim"):
+            return f"--metric {baseline.name} (scikit-image)", "yes"
+        return f"--metric {baseline.name} (pyiqa{note})", _pyiqa(python)
+    known = {
+        "Q-Insight": ("--model Q-Insight=q-insight", "q-insight"),
+        "Q-Insight (Joint-Training)": ("--model q-insight", "q-insight"),
+        "Q-Insight (Zero-Shot)": ("--model q-insight", "q-insight"),
+        "Q-Insight (Trained)": ("--model q-insight:comparison", "q-insight:comparison"),
+    }
+    if row in known:
+        how, model = known[row]
+        return how, _weights(model)
+    return _trained(table, row)
+
+
+def _trained(table: str, row: str) -> tuple[str, str]:
+    """Rows without released weights that this project can load."""
+    prediction = BY_PREDICTIONS.format(row=row)
+    needs_file = "no: needs a predictions file"
+    if row == "Qwen-SFT":
+        return (
+            "fine-tune qwen2.5-vl-7b on koniq with qinsight train --algorithm sft, then --model Qwen-SFT=FOLDER",
+            "no: needs a training run",
+        )
+    if row == "DeQA":
+        return f"--model DeQA=deqa:FOLDER for a Qwen2.5-VL checkpoint, or {prediction}", "no: needs a checkpoint"
+    if row == "AgenticIR":
+        return (
+            f"its protocol with any model: --protocol sequential --model AgenticIR=NAME, or {prediction}",
+            "yes (with tiny)",
+        )
+    if table == "B":
+        how = f"qinsight train with score_epsilon {row[4:]} in the recipe, then --model eps{row[4:]}=FOLDER"
+        return how, "no: needs a training run"
+    if "Only" in row:
+        task = "score" if "Score" in row else "degradation"
+        return f"qinsight train --recipe paper-{task}-only, then --model LABEL=FOLDER", "no: needs a training run"
+    return prediction, needs_file
+
+
+@cache
+def _pyiqa(python: str) -> str:
+    try:
+        done = subprocess.run([python, "-c", _PROBE], capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"no: {python} cannot be run"
+    if done.returncode == 0:
+        return "yes (pyiqa fetches weights at first use)"
+    where = "this environment" if python == sys.executable else python
+    return f"no: {where} has no pyiqa; --baselines-python names one that has"
+
+
+@cache
+def _weights(model: str) -> str:
+    """Whether the hub's cache has the configuration of a model: then its weights were downloaded too."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        where = resolve(model)
+    except QInsightError as error:
+        return f"no: {error}"
+    file = f"{where.subfolder}/config.json" if where.subfolder else "config.json"
+    found = try_to_load_from_cache(where.repo, file, revision=where.revision)
+    return "yes" if isinstance(found, str) else f"no: the weights of {where.repo} are not in the hub's cache"
+
+
+def prepared() -> tuple[list[str], list[str]]:
+    """Names of the datasets prepared under data/, and of those of the paper that are not."""
+    there = {str(read_card(card.parent).get("name")) for card in datasets.DATA.glob(f"*/{CARD}")}
+    wanted = dict.fromkeys(name for table in TABLES for name in table.datasets)
+    return sorted(there), [name for name in wanted if name not in there]

@@ -1,0 +1,163 @@
+"""Which prepared datasets a table is measured on, and which rows of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.bench.paper import DATASETS, Table
+from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_split, tasks_of
+from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.data.splits import draw_stratified, draw_unit
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import TASKS
+
+DATA = Path("data")
+PREPARED = (*SIGNS, "synth", "csv")  # what `qinsight prepare` can make
+_COLUMNS = {name: column for column, name in DATASETS.items()}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of one task and split of a prepared dataset.
+
+    key      the folder's name, unique among the datasets of a run
+    name     what the dataset's card calls it
+    samples  the rows drawn; `total` were there
+    digest   SHA-256 of the manifest file
+    note     what a reader should know of its labels
+    """
+
+    key: str
+    name: str
+    folder: Path
+    task: str
+    samples: tuple[Sample, ...]
+    total: int
+    digest: str
+    note: str = ""
+
+    @property
+    def column(self) -> str:
+        """Its column in the score tables."""
+        return _COLUMNS.get(self.name, self.key)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "name": self.name,
+            "task": self.task,
+            "rows": len(self.samples),
+            "of": self.total,
+            "sha256": self.digest,
+        }
+
+
+def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
+    """Raise QInsightError for a folder that is no dataset, or one that serves none of the tables."""
+    for folder in folders:
+        if not read_card(folder):
+            name = folder.name if folder.name in PREPARED else "DATASET"
+            raise QInsightError(
+                f"{folder} is not a prepared dataset; make it: qinsight prepare {name} SOURCE --out {folder}"
+            )
+        held = tasks_of(folder)
+        if not held & {table.task for table in tables}:
+            wanted = ", ".join(f"{table.name} asks for {table.task}" for table in tables)
+            raise QInsightError(f"{folder} holds {', '.join(sorted(held)) or 'no rows'} rows, but {wanted}")
+    names = [folder.resolve().name for folder in folders]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise QInsightError(f"two datasets are called {twice}; rename one folder")
+
+
+def find_datasets(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
+    """The folders that a table is measured on, and one line for each dataset of the paper that isn't there.
+
+    Without folders: those under data/ whose split holds the task. For Tables 2, 4 and 5, which are measured on one
+    dataset, the paper's own when it is there and else the others. Datasets whose ratings are computed, not given by
+    people, are taken only when they are named.
+    """
+    if folders:
+        return [folder for folder in folders if table.task in tasks_of(folder)], []
+    cards = {path.parent: read_card(path.parent) for path in sorted(DATA.glob(f"*/{CARD}"))}
+    names = {card.get("name") for card in cards.values()}
+    missing = [
+        f"{name} is not prepared: qinsight prepare {name} SOURCE" for name in table.datasets if name not in names
+    ]
+    there = [folder for folder, card in cards.items() if f"{split}/{table.task}" in card.get("counts", ())]
+    if table.task == "score":
+        return [folder for folder in there if not _computed(cards[folder])], missing
+    own = [folder for folder in there if cards[folder].get("name") in table.datasets]
+    return own or there, missing
+
+
+def load_dataset(folder: Path, task: str, split: str, limit: int | None, seed: int) -> Dataset | None:
+    """The rows of one task, at most `limit` drawn by class or rating, or for a full set of pairs by whole contents.
+
+    None when this split has no rows of the task. Raises QInsightError when it cannot be read.
+    """
+    samples = read_split(folder, split, (task,))
+    if not samples:
+        return None
+    kept = samples if limit is None else draw_rows(samples, limit, seed)
+    card = read_card(folder)
+    note = f"The ratings of {folder.resolve().name} are {card['ratings']}." if _computed(card) else ""
+    content = (folder / f"{split}.jsonl").read_bytes()
+    return Dataset(
+        key=folder.resolve().name,
+        name=str(card.get("name") or folder.resolve().name),
+        folder=folder,
+        task=task,
+        samples=tuple(kept),
+        total=len(samples),
+        digest=hashlib.sha256(content).hexdigest(),
+        note=note if task == "score" else "",
+    )
+
+
+def draw_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+    """A stratified sample in the order of the manifest: each class and severity, winner, or fifth of the rating scale
+    with its share. All pairs of a content are taken together where rows name the methods that they compare."""
+    if len(samples) <= limit:
+        return list(samples)
+    if all("methods" in sample.extra for sample in samples):
+        return _whole_contents(samples, limit, seed)
+    names = [sample.id for sample in samples]
+    return [samples[index] for index in draw_stratified(names, [_stratum(s) for s in samples], limit, seed)]
+
+
+def _whole_contents(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+    """Contents drawn until the next would exceed the limit; at least one."""
+    sizes: dict[str, int] = {}
+    for sample in samples:
+        content = str(sample.extra.get("content"))
+        sizes[content] = sizes.get(content, 0) + 1
+    chosen: set[str] = set()
+    count = 0
+    for content in sorted(sizes, key=lambda name: (draw_unit(seed, name), name)):
+        if chosen and count + sizes[content] > limit:
+            break
+        chosen.add(content)
+        count += sizes[content]
+    return [sample for sample in samples if str(sample.extra.get("content")) in chosen]
+
+
+def _stratum(sample: Sample) -> tuple[Hashable, ...]:
+    if sample.task == "score":
+        return (min(4, int((sample.truth["rating"] - 1.0) / 0.8)),)
+    return tuple(str(sample.truth[name]) for name in TASKS[sample.task].fields(sample.answer()))
+
+
+def _computed(card: dict[str, Any]) -> bool:
+    return str(card.get("ratings") or "").startswith("pseudo")
+
+
+def columns_of(datasets: Collection[Dataset], table: Table) -> tuple[str, ...]:
+    """The columns of a table: the paper's, and for scores one more for each dataset that the paper has not."""
+    if table.task != "score":
+        return table.columns
+    return (*table.columns, *(one.column for one in datasets if one.column not in table.columns))

@@ -1,0 +1,1 @@
+"""How the answers of a task become the figures of a table."""

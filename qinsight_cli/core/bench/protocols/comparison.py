@@ -1,0 +1,184 @@
+"""Comparisons -> Table 5: accuracy over pairs of one content, and correlation of the wins with the MOS.
+
+Reg-Acc is over pairs of regression methods and the original (3 a content), Gen-Acc over pairs of generation methods and
+the original (36), Overall-Acc over all pairs (55): 300, 3,600 and 5,500 on the 100 contents of SRIQA-Bench. Counts and
+published percentages agree with no other choice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qinsight_cli.core import metrics
+from qinsight_cli.core.bench.grid import Cell
+from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.readers.srbench import ORIGINAL, subsets
+from qinsight_cli.core.errors import QInsightError
+
+TIES = {"wrong": 0.0, "half": 0.5}  # what Similar earns on a pair that has a winner
+_PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair with its answer.
+
+    methods   of A and B; None where the dataset names none
+    mos       of A and B, higher better; None where they are not known
+    said      Image A, Image B or Similar; None when there is no answer
+    """
+
+    content: str
+    methods: tuple[str, str] | None
+    mos: tuple[float, float] | None
+    truth: str
+    said: str | None
+
+    def points(self, ties: str) -> float:
+        """1 for the right answer, 0 for a wrong one or none; Similar on a pair with a winner as `TIES` says."""
+        if self.said == self.truth:
+            return 1.0
+        return TIES[ties] if self.said == "Similar" else 0.0
+
+
+def pair_up(samples: Sequence[Sample], said: Sequence[Said], original: bool = True) -> list[Pair]:
+    """Rows and their answers -> Pairs; without `original`, those with the picture before degradation are left out."""
+    pairs = [_pair(sample, answer) for sample, answer in zip(samples, said, strict=True)]
+    return [pair for pair in pairs if original or pair.methods is None or ORIGINAL not in pair.methods]
+
+
+def _pair(sample: Sample, answer: Said) -> Pair:
+    methods, raw = sample.extra.get("methods"), sample.raw_label
+    known = isinstance(raw, list) and len(raw) == 2
+    return Pair(
+        content=str(sample.extra.get("content") or sample.id),
+        methods=(str(methods[0]), str(methods[1])) if methods else None,
+        mos=(float(raw[0]), float(raw[1])) if known else None,
+        truth=sample.truth["winner"],
+        said=None if answer.error is not None else answer.fields["winner"],
+    )
+
+
+def cells(
+    pairs: Sequence[Pair], ties: str = "wrong", fitted: bool = False, draws: int = 0, seed: int = 0
+) -> dict[str, Cell]:
+    """The cells of one line of Table 5. Intervals resample whole contents, whose pairs are not independent.
+
+    fitted  PLCC after a logistic fit within each content
+    """
+    found = {}
+    for column, part in _PARTS.items():
+        chosen = [pair for pair in pairs if part == "all" or (pair.methods and part in subsets(*pair.methods))]
+        if chosen:
+            found[column] = _accuracy(chosen, ties, draws, seed)
+    if pairs and all(pair.methods for pair in pairs):
+        found |= _correlations(pairs, fitted, draws, seed)
+    return found
+
+
+def _accuracy(pairs: Sequence[Pair], ties: str, draws: int, seed: int) -> Cell:
+    earned: dict[str, list[float]] = defaultdict(list)
+    for pair in pairs:
+        earned[pair.content].append(pair.points(ties))
+    sums = np.array([sum(points) for points in earned.values()])
+    counts = np.array([len(points) for points in earned.values()])
+    low = high = None
+    if draws:
+        low, high = metrics.interval(
+            lambda rows: 100.0 * float(sums[rows].sum() / counts[rows].sum()), len(sums), draws, seed
+        )
+    failed = sum(pair.said is None for pair in pairs)
+    note = f"{failed:,} of {len(pairs):,} pairs have no readable answer and count as wrong." if failed else ""
+    return Cell(100.0 * float(sums.sum() / counts.sum()), "percent", low, high, note, len(pairs), failed)
+
+
+# PLCC and SRCC
+
+
+def wins(pairs: Sequence[Pair]) -> dict[str, tuple[list[str], NDArray[np.float64], NDArray[np.float64]]]:
+    """Content -> its methods, the share of its pairs that each won, and its MOS (or, without MOS, its true share).
+
+    A tie is half a win for both; a pair without an answer was won by neither.
+    """
+    by_content: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_content[pair.content].append(pair)
+    return {content: _wins(each) for content, each in by_content.items()}
+
+
+def _wins(pairs: Sequence[Pair]) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    played: dict[str, int] = defaultdict(int)
+    won: dict[str, float] = defaultdict(float)
+    true: dict[str, float] = defaultdict(float)
+    for pair in pairs:
+        assert pair.methods is not None
+        for side, method in enumerate(pair.methods):
+            played[method] += 1
+            won[method] += _share(pair.said, side)
+            true[method] = pair.mos[side] if pair.mos else true[method] + _share(pair.truth, side)
+    methods = sorted(played)
+    return (
+        methods,
+        np.array([won[method] / played[method] for method in methods]),
+        np.array([true[method] for method in methods]),
+    )
+
+
+def _share(winner: str | None, side: int) -> float:
+    if winner is None:
+        return 0.0
+    return 0.5 if winner == "Similar" else float(winner == ("Image A", "Image B")[side])
+
+
+def _correlations(pairs: Sequence[Pair], fitted: bool, draws: int, seed: int) -> dict[str, Cell]:
+    shares = [(said, truth) for _, said, truth in wins(pairs).values()]
+    linear = metrics.plcc_logistic if fitted else metrics.plcc
+    return {
+        "PLCC": _mean_of(linear, shares, draws, seed),
+        "SRCC": _mean_of(metrics.srcc, shares, draws, seed),
+    }
+
+
+def _mean_of(
+    statistic: Callable[[Any, Any], float],
+    shares: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    draws: int,
+    seed: int,
+) -> Cell:
+    """The mean over contents of a correlation; contents for which it is undefined are left out and counted."""
+    values, reasons = [], []
+    for said, truth in shares:
+        try:
+            values.append(statistic(said, truth))
+        except QInsightError as error:
+            reasons.append(str(error))
+    if not values:
+        return Cell(None, "correlation", note=f"No figure: within each content, {reasons[0]}.", digits=4)
+    array = np.array(values)
+    low = high = None
+    if draws:
+        low, high = metrics.interval(lambda rows: float(array[rows].mean()), len(array), draws, seed)
+    note = f"Undefined for {len(reasons)} of {len(shares)} contents ({reasons[0]})." if reasons else ""
+    return Cell(float(array.mean()), "correlation", low, high, note, len(values), len(reasons), digits=4)
+
+
+def by_methods(pairs: Sequence[Pair], ties: str) -> tuple[list[str], Mapping[tuple[str, str], tuple[float, int]]]:
+    """Methods, best MOS (or most true wins) first, and for each two of them (points earned, pairs)."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for pair in pairs:
+        if pair.methods:
+            first, second = sorted(pair.methods)
+            found[first, second].append(pair.points(ties))
+    standing: dict[str, list[float]] = defaultdict(list)
+    for methods, _, truth in wins([pair for pair in pairs if pair.methods]).values():
+        for method, value in zip(methods, truth, strict=True):
+            standing[method].append(value)
+    order = sorted(standing, key=lambda method: -float(np.mean(standing[method])))
+    return order, {names: (sum(points), len(points)) for names, points in found.items()}

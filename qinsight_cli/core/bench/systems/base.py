@@ -1,0 +1,73 @@
+"""What a system says of each row of a dataset, whatever kind of system it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from qinsight_cli.core.bench.datasets import Dataset
+from qinsight_cli.core.engines import Decoding
+
+
+@dataclass(frozen=True)
+class Said:
+    """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How systems are asked.
+
+    folder      of the bench; journals go to `folder`/journals
+    sequential  ask for one distortion at a time
+    say         one line for the user
+    progress    called with a noun and a total, a context manager of the function to call after each row
+    """
+
+    folder: Path
+    decoding: Decoding
+    batch_size: int
+    seed: int
+    restart: bool
+    sequential: bool
+    say: Callable[[str], None]
+    progress: Callable[[str, int], Any]
+
+    def journal(self, label: str, dataset: Dataset, what: str) -> str:
+        """Where the answers of one system on one dataset are kept."""
+        folder = self.folder / "journals"
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder / f"{file_name(label)}-{file_name(dataset.key)}-{what}.journal.jsonl")
+
+
+class System(Protocol):
+    """Something that answers: a model, a metric, a predictions file.
+
+    label     its name in the tables
+    note      a footnote of its line, or ""
+    """
+
+    label: str
+    note: str
+
+    def refusal(self, dataset: Dataset) -> str | None:
+        """Why it cannot answer this dataset's task, or None when it can."""
+
+    def answers(self, dataset: Dataset, asking: Asking) -> Sequence[Said]:
+        """One answer for each row of the dataset, in order."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What bench.json records of it."""
+
+    def close(self) -> None:
+        """Let go of memory and processes."""
+
+
+def file_name(words: str) -> str:
+    """Words as a part of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in words)[:80]

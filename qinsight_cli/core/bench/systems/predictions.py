@@ -1,0 +1,248 @@
+"""Answers of systems that run elsewhere, from a CSV: `path` and `rating`, or `distortion,severity`, or a winner.
+
+A row names its picture (`path`, or `image_a,image_b`) as it likes: absolute, relative to anything, with either
+separator, in any case. The longest tail of the path that only one picture of the dataset has decides.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.bench.datasets import Dataset
+from qinsight_cli.core.bench.systems.base import Asking, Said
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.comparison import WINNERS
+from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
+
+_COLUMNS = {
+    "score": (("path", "rating"),),
+    "degradation": (("path", "distortion", "severity"),),
+    "comparison": (("image_a", "image_b", "winner"), ("path", "rating")),
+}
+_CLASS_NAMES = {"jpeg": "compression", "none": NULL, "": NULL}
+_SWAPPED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
+MISSING = "no prediction for it"
+
+Row = Mapping[str, str]
+Parts = tuple[str, ...]  # the names in a path, as `parts_of` makes them: what identifies a picture
+
+
+class Predictions:
+    """One predictions file. It is read when it is made: QInsightError when it cannot be."""
+
+    def __init__(self, label: str, path: Path) -> None:
+        self.label, self.path, self.note = label, path, ""
+        self._columns, self._rows = _read(path)
+        self.matched = 0
+        self.stranger = ""
+        self._pictures: dict[str, Pictures] = {}
+
+    def refusal(self, dataset: Dataset) -> str | None:
+        if self._layout(dataset.task):
+            return None
+        wanted = " or ".join(",".join(columns) for columns in _COLUMNS[dataset.task])
+        return f"{self.path} has the columns {','.join(self._columns)}; {dataset.task} needs {wanted}"
+
+    def learn(self, datasets: Sequence[Dataset]) -> None:
+        """All datasets of the run: a name that could be a picture of two of them is refused, not guessed."""
+        for task in {dataset.task for dataset in datasets}:
+            rows = [sample for dataset in datasets if dataset.task == task for sample in dataset.samples]
+            self._pictures[task] = Pictures([path for row in rows for path in row.images.values()])
+
+    def _layout(self, task: str) -> tuple[str, ...]:
+        return next((layout for layout in _COLUMNS[task] if set(layout) <= set(self._columns)), ())
+
+    def answers(self, dataset: Dataset, asking: Asking) -> list[Said]:
+        """One answer for each row of the dataset; all without one when the file is about other pictures."""
+        layout = self._layout(dataset.task)
+        if dataset.task not in self._pictures:
+            self.learn([dataset])
+        pictures = self._pictures[dataset.task]
+        if "winner" in layout:
+            said = self._winners(dataset, pictures)
+        elif dataset.task == "comparison":
+            said = self._by_rating(dataset, pictures)
+        else:
+            said = self._single(dataset, pictures)
+        if all(answer.error == MISSING for answer in said):
+            self.stranger = self.stranger or self._strangers(dataset)
+            return []
+        self.matched += 1
+        self._tell(dataset, pictures, asking)
+        return said
+
+    def _tell(self, dataset: Dataset, pictures: Pictures, asking: Asking) -> None:
+        """What the user should know of the matching, once for each file."""
+        if self.matched > 1:
+            return
+        unknown = pictures.unknown
+        if unknown and dataset.total == len(dataset.samples):
+            of = f"{len(unknown)} of {len(self._rows)} rows name no picture"
+            asking.say(f"{self.path}: {of} of the datasets, the first {next(iter(unknown))!r}")
+        if pictures.by_name:
+            asking.say(f"{self.path}: {len(pictures.by_name)} rows are matched by file name alone, not by folder")
+
+    def _strangers(self, dataset: Dataset) -> str:
+        names = [self._rows[0].get("path") or self._rows[0].get("image_a", "")] if self._rows else ["(none)"]
+        first = next(iter(dataset.samples[0].images.values()))
+        return (
+            f"{self.path} is about other pictures than {dataset.key}: none of its {len(self._rows)} rows names one "
+            f"(its first is {names[0]!r}, the dataset's {first.name!r})"
+        )
+
+    def _single(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
+        read = _rating if dataset.task == "score" else _degradation
+        found = self._by_path(pictures, read)
+        return [found.get(parts_of(sample.images["image"]), Said(error=MISSING)) for sample in dataset.samples]
+
+    def _by_rating(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
+        found = self._by_path(pictures, _rating)
+        sides = [[found.get(parts_of(s.images[role])) for role in ("image_a", "image_b")] for s in dataset.samples]
+        return winners([(first, second) for first, second in sides])
+
+    def _by_path(self, pictures: Pictures, read: Callable[[Row], Said]) -> dict[Parts, Said]:
+        found: dict[Parts, Said] = {}
+        for row in self._rows:
+            picture = pictures.find(row["path"])
+            if picture is not None:
+                self._once(found, picture, read(row), row["path"])
+        return found
+
+    def _winners(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
+        found: dict[tuple[Parts, Parts], Said] = {}
+        for row in self._rows:
+            first, second = pictures.find(row["image_a"]), pictures.find(row["image_b"])
+            if first is not None and second is not None:
+                self._once(found, (first, second), _winner(row), f"{row['image_a']} and {row['image_b']}")
+        sides = [[parts_of(s.images[role]) for role in ("image_a", "image_b")] for s in dataset.samples]
+        return [_in_order(found, first, second) for first, second in sides]
+
+    def _once(self, found: dict[Any, Said], key: Any, said: Said, name: str) -> None:
+        if key in found and found[key] != said:
+            raise QInsightError(f"{self.path} says two things of {name}; remove one row")
+        found[key] = said
+
+    def facts(self) -> dict[str, Any]:
+        import hashlib
+
+        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return {"kind": "predictions", "file": str(self.path), "rows": len(self._rows), "sha256": digest}
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Pictures:
+    """Pictures found by any tail of their paths.
+
+    unknown  names that are none of them
+    by_name  names with folders of which only the file name was found
+    Both are dicts for their order; the values mean nothing.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.unknown: dict[str, None] = {}
+        self.by_name: dict[str, None] = {}
+        self._by_tail: dict[Parts, set[Parts]] = {}
+        for parts in dict.fromkeys(map(parts_of, paths)):
+            for length in range(1, len(parts) + 1):
+                self._by_tail.setdefault(parts[-length:], set()).add(parts)
+
+    def find(self, name: str) -> Parts | None:
+        """The one picture with the longest tail in common. Raises QInsightError when there are several."""
+        # Our own CSV puts an apostrophe before a name that a spreadsheet would take for a formula.
+        parts = parts_of(name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@")) else name)
+        for length in range(len(parts), 0, -1):
+            found = self._by_tail.get(parts[-length:], set())
+            if len(found) > 1:
+                raise QInsightError(
+                    f"{name!r} names {len(found)} pictures of the datasets; write more of its path, or name one --data"
+                )
+            if found:
+                if length == 1 < len(parts):
+                    self.by_name[name] = None
+                return next(iter(found))
+        self.unknown[name] = None
+        return None
+
+
+def parts_of(path: str | Path) -> Parts:
+    """The names in a path, lower case, without `.`, and with each `..` taken back."""
+    parts: list[str] = []
+    for part in str(path).strip().replace("\\", "/").lower().split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in ("", ".", ".."):
+            parts.append(part)
+    return tuple(parts)
+
+
+def winners(rated: Sequence[tuple[Said | None, Said | None]]) -> list[Said]:
+    """The answers to A and to B of each pair -> which is better; equal ratings are Similar."""
+    return [_better(first or Said(error=MISSING), second or Said(error=MISSING)) for first, second in rated]
+
+
+def _better(first: Said, second: Said) -> Said:
+    error = first.error or second.error
+    if error is not None:
+        return Said(error=error)
+    a, b = first.fields["rating"], second.fields["rating"]
+    return Said({"winner": "Similar" if a == b else "Image A" if a > b else "Image B"})
+
+
+def _in_order(found: Mapping[tuple[Parts, Parts], Said], first: Parts, second: Parts) -> Said:
+    """The answer to (first, second), or that to (second, first) turned around."""
+    said = found.get((first, second))
+    if said is None and (second, first) in found:
+        said = found[second, first]
+        if said.error is None:
+            said = Said({"winner": _SWAPPED[said.fields["winner"]]})
+    return said or Said(error=MISSING)
+
+
+def _read(path: Path) -> tuple[list[str], list[Row]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows: list[Row] = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    except OSError as error:
+        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise QInsightError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    if not rows:
+        raise QInsightError(f"{path} holds no predictions")
+    return columns, rows
+
+
+def _rating(row: Row) -> Said:
+    try:
+        value = float(row["rating"])
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        return Said(error=f"the rating is {row['rating']!r}, not a number")
+    return Said({"rating": value})
+
+
+def _degradation(row: Row) -> Said:
+    distortion = row["distortion"].lower()
+    distortion = _CLASS_NAMES.get(distortion, distortion)
+    severity = NULL if distortion == NULL else row["severity"].lower()
+    if distortion not in CLASSES:
+        return Said(error=f"the distortion is {row['distortion']!r}, not one of {', '.join(CLASSES)}")
+    if severity not in (*SEVERITIES, NULL):
+        return Said(error=f"the severity is {row['severity']!r}, not one of {', '.join(SEVERITIES)}")
+    return Said({"distortion": distortion, "severity": severity})
+
+
+def _winner(row: Row) -> Said:
+    winner = next((winner for winner in WINNERS if winner.lower() == row["winner"].lower()), None)
+    if winner is None:
+        return Said(error=f"the winner is {row['winner']!r}, not one of {', '.join(WINNERS)}")
+    return Said({"winner": winner})

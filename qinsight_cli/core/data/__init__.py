@@ -1,0 +1,1 @@
+"""From a dataset as its authors ship it, or photos, to checked manifests."""

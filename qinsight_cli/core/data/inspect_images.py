@@ -1,0 +1,134 @@
+"""Every picture of a dataset opened and decoded once, on all cores: its size, its hashes, its measures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qinsight_cli.core.data.manifest import FileFacts
+from qinsight_cli.core.data.near_duplicates import difference_hash
+from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.images import decode_image, read_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from qinsight_cli.core.data.reasoning import Measures
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to look at, and what to do with it.
+
+    copy_to     write a copy of the file here
+    short_side  scale a picture whose short side has more pixels down to this many, and write it to `scaled_to` as PNG
+    measure     take the measures of `explain`
+    """
+
+    path: Path
+    copy_to: Path | None = None
+    short_side: int | None = None
+    scaled_to: Path | None = None
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen: the file that the manifest shall name, its facts, its difference hash, and its measures."""
+
+    path: Path
+    facts: FileFacts
+    hash: int
+    measures: Measures | None = None
+
+
+def look(job: Job) -> Look | str:
+    """Read and decode one picture; in place of a picture that cannot be read, the reason."""
+    try:
+        data, digest = read_image(job.path)
+        image, _ = decode_image(data)
+    except ImageError as error:
+        return str(error)
+    path = job.path
+    if job.short_side is not None and job.scaled_to is not None and min(image.size) > job.short_side:
+        image, data = _scaled(image, job.short_side)
+        path, digest = job.scaled_to, hashlib.sha256(data).hexdigest()
+        write_bytes(path, data)
+    elif job.copy_to is not None:
+        path = job.copy_to
+        write_bytes(path, data)
+    measures = None
+    if job.measure:
+        from qinsight_cli.core.data.reasoning import measure_image
+
+        measures = measure_image(image)
+    return Look(path, FileFacts(digest, image.width, image.height), difference_hash(image), measures)
+
+
+def look_all(jobs: Sequence[Job], workers: int, progress: Callable[[], None]) -> list[Look | str]:
+    """`look` at all, in order, on several cores. No more pictures are in memory than there are workers."""
+    found = []
+    with spread(workers) as each:
+        for result in each(look, jobs, 16):
+            progress()
+            found.append(result)
+    return found
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+@contextmanager
+def spread(workers: int) -> Iterator[Any]:
+    """Yields `each(function, items, chunk)`, a map in order over processes; one worker works in this process.
+
+    Ctrl-C stops it at once. Raises QInsightError when a process is killed.
+    """
+    if workers <= 1:
+        yield lambda function, items, chunk: map(function, items)
+        return
+    # Not a plain fork: a fork of a process in which OpenCV or a progress bar has threads may wait for ever.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
+    try:
+        yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
+    except BrokenProcessPool:
+        raise QInsightError("a worker process was killed, perhaps for want of memory; try fewer --workers") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    import cv2
+
+    cv2.setNumThreads(1)  # the pool already uses every core
+
+
+def _scaled(image: Image.Image, short_side: int) -> tuple[Image.Image, bytes]:
+    from PIL import Image
+
+    scale = short_side / min(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = image.resize(size, Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return small, buffer.getvalue()

@@ -1,0 +1,94 @@
+"""Label tables of all kinds -> rows of text: CSV, white space, Excel sheets, JSON records."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.data.source_files import other_header
+from qinsight_cli.core.errors import QInsightError
+
+
+def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """("FILE, line N", {column: text}) for each row with anything in it; names and texts are stripped.
+
+    Raises QInsightError when a needed column is not in the header, naming the header found and the dataset it is of.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [cell.strip() for cell in next(reader, [])]
+            if any(column not in header for column in needed):
+                raise other_header(path, name, ",".join(needed), header)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    texts = [cell.strip() for cell in cells] + [""] * len(header)
+                    yield f"{path.name}, line {reader.line_num}", dict(zip(header, texts, strict=False))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise QInsightError(f"cannot read {path}: {error}") from None
+
+
+def read_words(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
+    """("FILE, line N", words) of a text without header, its words parted by commas or white space.
+
+    A name may hold spaces or commas no more than the authors' files do. Raises QInsightError for a line with fewer
+    than `columns` words.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QInsightError(f"cannot read {path}: {error}") from None
+    for line_number, line in enumerate(lines, 1):
+        words = line.replace(",", " ").split()
+        if not words:
+            continue
+        where = f"{path.name}, line {line_number}"
+        if len(words) < columns:
+            raise QInsightError(
+                f"{where}: {line.strip()[:60]!r} has fewer than {columns} columns; is it the authors' file?"
+            )
+        yield where, words
+
+
+def read_sheet(
+    path: Path, name: str, needed: Sequence[str], sheet: str | int = 0, header: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE, row N", {column: value}) for each row of an Excel sheet; `header` counts the rows above the header.
+
+    Raises QInsightError when the file cannot be read, the sheet is not there or a needed column is missing.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_excel(path, sheet_name=sheet, header=header, engine="openpyxl")
+    except Exception as error:  # whatever a broken zip or another layout raises
+        raise QInsightError(f"cannot read {path}: {' '.join(str(error).split())}; give the authors' file") from None
+    columns = [str(column).strip() for column in frame.columns]
+    if any(column not in columns for column in needed):
+        raise other_header(path, name, ",".join(needed), [c for c in columns if not c.startswith("Unnamed")])
+    for index, values in enumerate(frame.itertuples(index=False, name=None)):
+        row = dict(zip(columns, values, strict=True))
+        if not all(pd.isna(row[column]) for column in needed):
+            yield f"{path.name}, row {header + index + 2}", row
+
+
+def read_json(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON file: a list of objects, or one object a line, or one object.
+
+    Raises QInsightError when it is none of these.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        try:
+            loaded = json.loads(text)
+        except json.JSONDecodeError:
+            loaded = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise QInsightError(f"cannot read {path} as JSON: {error}") from None
+    records = loaded if isinstance(loaded, list) else [loaded]
+    if not all(isinstance(record, dict) for record in records):
+        raise QInsightError(f"{path} is not a list of JSON records; give the authors' file")
+    return records

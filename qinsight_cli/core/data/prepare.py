@@ -1,0 +1,259 @@
+"""Labels and pictures -> checked manifest rows: the one road that every dataset takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qinsight_cli.core.data import problems as report
+from qinsight_cli.core.data.inspect_images import Job, Look, look_all
+from qinsight_cli.core.data.labels import Label, Labelled, extremes, rating
+from qinsight_cli.core.data.manifest import Sample, claim, write_dataset
+from qinsight_cli.core.data.near_duplicates import groups
+from qinsight_cli.core.data.problems import BROKEN, MISSING, UNLABELLED, Problem, near_duplicates
+from qinsight_cli.core.data.reasoning import describe_image
+from qinsight_cli.core.data.source_files import Pictures
+from qinsight_cli.core.data.splits import draw_stratified, split_by_group
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a dataset is prepared.
+
+    out         the dataset folder
+    test_share  share of the content held out where there is no official split; None for the dataset's own
+    limit       draw so many rows, stratified by class, winner or rating
+    quota       or so many of each official split
+    skip_bad    leave out rows whose pictures are missing or broken, in place of failing
+    copy        copy the pictures into the dataset folder
+    reasoning   write a reasoning, computed from the picture
+    short_side  scale pictures down to this many pixels on the short side
+    """
+
+    out: Path
+    seed: int = 0
+    test_share: float | None = None
+    limit: int | None = None
+    quota: Mapping[str, int] = field(default_factory=dict)
+    skip_bad: bool = False
+    copy: bool = False
+    reasoning: bool = False
+    short_side: int | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """A label whose pictures are there. `images` has only the roles that were found."""
+
+    label: Label
+    images: Mapping[str, Path]
+    truth: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What stands for the row in draws: the picture's own file name when nothing else ties it to others."""
+        return self.label.content or next(iter(self.images.values())).name
+
+
+Progress = Callable[[int], Callable[[], None]]
+
+
+def prepare(labelled: Labelled, options: Options, progress: Progress) -> tuple[dict[str, Any], list[Problem]]:
+    """Look at every picture, split, and write the dataset; returns its card and what was found amiss.
+
+    progress  called with the number of pictures, gives the function to call after each
+    Raises QInsightError when pictures are missing or broken and not to be skipped (all are listed in problems.csv), or
+    when nothing is left.
+    """
+    claim(options.out, labelled.name)
+    pictures = Pictures(labelled.root, labelled.folders, without=options.out)
+    found, problems = _find(labelled, pictures, options)
+    chosen = _draw(found, options)
+    paths = list(dict.fromkeys(path for row in chosen for path in row.images.values()))
+    jobs = _jobs(paths, labelled.root, options)
+    looks = dict(zip(paths, look_all(jobs, options.workers, progress(len(paths))), strict=True))
+    broken = {path: reason for path, reason in looks.items() if isinstance(reason, str)}
+    problems += [Problem(BROKEN, _below(path, labelled.root), reason) for path, reason in broken.items()]
+    seen = {path: result for path, result in looks.items() if isinstance(result, Look)}
+    usable = [row for row in (_without(row, broken, labelled.task) for row in chosen) if row is not None]
+    splits = _split(usable, seen, labelled, options)
+    problems += _near_duplicates(usable, seen, splits)
+    report.write(options.out, problems)
+    report.refuse(options.out, problems, f"{len(labelled.labels):,} label rows", options.skip_bad)
+    if not usable:
+        raise QInsightError(f"{labelled.root} holds none of the {len(labelled.labels):,} labelled pictures")
+    scale = _scale(labelled)
+    samples = [_sample(row, split, seen, labelled, scale, options) for row, split in zip(usable, splits, strict=True)]
+    return write_dataset(options.out, samples, _card(labelled, options, problems)), problems
+
+
+def _find(labelled: Labelled, pictures: Pictures, options: Options) -> tuple[list[Found], list[Problem]]:
+    """Labels with the pictures found for them, and the missing pictures and those that no label names."""
+    ends = extremes(labelled) if labelled.scale else (0.0, 1.0)
+    upward = labelled.scale is None or labelled.scale.higher_better
+    found: list[Found] = []
+    problems: dict[str, Problem] = {}
+    used: dict[Path, str] = {}
+    for label in labelled.labels:
+        images = {role: _locate(name, pictures) for role, name in label.images.items()}
+        there = {role: path for role, path in images.items() if path is not None}
+        for role, name in label.images.items():
+            if role not in there:
+                problems.setdefault(name, Problem(MISSING, name, f"{role} of {label.where}"))
+        if not _enough(there, label.images, labelled.task):
+            continue
+        path = there.get("image")
+        if path is not None and path in used:
+            raise QInsightError(
+                f"{label.where}: the picture {path} is labelled twice, first in {used[path]}; remove one"
+            )
+        used |= {path: used.get(path, label.where) for path in there.values()}
+        truth = label.truth if label.truth is not None else {"rating": rating(label.raw, *ends, upward)}
+        found.append(Found(label, there, truth))
+    passed = {path for name in labelled.left_out if (path := pictures.find(name)) is not None}
+    folders = {path.parent for path in used}
+    unlabelled = sorted(p for p in pictures if p.parent in folders and p not in used and p not in passed)
+    named = [Problem(UNLABELLED, _below(path, labelled.root), "no label row names it") for path in unlabelled]
+    return found, [*problems.values(), *named]
+
+
+def _locate(name: str, pictures: Pictures) -> Path | None:
+    path = Path(name)
+    return path if path.is_absolute() and path.is_file() else pictures.find(name)
+
+
+def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
+    """A rated picture may do without its reference; in a comparison the reference is part of the question."""
+    return set(there) >= (set(named) if task == "comparison" else set(TASKS[task].roles))
+
+
+def _without(row: Found, broken: Mapping[Path, str], task: str) -> Found | None:
+    """The row without its broken pictures, or None when it needs one of them."""
+    whole = {role: path for role, path in row.images.items() if path not in broken}
+    return Found(row.label, whole, row.truth) if _enough(whole, row.images, task) else None
+
+
+def _draw(found: Sequence[Found], options: Options) -> list[Found]:
+    """The rows of the quota of each official split, and of them the limit."""
+    chosen = list(found)
+    for split, count in options.quota.items():
+        members = [row for row in chosen if row.label.split == split]
+        drawn = {row.label.id for row in _drawn(members, count, options.seed)}
+        chosen = [row for row in chosen if row.label.split != split or row.label.id in drawn]
+    return chosen if options.limit is None else _drawn(chosen, options.limit, options.seed)
+
+
+def _drawn(rows: Sequence[Found], count: int, seed: int) -> list[Found]:
+    strata = [(row.label.split, *_stratum(row.truth)) for row in rows]
+    return [rows[index] for index in draw_stratified([row.label.id for row in rows], strata, count, seed)]
+
+
+def _stratum(truth: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Class and severity, winner, or the rating in fifths of the scale."""
+    if "rating" in truth:
+        return (min(4, int((truth["rating"] - 1.0) / 0.8)),)
+    return tuple(truth.values())
+
+
+def _jobs(paths: Sequence[Path], root: Path, options: Options) -> list[Job]:
+    """What to do with each picture. Raises QInsightError when two would be written under one name."""
+    jobs = []
+    for path in paths:
+        to = options.out / "images" / _below(path, root)
+        scaled_to = to.with_suffix(".png") if options.short_side else None
+        copy_to = to if options.copy else None
+        jobs.append(Job(path, copy_to, options.short_side, scaled_to, options.reasoning))
+    for targets in ([job.copy_to for job in jobs], [job.scaled_to for job in jobs]):
+        twice = [target for target, times in Counter(targets).items() if target and times > 1]
+        if twice:
+            raise QInsightError(f"two pictures would both be written as {twice[0]}; rename one")
+    return jobs
+
+
+def _split(rows: Sequence[Found], seen: Mapping[Path, Look], labelled: Labelled, options: Options) -> list[str]:
+    """The official split of each row, or one drawn by content: all rows of a reference, and of references that are
+    near-duplicates, on the same side. A row without a reference stands for itself."""
+    if all(row.label.split for row in rows):
+        return [row.label.split for row in rows]
+    share = labelled.test_share if options.test_share is None else options.test_share
+    content: dict[str, int] = {}
+    for row in rows:
+        content.setdefault(row.name, seen[_face(row)].hash)
+    drawn = split_by_group(groups(list(content.values())), list(content), share, options.seed)
+    side = dict(zip(content, drawn, strict=True))
+    return [row.label.split or side[row.name] for row in rows]
+
+
+def _near_duplicates(rows: Sequence[Found], seen: Mapping[Path, Look], splits: Sequence[str]) -> list[Problem]:
+    """Across splits; a reference stands for its distorted versions."""
+    side: dict[Path, str] = {}
+    for row, split in zip(rows, splits, strict=True):
+        side.setdefault(_face(row), split)
+    return near_duplicates(list(side), [seen[path].hash for path in side], list(side.values()))
+
+
+def _face(row: Found) -> Path:
+    """The picture that shows the content: the reference where there is one."""
+    return row.images.get("reference") or next(iter(row.images.values()))
+
+
+def _sample(
+    row: Found, split: str, seen: Mapping[Path, Look], labelled: Labelled, scale: Mapping[str, Any], options: Options
+) -> Sample:
+    looks = {role: seen[path] for role, path in row.images.items()}
+    content = {"content": row.label.content} if row.label.content else {}
+    return Sample(
+        id=row.label.id,
+        task=labelled.task,
+        split=split,
+        source=labelled.name,
+        images={role: found.path for role, found in looks.items()},
+        files={role: found.facts for role, found in looks.items()},
+        truth=row.truth,
+        raw_label=row.label.raw,
+        reasoning=_reasoning(row, looks, options) if options.reasoning else "",
+        extra={**content, **scale, **row.label.extra},
+    )
+
+
+def _reasoning(row: Found, looks: Mapping[str, Look], options: Options) -> str:
+    if "image" not in looks:
+        return ""
+    measures = looks["image"].measures
+    assert measures is not None
+    rng = np.random.default_rng([options.seed, *row.images["image"].name.encode()])
+    damage = (row.truth["distortion"], row.truth["severity"]) if "distortion" in row.truth else None
+    return describe_image(measures, rng, rating=row.truth.get("rating"), damage=damage)
+
+
+def _scale(labelled: Labelled) -> dict[str, Any]:
+    """The range and direction of the original labels, for rows and card."""
+    if labelled.scale is None:
+        return {}
+    return {"label": {"range": list(extremes(labelled)), "higher_better": labelled.scale.higher_better}}
+
+
+def _card(labelled: Labelled, options: Options, problems: Sequence[Problem]) -> dict[str, Any]:
+    card: dict[str, Any] = {"name": labelled.name, "labels": len(labelled.labels)}
+    card |= _scale(labelled)
+    official = all(label.split for label in labelled.labels)
+    share = labelled.test_share if options.test_share is None else options.test_share
+    card |= {"split": "official" if official else "by content", "seed": options.seed}
+    if not official:
+        card["test_share"] = share
+    settings = {"limit": options.limit, "quota": dict(options.quota), "short_side": options.short_side}
+    card |= {name: value for name, value in settings.items() if value}
+    return {**card, "problems": report.count(problems), **labelled.card}
+
+
+def _below(path: Path, root: Path) -> str:
+    """The path below the root, or the file name when it is elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

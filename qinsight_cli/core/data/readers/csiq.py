@@ -1,0 +1,64 @@
+"""CSIQ (Larson and Chandler, 2010): 30 photos under 6 distortions, 866 pictures with DMOS 0-1, LOWER better.
+
+Layout (s2.smu.edu/~eclarson/csiq.html): `dst_imgs/TYPE/1600.AWGN.1.png`, references `src_imgs/1600.png`, and
+`csiq.DMOS.xlsx`, whose sheet `all_by_image` has its header in row 4: image,dst_idx,dst_type,dst_lev,dmos_std,dmos from
+column D on. The image called 1600 is a number there, and types are spelled otherwise than in the file names. The
+often passed around `csiq_label.txt` (`1600.AWGN.1.png 0.061989`) is read too. There is no official split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.data.label_tables import read_sheet, read_words
+from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, unique
+from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.errors import QInsightError
+
+SCALE = Scale(0.0, 1.0, higher_better=False)
+# dst_type of the sheet -> its part of the file name
+TYPES = {
+    "noise": "AWGN",
+    "blur": "BLUR",
+    "contrast": "contrast",
+    "fnoise": "fnoise",
+    "jpeg": "JPEG",
+    "jpeg 2000": "jpeg2000",
+}
+
+
+def read(source: Path) -> Labelled:
+    table = label_files(source, "csiq")[0]
+    rows = _from_sheet(table) if table.suffix.lower() == ".xlsx" else _from_text(table)
+    labels = [
+        Label(
+            id=name.removesuffix(".png"),
+            images={"image": name, "reference": f"{name.split('.')[0]}.png"},
+            raw=number(dmos, SCALE, where, name),
+            where=where,
+            content=name.split(".")[0],
+        )
+        for where, name, dmos in rows
+    ]
+    return Labelled("csiq", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+
+
+def _from_sheet(table: Path) -> Iterator[tuple[str, str, Any]]:
+    needed = ("image", "dst_type", "dst_lev", "dmos")
+    for where, row in read_sheet(table, "csiq", needed, sheet="all_by_image", header=3):
+        kind = " ".join(str(row["dst_type"]).lower().split())
+        if kind not in TYPES:
+            raise QInsightError(f"{where}: dst_type is {row['dst_type']!r}, not one of {', '.join(TYPES)}")
+        yield where, f"{_plain(row['image'])}.{TYPES[kind]}.{_plain(row['dst_lev'])}.png", row["dmos"]
+
+
+def _from_text(table: Path) -> Iterator[tuple[str, str, Any]]:
+    for where, (name, dmos, *_) in read_words(table, 2):
+        yield where, name, dmos
+
+
+def _plain(value: Any) -> str:
+    """1600, 1600.0 and "1600" are all the name 1600."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -1,0 +1,60 @@
+"""LIVE In the Wild (Ghadiyaram and Bovik, 2016): 1,169 phone photos with MOS 0-100, higher better.
+
+Layout (live.ece.utexas.edu/research/ChallengeDB): `Data/AllImages_release.mat` (a cell of names),
+`Data/AllMOS_release.mat` and `Data/AllStdDev_release.mat` (one row of numbers), pictures in `Images/`. The first
+7 entries, in `Images/trainingImages/`, taught the raters the task and are usually dropped. There is no official split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.errors import QInsightError
+
+SCALE = Scale(0.0, 100.0)
+TRAINING = 7
+
+
+def read(source: Path, keep_training: bool = False) -> Labelled:
+    """The labels, without those of the 7 training pictures unless `keep_training`."""
+    data = label_files(source, "livew")[0].parent
+    names = [str(entry.item() if hasattr(entry, "item") else entry) for entry in _vector(data, "AllImages_release")]
+    scores = _vector(data, "AllMOS_release")
+    if len(names) != len(scores):
+        raise QInsightError(f"{data}: {len(names)} names but {len(scores)} scores; download the .mat files again")
+    first = 0 if keep_training else TRAINING
+    labels = []
+    for index in range(first, len(names)):
+        where = f"AllMOS_release.mat, entry {index + 1}"
+        raw = number(scores[index], SCALE, where, names[index])
+        labels.append(Label(id=stem(names[index]), images={"image": names[index]}, raw=raw, where=where))
+    root = source if source.is_dir() else (data.parent if data.name == "Data" else data)
+    note = f"the first {first} entries, which taught the raters the task, are dropped (--keep-training keeps them)"
+    return Labelled(
+        "livew",
+        "score",
+        root,
+        unique(labels),
+        SCALE,
+        left_out=tuple(names[:first]),
+        notes=(note,) if first else (),
+        card={"keep_training": keep_training},
+    )
+
+
+def _vector(folder: Path, name: str) -> list[Any]:
+    """The entries of the one variable of NAME.mat."""
+    from scipy.io import loadmat
+
+    path = folder / f"{name}.mat"
+    if not path.is_file():
+        raise QInsightError(f"{folder} has no {path.name}; it belongs beside AllMOS_release.mat")
+    try:
+        return list(loadmat(path)[name].ravel())
+    except KeyError:
+        raise QInsightError(f"{path} has no variable {name}; give the authors' file") from None
+    except Exception as error:  # whatever a broken file raises
+        raise QInsightError(f"cannot read {path}: {' '.join(str(error).split())}; download it again") from None

@@ -1,0 +1,34 @@
+"""PIPAL (Gu et al., 2020): 200 training references, 23,200 distorted and restored pictures with Elo, higher better.
+
+Layout (github.com/HaomingCai/PIPAL-dataset): `Train_Label/A0001.txt` ... one text for each reference, its lines
+`A0001_00_00.bmp,1520.0648`; pictures in `Distortion_1/` ... `Distortion_4/` (or `Train_Dist/`), references in
+`Train_Ref/A0001.bmp`. One text with all lines is read too. There is no split of the training part; the labels of the
+validation and test parts are not public.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qinsight_cli.core.data.label_tables import read_words
+from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.source_files import label_files
+
+SCALE = Scale(0.0, 4000.0)  # Elo ratings start at 1400 here; the published ones lie between 900 and 1,900
+
+
+def read(source: Path) -> Labelled:
+    labels = []
+    for text in label_files(source, "pipal"):
+        for where, (name, elo, *_) in read_words(text, 2):
+            reference = name.split("_")[0]
+            labels.append(
+                Label(
+                    id=stem(name),
+                    images={"image": name, "reference": f"{reference}.bmp"},
+                    raw=number(elo, SCALE, where, name),
+                    where=where,
+                    content=reference,
+                )
+            )
+    return Labelled("pipal", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)

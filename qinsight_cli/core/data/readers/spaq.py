@@ -1,0 +1,29 @@
+"""SPAQ (Fang et al., 2020): 11,125 smartphone photos with MOS 0-100, higher better.
+
+Layout (github.com/h4nwei/SPAQ): `TestImage/00001.jpg` ..., and `Annotations/MOS and Image attribute scores.xlsx` with
+columns Image name,MOS,Brightness,Colorfulness,Contrast,Noisiness,Sharpness. There is no official split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qinsight_cli.core.data.label_tables import read_sheet
+from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.source_files import label_files
+
+SCALE = Scale(0.0, 100.0)
+
+
+def read(source: Path) -> Labelled:
+    table = label_files(source, "spaq")[0]
+    labels = [
+        Label(
+            id=stem(str(row["Image name"])),
+            images={"image": str(row["Image name"])},
+            raw=number(row["MOS"], SCALE, where, str(row["Image name"])),
+            where=where,
+        )
+        for where, row in read_sheet(table, "spaq", ("Image name", "MOS"))
+    ]
+    return Labelled("spaq", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)

@@ -1,0 +1,141 @@
+"""Finding things in a dataset's folder: its label files, its pictures, and which dataset it is."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import EXTENSIONS
+
+# Label files whose name alone says little -> a column that the first line must have.
+_COLUMNS = {"agiqa": "mos_quality", "kadid": "dist_img"}
+DEPTH = 3  # label files are sought in the folder and this many folders below it
+
+
+def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[Path]:
+    """The label files of dataset `name` in a folder (or the file itself), those of the first pattern that has any.
+
+    Raises QInsightError when there are none, naming the dataset that the folder looks like.
+    """
+    title, signs = SIGNS[name]
+    if not source.exists():
+        raise QInsightError(f"no such file or folder: {source}")
+    if source.is_file():
+        return [source]
+    for pattern in patterns or signs:
+        if found := _matching(source, pattern):
+            return found
+    others = [other for other in looks_like(source) if other != name]
+    hint = (
+        f"it looks like {SIGNS[others[0]][0]}: qinsight prepare {others[0]} {source}"
+        if others
+        else "see docs/datasets.md"
+    )
+    raise QInsightError(f"{source} is not {title}: it has no {' or '.join(patterns or signs)}; {hint}")
+
+
+def looks_like(source: Path) -> list[str]:
+    """The datasets whose label files are in the folder, the best known sign first."""
+    found = []
+    for name, (_, signs) in SIGNS.items():
+        files = [path for sign in signs for path in _matching(source, sign)]
+        if files and _COLUMNS.get(name, "") in _first_line(files[0]):
+            found.append(name)
+    return found
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.readline(1000)
+    except OSError:
+        return ""
+
+
+def other_header(path: Path, name: str, wanted: str, found: Sequence[str]) -> QInsightError:
+    """The error for a label file with another header; `name` may be "" for a table that is no known dataset's."""
+    if name not in SIGNS:
+        return QInsightError(
+            f"{path} has the columns {','.join(found)[:200]}, not {wanted}; name the columns that it has"
+        )
+    others = [other for other in looks_like(path.parent) if other != name]
+    hint = f"; it looks like {SIGNS[others[0]][0]}" if others else ""
+    header = ",".join(found)
+    return QInsightError(
+        f"{path}: the header is {header[:80]!r}, not {SIGNS[name][0]}'s {wanted!r}{hint}; give the authors' file"
+    )
+
+
+def _matching(source: Path, pattern: str) -> list[Path]:
+    """Files at most `DEPTH` folders down whose path ends as the pattern, in any case, shallowest first."""
+    wanted = pattern.lower().split("/")
+    found = []
+    for path in _files(source, DEPTH):
+        ending = [part.lower() for part in path.parts[-len(wanted) :]]
+        if len(ending) == len(wanted) and all(map(fnmatch.fnmatchcase, ending, wanted)):
+            found.append(path)
+    depth = min((len(path.parts) for path in found), default=0)
+    return sorted(path for path in found if len(path.parts) == depth)
+
+
+def _files(folder: Path, depth: int | None = None, without: Path | None = None) -> Iterator[Path]:
+    """All files below a folder, sorted, without hidden ones and the folder `without`; links are followed once."""
+    seen = {os.path.realpath(without)} if without is not None else set()
+    top = len(folder.parts)
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        deep_enough = depth is not None and len(Path(root).parts) - top >= depth
+        if real in seen or deep_enough:
+            folders.clear()
+        if real in seen:
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
+class Pictures:
+    """The pictures below a folder, found by the names that label files use.
+
+    Case does not matter, and neither do leading folders that the label file has and the disk has not, or the other
+    way round. Of several such pictures the one that shares most folders with the name is taken; then one below an
+    earlier of `folders`; then the first by name. Pictures below `without`, the dataset folder, are not looked at.
+    """
+
+    def __init__(self, root: Path, folders: Sequence[str] = (), without: Path | None = None) -> None:
+        if not root.is_dir():
+            raise QInsightError(f"no such folder: {root}")
+        self.root = root
+        self._folders = [folder.lower() for folder in folders]
+        self._by_name: dict[str, list[Path]] = {}
+        for path in _files(root, without=without):
+            if path.suffix.lower() in EXTENSIONS:
+                self._by_name.setdefault(path.name.lower(), []).append(path)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for paths in self._by_name.values() for path in paths)
+
+    def find(self, name: str) -> Path | None:
+        parts = [part.lower() for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        named = self._by_name.get(parts[-1], []) if parts else []
+        # One must end as the other: a/x.png is not b/x.png, whatever else is missing.
+        candidates = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
+        return min(candidates, key=lambda path: self._rank(path, parts, name), default=None)
+
+    def _own(self, path: Path) -> list[str]:
+        return [part.lower() for part in path.relative_to(self.root).parts]
+
+    def _shared(self, path: Path, parts: Sequence[str]) -> int:
+        """How many names at the end of both are the same."""
+        own = self._own(path)
+        same = (mine == theirs for mine, theirs in zip(reversed(own), reversed(parts), strict=False))
+        return next((index for index, one in enumerate(same) if not one), min(len(own), len(parts)))
+
+    def _rank(self, path: Path, parts: Sequence[str], name: str) -> tuple[int, int, bool, str]:
+        above = self._own(path)[:-1]
+        preferred = next((i for i, folder in enumerate(self._folders) if folder in above), len(self._folders))
+        return -self._shared(path, parts), preferred, not name.endswith(path.name), str(path)

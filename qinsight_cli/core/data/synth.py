@@ -1,0 +1,283 @@
+"""`synth`: photos damaged by our own distortions, for the degradation task, and for score and comparison on demand.
+
+Class and severity are balanced within each photo. The clean photo itself is a row of class "null": one of 21 rows, or
+4.8 %, with 20 damaged pictures a photo; `null_share` asks for another share. With the score task every picture also
+gets a pseudo-MOS, and with comparison the pictures of one photo are paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from qinsight_cli.core.data.distortions import distort
+from qinsight_cli.core.data.inspect_images import spread, write_bytes
+from qinsight_cli.core.data.manifest import FileFacts, Sample
+from qinsight_cli.core.data.near_duplicates import difference_hash, groups
+from qinsight_cli.core.data.problems import BROKEN, Problem, near_duplicates
+from qinsight_cli.core.data.reasoning import Measures, describe_image, describe_pair, measure_image
+from qinsight_cli.core.data.splits import draw_unit, split_by_group
+from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
+from qinsight_cli.core.images import load_image
+from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
+
+# Pseudo-MOS of a damaged photo, 1-5: the mean human MOS of KADID-10k (Lin et al., 2019) for the nearest of its
+# distortion types (white noise and impulse; Gaussian, lens and motion blur; JPEG and JPEG2000; darken), read off at the
+# strengths of our generators and averaged over them. Darkening is compared by where mid-grey goes: KADID-10k's levels
+# take lightness 0.5 to 0.475, 0.45, 0.4, 0.3 and 0.1. It does not rate its clean references: 4.7 lies just above its
+# mildest damage.
+PSEUDO_MOS = {
+    "noise": (3.0, 2.4, 2.1, 1.8, 1.5),
+    "blur": (2.9, 2.1, 1.8, 1.5, 1.35),
+    "compression": (3.6, 3.0, 2.4, 1.9, 1.45),
+    "darken": (4.1, 3.6, 3.1, 2.6, 2.15),
+}
+PSEUDO_MOS_CLEAN = 4.7
+# Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
+SIMILAR, CLEARLY = 0.1, 0.4
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One picture of one photo. `path` is the written picture, or the photo itself for "null"."""
+
+    path: Path
+    distortion: str
+    severity: str
+    generator: str
+    measures: Measures
+    facts: FileFacts
+
+    @property
+    def damage(self) -> tuple[str, str]:
+        return self.distortion, self.severity
+
+    @property
+    def rating(self) -> float:
+        return pseudo_mos(self.distortion, self.severity)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `synthesise` makes of every photo.
+
+    pairs       comparison rows a photo
+    null_share  share of degradation rows without a distortion; None for one a photo. For a smaller share some photos
+                have none, for a larger one crops of the photo are added
+    """
+
+    out: Path
+    per_photo: int
+    tasks: tuple[str, ...]
+    pairs: int
+    reasoning: bool
+    seed: int
+    null_share: float | None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one photo gave: its difference hash and its rows, still without a split."""
+
+    hash: int
+    samples: list[Sample]
+
+
+def pseudo_mos(distortion: str, severity: str) -> float:
+    return PSEUDO_MOS_CLEAN if distortion == NULL else PSEUDO_MOS[distortion][SEVERITIES.index(severity)]
+
+
+def synthesise(
+    photos: Sequence[Path],
+    plan: Plan,
+    test_share: float,
+    known_splits: Mapping[Path, str],
+    workers: int,
+    progress: Callable[[], None],
+) -> tuple[list[Sample], list[Problem]]:
+    """Rows for all photos, whole photos (and their near-duplicates) in one split; writes pictures below `out`/images.
+
+    Photos in `known_splits` keep the split they have elsewhere. A photo that cannot be read is a problem and has no
+    rows; near-duplicates on both sides, which only known splits can bring about, are problems too.
+    """
+    made: dict[Path, _Made] = {}
+    problems = []
+    with spread(workers) as each:
+        for photo, result in zip(photos, each(partial(_rows_of_photo, plan), photos, 2), strict=True):
+            progress()
+            if isinstance(result, _Made):
+                made[photo] = result
+            else:
+                problems.append(Problem(BROKEN, str(photo), result))
+    new = [photo for photo in made if photo not in known_splits]
+    drawn = split_by_group(groups([made[photo].hash for photo in new]), [p.name for p in new], test_share, plan.seed)
+    split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
+    problems += near_duplicates(list(made), [one.hash for one in made.values()], [split_of[photo] for photo in made])
+    rows = [replace(row, split=split_of[photo]) for photo, one in made.items() for row in one.samples]
+    return rows, problems
+
+
+def _rows_of_photo(plan: Plan, photo: Path) -> _Made | str:
+    """The pictures and rows of one photo, or why it cannot be read."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the pool already uses every core
+    name = photo_name(photo)
+    rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}"))
+    try:
+        loaded = load_image(photo)
+    except ImageError as error:
+        return str(error)
+    clean = loaded.image
+    facts = FileFacts(loaded.digest, loaded.width, loaded.height)
+    variants = [Variant(photo, NULL, NULL, "none", measure_image(clean), facts)]
+    variants += _damaged(plan, clean, name, rng)
+    nulls = _null_rows(plan, name)
+    samples: list[Sample] = []
+    for task in plan.tasks:
+        if task == "comparison":
+            samples += _comparisons(plan, variants, name, rng)
+            continue
+        rows = [_single(plan, task, variant, name, rng) for variant in variants]
+        if task == "degradation":
+            crop_rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}:crops"))
+            crops = [_crop(plan, clean, name, index, crop_rng) for index in range(1, nulls)]
+            rows = rows[nulls < 1 :] + [_single(plan, task, crop, name, crop_rng) for crop in crops]
+        samples += rows
+    return _Made(difference_hash(clean), samples)
+
+
+def _null_rows(plan: Plan, name: str) -> int:
+    """How many degradation rows of one photo have no distortion: the share's count, a fraction drawn by name."""
+    if plan.null_share is None:
+        return 1
+    wanted = plan.per_photo * plan.null_share / (1.0 - plan.null_share)
+    return int(wanted) + (draw_unit(plan.seed, f"null:{name}") < wanted - int(wanted))
+
+
+def _damaged(plan: Plan, clean: Image.Image, name: str, rng: np.random.Generator) -> list[Variant]:
+    """`per_photo` damaged pictures, all (class, severity) pairs equally often, in a random order."""
+    variants = []
+    pixels = np.asarray(clean)
+    pairs = [(distortion, severity) for distortion in DISTORTIONS for severity in SEVERITIES]
+    for index in range(plan.per_photo):
+        if index % len(pairs) == 0:
+            rng.shuffle(pairs)
+        distortion, severity = (str(part) for part in pairs[index % len(pairs)])
+        damaged, generator = distort(pixels, distortion, severity, rng)
+        path = plan.out / "images" / f"{name}-{index:03d}-{distortion}-{severity}.png"
+        variants.append(_written(path, Image.fromarray(damaged), distortion, severity, generator))
+    return variants
+
+
+def _crop(plan: Plan, clean: Image.Image, name: str, index: int, rng: np.random.Generator) -> Variant:
+    """An undistorted picture that is not the photo itself: 80-95 % of its width and height, at a random place."""
+    width, height = (max(1, round(side * rng.uniform(0.8, 0.95))) for side in clean.size)
+    left, top = (int(rng.integers(whole - part + 1)) for whole, part in zip(clean.size, (width, height), strict=True))
+    picture = clean.crop((left, top, left + width, top + height))
+    return _written(plan.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
+
+
+def _written(path: Path, picture: Image.Image, distortion: str, severity: str, generator: str) -> Variant:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)  # lossless, so that the damage is exactly the generator's
+    data = buffer.getvalue()
+    write_bytes(path, data)
+    facts = FileFacts(hashlib.sha256(data).hexdigest(), picture.width, picture.height)
+    return Variant(path, distortion, severity, generator, measure_image(picture), facts)
+
+
+def _single(plan: Plan, task: str, variant: Variant, name: str, rng: np.random.Generator) -> Sample:
+    rated = task == "score"
+    truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
+    reasoning = ""
+    if plan.reasoning:
+        reasoning = describe_image(variant.measures, rng, variant.rating if rated else None, variant.damage)
+    return Sample(
+        id=f"{task}/{variant.path.stem}",
+        task=task,
+        split="",
+        source="synth",
+        images={"image": variant.path},
+        files={"image": variant.facts},
+        truth=truth,
+        reasoning=reasoning,
+        extra={
+            "content": name,
+            "generator": variant.generator,
+            "damage": variant.distortion,
+            "pseudo_mos": variant.rating,
+        },
+    )
+
+
+def _comparisons(plan: Plan, variants: list[Variant], name: str, rng: np.random.Generator) -> list[Sample]:
+    """Pairs of pictures of one photo, every second one with the clean photo as its reference; the order is random."""
+    samples: list[Sample] = []
+    tries = 0
+    while len(samples) < plan.pairs and tries < 50 * plan.pairs:
+        tries += 1
+        first, second = (variants[index] for index in rng.choice(len(variants), 2, replace=False))
+        referenced = len(samples) % 2 == 0
+        winner = _winner(first.rating, second.rating)
+        if winner is None or (winner == "Similar" and not referenced):  # without a reference "Similar" is not offered
+            continue
+        roles = {"image_a": first, "image_b": second}
+        if referenced:
+            roles = {"reference": variants[0], **roles}
+        ratings = (first.rating, second.rating)
+        samples.append(
+            Sample(
+                id=f"comparison/{name}-{len(samples):03d}",
+                task="comparison",
+                split="",
+                source="synth",
+                images={role: variant.path for role, variant in roles.items()},
+                files={role: variant.facts for role, variant in roles.items()},
+                truth={"winner": winner},
+                raw_label=list(ratings),
+                reasoning=describe_pair(first.damage, second.damage, ratings, rng) if plan.reasoning else "",
+                extra={"content": name},
+            )
+        )
+    return samples
+
+
+def _winner(first: float, second: float) -> str | None:
+    if abs(first - second) < SIMILAR:
+        return "Similar"
+    if abs(first - second) < CLEARLY:
+        return None
+    return "Image A" if first > second else "Image B"
+
+
+def photo_name(photo: Path) -> str:
+    """A file name part that is the photo's own: its stem, made plain, and four hex digits of its name's hash."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
+    return f"{plain}-{hashlib.sha256(photo.name.encode()).hexdigest()[:4]}"
+
+
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def check_plan(plan: Plan, photos: Sequence[Path]) -> None:
+    """Raises UsageError or QInsightError when the plan cannot be carried out on the photos."""
+    if plan.per_photo < 1:
+        raise UsageError(f"--per-photo {plan.per_photo}: at least 1 damaged picture a photo")
+    if plan.null_share is not None and not 0.0 <= plan.null_share < 1.0:
+        raise UsageError(f"--null-share {plan.null_share:g}: a share from 0 up to, but not, 1")
+    if not photos:
+        raise QInsightError("no photos to damage were found")
+    names = Counter(photo.stem for photo in photos)
+    twice = sorted(name for name, times in names.items() if times > 1)
+    if twice:
+        raise QInsightError(f"two photos share the name {twice[0]!r}; rename one")

@@ -1,0 +1,221 @@
+"""Images -> requests -> engine -> answers -> journal: what score, degrade, compare and bench all run through.
+
+A background thread opens the pictures and prepares the next batch while the model writes about this one. A picture
+that cannot be used, or an answer that cannot be read, is a Result with an error; it never spoils its batch. The seed
+of a question comes from its pictures, so a result does not depend on its batch or its place in the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qinsight_cli.core.engines import Completion, Decoding, Engine
+from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.inference.journal import Journal
+from qinsight_cli.core.inference.prefetch import Asking, Batch, Item, Question, Queue, loading, prepare
+from qinsight_cli.core.tasks.base import ParseFailure, Task
+
+Record = dict[str, Any]  # what the journal keeps of one question: completions, notes, seconds
+
+
+class _Memory(dict[str, Record]):
+    """What stands in for a journal when there is none."""
+
+    append = dict.update
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one question.
+
+    images       role -> path, as asked
+    answers      per sample: the task's answer, or why it could not be read; empty with `error`
+    completions  per sample: what the model wrote; empty with `error`
+    error        why there is no completion at all (a broken picture, a failing model), else None
+    notes        what a reader should know of the pictures
+    seconds      the share of its batch's time, 0.0 with `error`
+    """
+
+    images: Item
+    answers: tuple[Any, ...] = ()
+    completions: tuple[Completion, ...] = ()
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
+    """All that decides a result besides the pictures: the fingerprint of a journal."""
+    role_sets = (task.roles, (*task.optional, *task.roles))
+    asked = json.dumps([task.messages(roles, prompt) for roles in role_sets])
+    return {
+        "task": task.name,
+        "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+        "model": engine.identity,
+        "decoding": decoding.as_dict(),
+        "seed": seed,
+    }
+
+
+def assess(
+    task: Task,
+    items: Iterable[Item],
+    engine: Engine,
+    decoding: Decoding,
+    *,
+    batch_size: int = 8,
+    seed: int = 0,
+    journal: Journal | None = None,
+    prompt: str | None = None,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Ask `task` about every item; yields Results in the order of `items`.
+
+    Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
+    yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C calls `on_interrupt`,
+    finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once. `prompt` replaces the
+    words of Table A. Raises QInsightError when memory runs out or the journal cannot be written.
+    """
+    known: Journal | _Memory = _Memory() if journal is None else journal
+    failed: dict[str, str] = {}
+    asking = Asking(task, batch_size, seed, prompt)
+    with _interruptible(on_interrupt) as interrupted, loading(asking, items, engine, known) as batches:
+        for batch in _until(batches, interrupted):
+            records, errors = _ask(engine, batch, decoding)
+            failed |= errors
+            if records:
+                known.append(records)
+            for question in batch.questions:
+                error = question.error or failed.get(question.key)
+                if error is None:
+                    yield _result(task, question.item, known[question.key], decoding)
+                else:
+                    yield Result(question.item, error=error, notes=tuple(question.notes))
+
+
+def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Result:
+    completions = tuple(Completion(**completion) for completion in record["completions"])
+    answers = tuple(_read(task, completion, decoding) for completion in completions)
+    return Result(item, answers, completions, notes=tuple(record["notes"]), seconds=record["seconds"])
+
+
+def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
+    answer = task.parse(completion.text)
+    if isinstance(answer, ParseFailure) and answer.kind == "no_answer" and completion.finish_reason == "length":
+        limit = decoding.max_new_tokens
+        return ParseFailure("truncated", f"no answer within {limit} tokens; raise --max-new-tokens")
+    return answer
+
+
+# The model's side
+
+
+def _ask(engine: Engine, batch: Batch, decoding: Decoding) -> tuple[dict[str, Record], dict[str, str]]:
+    """One batch through the engine -> ({key: record}, {key: error}). When the batch fails, each alone."""
+    asked = {question: question.request for question in batch.questions if question.request is not None}
+    if not asked:
+        return {}, {}
+    try:
+        if batch.failure is not None:
+            raise batch.failure
+        return _generate(engine, batch.prepared, asked, decoding), {}
+    except Exception as error:
+        _reraise(error, len(asked))
+    records: dict[str, Record] = {}
+    errors: dict[str, str] = {}
+    for question, request in asked.items():
+        try:
+            records |= _generate(engine, prepare(engine, [request]), [question], decoding)
+        except Exception as error:
+            _reraise(error, 1)
+            errors[question.key] = _why(error)
+    return records, errors
+
+
+def _generate(engine: Engine, prepared: Any, asked: Collection[Question], decoding: Decoding) -> dict[str, Record]:
+    start = time.perf_counter()
+    drawn = engine.generate(prepared, decoding)
+    seconds = round((time.perf_counter() - start) / len(asked), 4)
+    return {
+        question.key: {
+            "completions": [asdict(completion) for completion in completions],
+            "notes": question.notes,
+            "seconds": seconds,
+        }
+        for question, completions in zip(asked, drawn, strict=True)
+    }
+
+
+def _reraise(error: Exception, batch: int) -> None:
+    """Errors that are not the fault of one picture stop the command."""
+    if _out_of_memory(error) and batch > 1:
+        raise QInsightError(
+            f"out of memory with {batch} images at a time: lower --batch-size or --max-pixels"
+        ) from error
+    if isinstance(error, QInsightError) and not isinstance(error, ImageError):
+        raise error
+
+
+def _why(error: Exception) -> str:
+    if _out_of_memory(error):
+        return "out of memory with this image alone; lower --max-pixels"
+    words = " ".join(str(error).split())
+    return words if isinstance(error, ImageError) else f"the model failed on it: {type(error).__name__}: {words}"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Also torch's, which is a RuntimeError, without loading torch."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+# Ctrl-C
+
+
+@contextmanager
+def _interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual."""
+    interrupted = threading.Event()
+    # Only the main thread may set handlers, and a process started with Ctrl-C ignored (nohup) stays so.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) in (
+        None,
+        signal.SIG_IGN,
+    ):
+        yield interrupted
+        return
+
+    def first(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        on_interrupt()
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _until(batches: Queue, interrupted: threading.Event) -> Iterator[Batch]:
+    """The batches of the queue. Once `interrupted` no more are taken, nor waited for: KeyboardInterrupt."""
+    while True:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        try:
+            entry = batches.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        if entry is None:
+            return
+        if isinstance(entry, BaseException):
+            raise entry
+        yield entry

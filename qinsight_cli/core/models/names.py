@@ -1,0 +1,127 @@
+"""Where a model is: a name -> its folder, its weight files, and their digest.
+
+Names: `tiny` (embedded in the package), `q-insight`, `qwen2.5-vl-7b`, any local folder, any hub id with `:subfolder`
+and `@revision`. Safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models import hub
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parents[2] / "tiny"
+SHORT_NAMES = {
+    "q-insight": "ByteDance/Q-Insight:score_degradation",
+    "qwen2.5-vl-7b": "Qwen/Qwen2.5-VL-7B-Instruct",
+}
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """Where a model comes from: a local `folder`, or a hub `repo` with an optional subfolder and revision."""
+
+    name: str
+    folder: Path | None = None
+    repo: str = ""
+    subfolder: str = ""
+    revision: str | None = None
+
+
+def resolve(name: str) -> ModelName:
+    """A name from the command line -> where it is. Raises QInsightError when it cannot be a model.
+
+    A short name takes `:subfolder` and `@revision` too: `q-insight:comparison`.
+    """
+    if name == TINY:
+        return ModelName(name, folder=TINY_FOLDER)
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return ModelName(name, folder=folder)
+    base, _, revision = name.partition("@")
+    base, _, subfolder = base.partition(":")
+    repo, _, usual = SHORT_NAMES.get(base, base).partition(":")
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or not all(repo.split("/")):
+        near = get_close_matches(base, [TINY, *SHORT_NAMES], n=1)
+        hint = f"did you mean {near[0]}?" if near else "give tiny, q-insight, a model folder, or a hub id owner/name"
+        raise QInsightError(f"no model {name!r}: no such folder, and not a hub id; {hint}")
+    return ModelName(name, repo=repo, subfolder=(subfolder or usual).strip("/"), revision=revision or None)
+
+
+def locate(name: str) -> Path:
+    """The local folder of a model, fetched from the hub or its cache when need be.
+
+    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration, another kind of model, or
+    not all of its weights as safetensors.
+    """
+    where = resolve(name)
+    folder = where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
+    kind = _model_type(folder)
+    if kind != "qwen2_5_vl":
+        raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
+    missing = [path.name for path in weight_files(folder) if not path.is_file()]
+    if missing:
+        raise QInsightError(f"{folder} lacks {len(missing)} of its weight files, {missing[0]} first")
+    return folder
+
+
+def _model_type(folder: Path) -> str:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise QInsightError(f"{folder} has no config.json; it is not a model folder")
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QInsightError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers loads from a model folder, by name; they need not be there.
+
+    Raises QInsightError when the folder has no safetensors weights, or an index of them that cannot be read.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        try:
+            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        except (ValueError, KeyError, AttributeError) as error:
+            raise QInsightError(f"{index} cannot be read: {first_line(error)}") from error
+    pickled = next((path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))), None)
+    if pickled is not None:
+        raise QInsightError(
+            f"{folder} has weights only as {pickled.name}, a pickle, which can run code; only safetensors are loaded"
+        )
+    raise QInsightError(f"{folder} has no weights (model.safetensors or model.safetensors.index.json)")
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of the weight files, first 16 hex digits.
+
+    The hub's cache names its large files by their SHA-256 already, so those are not read again.
+    """
+    files = weight_files(folder)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        lines = [f"{path.name}:{digest}\n" for path, digest in zip(files, pool.map(_file_digest, files), strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> str:
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
+        return blob.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Multi-task GRPO through TRL."""

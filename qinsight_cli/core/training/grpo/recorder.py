@@ -1,0 +1,179 @@
+"""The trainer of a run: it records what happens, evaluates, keeps the best model, and leaves the last one.
+
+Imports torch and trl: import this module only when a model is at hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object, is_peft_model
+from transformers import PrinterCallback, TrainerCallback
+
+from qinsight_cli.core.data.manifest import write_text
+from qinsight_cli.core.engines.local import LocalEngine
+from qinsight_cli.core.models.loading import Model, torch_dtype
+from qinsight_cli.core.training.grpo import curves, evaluate
+from qinsight_cli.core.training.grpo.model_card import model_card
+from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
+from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
+
+SHOWN = ("reward", "r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "kl")
+
+
+class Runner(MultiTaskTrainer):
+    """MultiTaskTrainer that keeps a `RunFolder`. `final_processor` is the one that goes beside the weights."""
+
+    def __init__(self, job: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._job, self._folder, self._final_processor = job, folder, final_processor
+        # Besides answering the held-out rows, the engine makes the patch embedding the matrix product that it is.
+        self._engine = LocalEngine(Model(self._network, final_processor, {"model": job.recipe.model}))
+        self.remove_callback(PrinterCallback)  # it prints to stdout
+        self.add_callback(_Recorder(self))
+
+    @property
+    def _writes(self) -> bool:
+        return self.is_world_process_zero()
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """TRL would write one into the run folder; `final` has its own."""
+
+    # What happened
+
+    def note(self, logs: Mapping[str, Any]) -> None:
+        """One logged step: a line of metrics, one group of completions, a line for the person who watches."""
+        step = self.state.global_step
+        if "reward" not in logs:
+            return
+        line = metrics_line(step, logs)
+        self._folder.append(self._folder.metrics, [line])
+        self._folder.append(self._folder.completions, self._sampled(step))
+        shown = [f"{name} {line[name]:.4f}" for name in SHOWN if line.get(name) is not None]
+        shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
+        print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
+
+    def _sampled(self, step: int) -> list[dict[str, Any]]:
+        """One group of the last batch; from step to step another."""
+        texts = [completion[0]["content"] for completion in self._logs["completion"]]
+        rows = range(0, len(texts), self.num_generations)[step % max(1, len(texts) // self.num_generations) :][:1]
+        extra, rewards = self._logs["extra"], self._logs["rewards"]
+        return [
+            {
+                "step": step,
+                **{column: extra[column][row] for column in ("id", "task", "truth")},
+                "completion": texts[row],
+                "rewards": {name: values[row] for name, values in rewards.items() if values[row] == values[row]},
+                "advantage": round(self._logs["advantages"][row], 6),
+            }
+            for first in rows
+            for row in range(first, first + self.num_generations)
+        ]
+
+    def draw(self) -> None:
+        curves.draw(read_lines(self._folder.metrics), self._folder.path)
+
+    # Held-out rows
+
+    def hold_out(self) -> None:
+        """Answer the held-out rows, each process its share; record the figures, and keep the best model."""
+        recipe, tasks = self._job.recipe, self._job.tasks
+        share = self._job.asked[self.accelerator.process_index :: self.accelerator.num_processes]
+        self.model.eval()
+        with self.accelerator.autocast():
+            found = evaluate.outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
+        self.model.train()
+        found = gather_object(found)
+        if not self._writes:
+            return
+        figures = evaluate.summary(found, tasks, recipe.weights)
+        step = self.state.global_step
+        self._folder.append(self._folder.metrics, [{"step": step, "eval": figures}])
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "rows")
+        print(f"held out at step {step:,}  {shown}", file=sys.stderr)
+        before = [line["eval"]["reward"] for line in read_lines(self._folder.metrics) if "eval" in line][:-1]
+        if step and figures["reward"] > max(before[1:], default=-1.0):
+            self._leave(self._folder.path / "best", f"The weights of update {step}, best of those evaluated.")
+
+    # Weights
+
+    def finish(self) -> Path:
+        """Write `final`, draw the curves, and return where the model is."""
+        final = self._folder.path / "final"
+        if self.accelerator.distributed_type not in OWN_LOOP:
+            self.save_model(str(final))  # gathers what the processes hold
+        if self._writes:
+            self.draw()
+            self._leave(final, "The weights after the last update.")
+        self.accelerator.wait_for_everyone()
+        return final
+
+    def _leave(self, target: Path, what: str) -> None:
+        """Weights in the recipe's final dtype, an adapter merged into a copy of them, with processor and card."""
+        recipe = self._job.recipe
+        temporary = target.with_name(target.name + ".part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        if self.accelerator.distributed_type in OWN_LOOP:
+            dtype = torch_dtype(recipe.final_dtype, self._network.device)
+            state = {name: value.to("cpu", dtype) for name, value in self._merged().items()}
+            self._network.save_pretrained(temporary, state_dict=state)
+            config = temporary / "config.json"
+            settings = json.loads(config.read_text(encoding="utf-8"))
+            settings["dtype"] = recipe.final_dtype
+            write_text(config, json.dumps(settings, indent=2) + "\n")
+        else:
+            shutil.move(target, temporary)
+        self._final_processor.save_pretrained(temporary)
+        lines = read_lines(self._folder.metrics)
+        card = model_card(recipe, self._job.data, lines, self.state.global_step, what)
+        write_text(temporary / "README.md", card)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+
+    def _merged(self) -> dict[str, torch.Tensor]:
+        """The weights by the names of the plain network; an adapter's product is added to those that it adapts."""
+        network = self.accelerator.unwrap_model(self.model)
+        if not is_peft_model(network):
+            return dict(network.state_dict())
+        merged = {}
+        layers = dict(network.get_base_model().named_modules())
+        for name, value in network.get_base_model().state_dict().items():
+            if ".lora_" in name:
+                continue
+            owner = name.partition(".base_layer.")[0]
+            if ".base_layer.weight" in name:
+                value = value.float() + layers[owner].get_delta_weight("default").float()
+            merged[name.replace(".base_layer", "")] = value
+        return merged
+
+
+class _Recorder(TrainerCallback):
+    """Calls the runner at the right moments."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0 and self._runner._job.held_out:
+            self._runner.hold_out()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        due = state.global_step % self._runner._job.recipe.eval_every == 0 or state.global_step == state.max_steps
+        if due and self._runner._job.held_out:
+            self._runner.hold_out()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._runner.note(logs)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_text(checkpoint / WHOLE, "")
+            self._runner.draw()

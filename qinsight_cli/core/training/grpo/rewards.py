@@ -1,0 +1,171 @@
+"""From the rewards of the tasks to TRL's reward functions: one for each reward, None for other tasks' rows.
+
+A row of the training set carries `task` and `truth`, the truth fields of its manifest row as JSON. Pure Python.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import fmean, pvariance
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
+from qinsight_cli.core.training.recipe import GrpoRecipe
+
+RewardFunction = Callable[..., list[float | None]]
+
+# Every way in which a completion can fail to be read, as the parsers name them.
+FAILURES = (
+    *("no_answer", "several_answers", "truncated", "bad_json", "missing_key", "not_a_number", "out_of_range"),
+    *("unknown_distortion", "unknown_severity", "inconsistent", "unknown_winner"),
+)
+RANK = "r_rank"
+
+
+def tasks_of(recipe: GrpoRecipe) -> dict[str, Task]:
+    """The tasks of a run by name, with the recipe's epsilon in Eq. 3, or its graded form of the score reward."""
+    tasks = {name: TASKS[name] for name in recipe.tasks}
+    for name, task in tasks.items():
+        if "r_scr" not in task.weights:
+            continue
+        if recipe.score_reward == "gaussian":
+            tasks[name] = replace(task, rewards=partial(gaussian_rewards, task, recipe.score_sigma))
+        else:
+            rewards: Callable[..., dict[str, float]] = task.rewards
+            tasks[name] = replace(task, rewards=partial(rewards, epsilon=recipe.score_epsilon))
+    return tasks
+
+
+def gaussian_rewards(task: Task, sigma: float, completion: str, truth: Any) -> dict[str, float]:
+    """Eq. 3 made smooth: r_scr = exp(-error^2 / (2 sigma^2)) instead of 1 within epsilon. Not in the paper."""
+    answer = task.parse(completion)
+    near = 0.0 if isinstance(answer, ParseFailure) else math.exp(-((answer.rating - truth.rating) ** 2) / 2 / sigma**2)
+    return {**task.rewards(completion, truth), "r_scr": near}
+
+
+def reward_functions(recipe: GrpoRecipe) -> tuple[list[RewardFunction], list[float]]:
+    """TRL's `reward_funcs` and `reward_weights`, Eq. 6 and 8. Each function has the name of its reward.
+
+    Raises QInsightError when two tasks weigh a reward that they share differently: TRL has one weight for each.
+    """
+    tasks = tasks_of(recipe)
+    weights: dict[str, float] = {}
+    for task in tasks.values():
+        for name, usual in task.weights.items():
+            weight = recipe.weights.get(name, usual)
+            if weights.setdefault(name, weight) != weight:
+                raise QInsightError(f"the tasks weigh {name} differently; give it one weight in the recipe")
+    functions = [_reward_function(name, tasks) for name in weights]
+    if recipe.rank_weight:
+        if "score" not in tasks:
+            raise QInsightError("rank_weight needs the score task")
+        functions.append(_rank_function(tasks["score"]))
+        weights[RANK] = recipe.rank_weight
+    functions[0] = _counting_failures(functions[0], tasks)
+    return functions, list(weights.values())
+
+
+def overall(task: Task, weights: Mapping[str, float], completion: str, truth: Any) -> float:
+    """The overall reward of one completion, Eq. 6 and 8. `weights` win over those of the task."""
+    given = task.rewards(completion, truth)
+    return sum(weights.get(name, task.weights[name]) * value for name, value in given.items())
+
+
+def best_reward(task: Task, weights: Mapping[str, float]) -> float:
+    return sum(weights.get(name, usual) for name, usual in task.weights.items())
+
+
+def truth_text(task: Task, answer: Any) -> str:
+    """The truth of a row as the text that the reward functions read."""
+    return json.dumps(task.fields(answer))
+
+
+def _reward_function(name: str, tasks: Mapping[str, Task]) -> RewardFunction:
+    """completions, task, truth -> the reward `name` of each completion, or None where its task has no such reward."""
+
+    def reward(completions: Sequence[Any], task: Sequence[str], truth: Sequence[str], **_: Any) -> list[float | None]:
+        return [
+            _rewards(tasks[kind], _text(completion), true)[name] if name in tasks[kind].weights else None
+            for completion, kind, true in zip(completions, task, truth, strict=True)
+        ]
+
+    reward.__name__ = name
+    return reward
+
+
+def _rewards(task: Task, completion: str, truth: str) -> dict[str, float]:
+    return task.rewards(completion, task.truth(json.loads(truth)))
+
+
+def _text(completion: Any) -> str:
+    """TRL hands a completion over as a conversation of one message."""
+    return completion if isinstance(completion, str) else completion[0]["content"]
+
+
+def _counting_failures(function: RewardFunction, tasks: Mapping[str, Task]) -> RewardFunction:
+    """The same rewards, and the share of completions that could not be read, by kind, into TRL's metrics."""
+
+    def reward(
+        completions: Sequence[Any], task: Sequence[str], log_metric: Any = None, log_extra: Any = None, **rest: Any
+    ) -> list[float | None]:
+        answers = [tasks[kind].parse(_text(text)) for text, kind in zip(completions, task, strict=True)]
+        kinds = Counter(answer.kind for answer in answers if isinstance(answer, ParseFailure))
+        if log_metric is not None:
+            for kind in FAILURES:
+                log_metric(f"parse_failures/{kind}", kinds[kind] / len(answers))
+        if log_extra is not None:
+            for column in ("id", "task", "truth"):
+                log_extra(column, list(task if column == "task" else rest[column]))
+        return function(completions=completions, task=task, **rest)
+
+    reward.__name__ = function.__name__
+    return reward
+
+
+def _rank_function(task: Task) -> RewardFunction:
+    """How well a rating ranks its picture among the other pictures of the batch, in [0, 1]. Not in the paper.
+
+    VisualQuality-R1 (arXiv 2505.14460): with Thurstone's model, p = Phi((rating - mean of the other group) / the
+    root of both groups' variances), and the fidelity sqrt(p t) + sqrt((1 - p)(1 - t)) to the truth t in {0, 1/2, 1},
+    averaged over the other pictures. A rating that cannot be read earns 0. One picture alone earns None.
+    """
+
+    def reward(
+        completions: Sequence[Any], task: Sequence[str], truth: Sequence[str], id: Sequence[str], **_: Any
+    ) -> list[float | None]:
+        ratings: dict[str, list[tuple[int, float | None]]] = {}
+        truths: dict[str, float] = {}
+        for index, kind in enumerate(task):
+            if kind == "score":
+                answer = task_parse(_text(completions[index]))
+                rating = None if isinstance(answer, ParseFailure) else answer.rating
+                ratings.setdefault(id[index], []).append((index, rating))
+                truths[id[index]] = json.loads(truth[index])["rating"]
+        given: list[float | None] = [None] * len(task)
+        groups = {name: [rating for _, rating in group if rating is not None] for name, group in ratings.items()}
+        for name, group in ratings.items():
+            others = [other for other, values in groups.items() if other != name and values]
+            for index, rating in group if others else ():
+                against = [(groups[name], groups[other], _order(truths[name], truths[other])) for other in others]
+                given[index] = 0.0 if rating is None else fmean(_fidelity(rating, *pair) for pair in against)
+        return given
+
+    task_parse = task.parse
+    reward.__name__ = RANK
+    return reward
+
+
+def _order(first: float, second: float) -> float:
+    return 0.5 if first == second else float(first > second)
+
+
+def _fidelity(rating: float, own: list[float], other: list[float], truth: float) -> float:
+    spread = math.sqrt(pvariance(own) + pvariance(other) + 1e-6)
+    above = 0.5 * (1 + math.erf((rating - fmean(other)) / spread / math.sqrt(2)))
+    return math.sqrt(above * truth) + math.sqrt((1 - above) * (1 - truth))

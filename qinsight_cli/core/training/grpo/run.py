@@ -1,0 +1,253 @@
+"""Multi-task GRPO by recipe: `run_grpo` trains, records and leaves a model; `describe` says what it would do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.loading import load_model, load_processor, torch_device
+from qinsight_cli.core.models.names import locate, resolve
+from qinsight_cli.core.tasks import Task
+from qinsight_cli.core.training.grpo import checks, schedule
+from qinsight_cli.core.training.grpo.evaluate import choose
+from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
+from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
+from qinsight_cli.core.training.images import check_images
+from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.run_folder import RunFolder
+
+FULL_DISK = ("no space left", "os error 28", "errno 28")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train on what: the recipe, the training rows, the held-out rows, and the datasets they come from."""
+
+    recipe: GrpoRecipe
+    samples: Sequence[Sample]
+    data: Sequence[Mapping[str, Any]]
+    held_out: Sequence[Sample] = field(default_factory=tuple)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        return tasks_of(self.recipe)
+
+    @property
+    def asked(self) -> list[Sample]:
+        """The held-out rows that an evaluation asks about."""
+        return choose(self.held_out, self.recipe.eval_rows, self.recipe.seed)
+
+
+def processes() -> int:
+    """How many processes `accelerate launch` or `torchrun` has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
+    """Train and return `out`/final, a model folder. `RunFolder` says what else `out` holds.
+
+    Raises QInsightError before the first step for anything in the recipe, the data or the model that cannot work, for
+    a folder of another run, and for a full disk.
+    """
+    recipe = job.recipe
+    _check_installed(recipe)
+    chosen = schedule.make_plan(recipe, job.samples, processes())
+    folder = RunFolder(out)
+    if is_main():
+        folder.check(recipe, job.data, resume)
+    model_folder = locate(recipe.model)
+    processor = load_processor(model_folder, recipe.max_pixels or None)
+    if is_main():
+        print(f"checking {len(chosen.rows) + len(job.asked):,} rows and their pictures", file=sys.stderr)
+        check(job, chosen, model_folder, processor)
+    trainer = _trainer(job, chosen, model_folder, folder, resume)
+    checkpoint = _told_by_main(folder.open(recipe, job.data, resume) if is_main() else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        final = trainer.finish()
+        trainer.accelerator.end_training()
+        return final
+    except Exception as error:
+        if any(sign in str(error).lower() for sign in FULL_DISK):
+            raise QInsightError(
+                f"the disk of {out} is full; make room and run again with --resume, which goes on from the last whole "
+                "checkpoint"
+            ) from error
+        raise
+
+
+def check(job: Job, chosen: schedule.Plan, model_folder: Path, processor: Any) -> int:
+    """All checks before the first step; the longest prompt in tokens. Raises QInsightError for the first failure."""
+    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    rows = [*chosen.rows, *job.asked]
+    found = check_images(rows)
+    answer = checks.check_answers(rows, job.tasks, job.recipe.weights, processor.tokenizer)
+    context = {**config, **config.get("text_config", {})}["max_position_embeddings"]
+    room = job.recipe.max_completion_tokens
+    return checks.check_lengths(rows, job.tasks, found, processor, context, answer, room)
+
+
+def describe(job: Job) -> str:
+    """What `--dry-run` prints: the resolved recipe, the rows, the steps, the tokens and the memory."""
+    recipe = job.recipe
+    chosen = schedule.make_plan(recipe, job.samples, processes())
+    _check_installed(recipe)
+    where = locate(recipe.model) if resolve(recipe.model).folder else None
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
+    batches, rollouts = chosen.batches, chosen.steps * recipe.total_batch // recipe.num_iterations
+    lines = [
+        yaml.safe_dump({"grpo": settings}, sort_keys=False).rstrip(),
+        "",
+        "rows        " + ", ".join(f"{task} {count:,}" for task, count in chosen.counts().items()),
+        f"batch       {recipe.total_batch} completions = {batches.per_device} x {batches.accumulation} accumulated x "
+        f"{_processes(batches.processes)}, {batches.prompts} prompts",
+        f"steps       {chosen.steps:,}, {chosen.steps * batches.prompts / max(1, len(chosen.rows)):.2f} times each row",
+        f"rollouts    {rollouts:,}",
+    ]
+    if where is not None:
+        longest = check(job, chosen, where, load_processor(where, recipe.max_pixels or None))
+        most = rollouts * recipe.max_completion_tokens
+        lines.append(f"tokens      at most {most:,} written; the longest prompt has {longest:,}")
+    known = schedule.sizes(recipe.model, where)
+    if known is not None:
+        lines.append("memory      " + _memory(recipe, where, *known))
+    return "\n".join(lines)
+
+
+def _processes(count: int) -> str:
+    return f"{count} {'process' if count == 1 else 'processes'}"
+
+
+def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int) -> str:
+    adapter = 0
+    if recipe.lora_rank:
+        config = json.loads((where / "config.json").read_text(encoding="utf-8")) if where else QWEN_7B
+        adapter = schedule.lora_size(recipe, config)
+    parts = schedule.memory(recipe, parameters, vision, adapter)
+    named = " + ".join(f"{name} {size:.2f}" for name, size in parts.items() if size)
+    return (
+        f"{sum(parts.values()):.2f} GB = {named}, for {parameters:,} parameters; ZeRO-3 and FSDP divide it among the "
+        "processes; activations come on top"
+    )
+
+
+QWEN_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+}
+
+
+def _check_installed(recipe: GrpoRecipe) -> None:
+    needed = {
+        "vllm": bool(recipe.vllm),
+        "peft": recipe.lora_rank > 0,
+        recipe.report_to: recipe.report_to != "none",
+    }
+    for package, wanted in needed.items():
+        if wanted and importlib.util.find_spec(package) is None:
+            raise QInsightError(
+                f"the package {package} is not installed here, and this run needs it: pip install {package}"
+            )
+
+
+def _trainer(job: Job, chosen: schedule.Plan, model_folder: Path, folder: RunFolder, resume: bool) -> Any:
+    """The trainer, ready to run. The arguments come first: DeepSpeed must be set up when the weights are read."""
+    from transformers.utils import logging
+    from trl import GRPOConfig
+
+    from qinsight_cli.core.training.grpo.path_processor import path_processor
+    from qinsight_cli.core.training.grpo.recorder import Runner
+
+    logging.disable_progress_bar()
+    recipe = job.recipe
+    functions, weights = reward_functions(recipe)
+    on_cpu = torch_device("auto").type == "cpu"
+    # TRL itself still goes by the names that transformers warns of.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
+    _check_distribution(recipe, arguments, bool(job.held_out))
+    model = load_model(str(model_folder), "cpu", recipe.dtype, recipe.max_pixels or None)
+    if recipe.freeze_vision:
+        model.network.model.visual.requires_grad_(False)
+    adapter = None
+    if recipe.lora_rank:
+        from peft import LoraConfig
+
+        adapter = LoraConfig(**lora_arguments(recipe))
+    room = 3 * chosen.batches.prompts
+    return Runner(
+        job=job,
+        folder=folder,
+        model=model.network,
+        args=arguments,
+        reward_funcs=functions,
+        train_dataset=dataset(chosen.rows, job.tasks),
+        processing_class=path_processor(model.processor, room),
+        peft_config=adapter,
+        skip_zero_variance=recipe.skip_zero_variance,
+        rollout_batch=recipe.rollout_batch,
+        final_processor=model.processor,
+    )
+
+
+def _check_distribution(recipe: GrpoRecipe, arguments: Any, evaluates: bool) -> None:
+    kind = str(arguments.distributed_state.distributed_type)
+    deepspeed, sharded = arguments.deepspeed_plugin is not None, "FSDP" in kind or bool(arguments.fsdp)
+    if recipe.dtype == "bfloat16" and not recipe.lora_rank and not deepspeed:
+        raise QInsightError(
+            "weights in bfloat16 cannot take updates as small as these; use dtype float32 with --bf16, DeepSpeed, "
+            "or --lora"
+        )
+    if recipe.lora_rank and (deepspeed or sharded):
+        raise QInsightError(
+            "--lora cannot be merged from sharded weights; run it under plain data parallelism (ddp.yaml)"
+        )
+    if evaluates and (deepspeed or sharded):
+        raise QInsightError(
+            "--eval-data needs all weights in each process; under FSDP or DeepSpeed score final/ afterwards"
+        )
+
+
+def dataset(rows: Sequence[Sample], tasks: Mapping[str, Task]) -> Any:
+    """The training set for TRL. Pictures stay paths: they are opened when their batch comes."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "id": row.id,
+                "task": row.task,
+                "truth": truth_text(tasks[row.task], row.answer()),
+                "prompt": tasks[row.task].messages(tasks[row.task].order(row.images)),
+                "images": [str(row.images[role]) for role in tasks[row.task].order(row.images)],
+            }
+            for row in rows
+        ]
+    )
+
+
+def _told_by_main(checkpoint: Path | None) -> Path | None:
+    from accelerate.utils import broadcast_object_list
+
+    told = [checkpoint]
+    if processes() > 1:
+        broadcast_object_list(told)
+    return told[0]

@@ -1,0 +1,168 @@
+"""What a GRPO run will do, worked out before anything heavy is loaded: batches, steps, rows, memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.names import weight_files
+from qinsight_cli.core.training.recipe import GrpoRecipe
+
+VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
+# Parameters of models that may not be on this machine: all, and of the vision tower.
+KNOWN_SIZES = {
+    "qwen2.5-vl-7b": (8_292_166_656, 676_550_144),
+    "q-insight": (8_292_166_656, 676_550_144),
+}
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How an update's completions come together: per_device * accumulation * processes = total_batch."""
+
+    per_device: int
+    accumulation: int
+    processes: int
+    prompts: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of a run, one prompt each, and the updates it makes."""
+
+    batches: Batches
+    rows: tuple[Sample, ...]
+    steps: int
+
+    def counts(self) -> dict[str, int]:
+        return dict(sorted(Counter(row.task for row in self.rows).items()))
+
+
+def make_plan(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> Plan:
+    """Raises QInsightError when the batch does not divide or the data is too little for one update."""
+    batches = divide(recipe, processes)
+    missing = next((task for task in recipe.tasks if not any(row.task == task for row in samples)), None)
+    if missing:
+        raise QInsightError(
+            f"the data has no training rows for the task {missing}; prepare a dataset that has, for example: "
+            f"qinsight prepare synth PHOTOS --tasks {missing}"
+        )
+    rows = mixed(samples, recipe)
+    if len(rows) < batches.prompts:
+        raise QInsightError(
+            f"the data has {len(rows)} training rows and an update takes {batches.prompts} prompts; "
+            f"lower --batch below {recipe.total_batch}"
+        )
+    steps = recipe.max_steps or math.ceil(recipe.epochs * (len(rows) // batches.prompts))
+    needed = math.ceil(steps / recipe.num_iterations) * batches.prompts
+    if needed < len(rows):
+        rows = random.Random(recipe.seed).sample(rows, needed)
+    return Plan(batches, tuple(rows), steps)
+
+
+def divide(recipe: GrpoRecipe, processes: int) -> Batches:
+    """The recipe's total batch of completions on so many processes."""
+    total, group = recipe.total_batch, recipe.num_generations
+    if total % group:
+        fits = max(group, total // group * group)
+        raise QInsightError(f"a batch of {total} completions cannot be cut into groups of {group}; try --batch {fits}")
+    together = recipe.per_device_batch * processes
+    if total % together:
+        fitting = [size for size in range(1, recipe.per_device_batch + 1) if total % (size * processes) == 0]
+        way_out = f"try --per-device-batch {fitting[-1]}" if fitting else f"{total} does not divide by {processes}"
+        raise QInsightError(
+            f"a batch of {total} completions is not a multiple of {recipe.per_device_batch} on each of "
+            f"{processes} {'process' if processes == 1 else 'processes'}; {way_out}"
+        )
+    return Batches(recipe.per_device_batch, total // together, processes, total // group)
+
+
+def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:
+    """The rows of one epoch: all of them as they are, or as many in all with the shares of the recipe's mix.
+
+    A share above what the data has repeats rows; each is taken once before any is taken twice.
+    """
+    rows = [row for row in samples if row.task in recipe.tasks]
+    if not recipe.mix:
+        return rows
+    rng = random.Random(recipe.seed)
+    total, chosen = sum(recipe.mix.values()), []
+    for name, share in recipe.mix.items():
+        task, _, source = name.partition("/")
+        own = [row for row in rows if row.task == task and source in ("", row.source)]
+        if not own:
+            raise QInsightError(f"--mix asks for {name}{_why_none(task, rows, recipe)}")
+        count = round(len(rows) * share / total)
+        chosen += own * (count // len(own)) + rng.sample(own, count % len(own))
+    return chosen
+
+
+def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
+    """Why a share of the mix has no rows, and what it may have meant."""
+    if task not in recipe.tasks:
+        near = get_close_matches(task, recipe.tasks, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f", and {task} is not among the tasks of this run, {', '.join(recipe.tasks)}{hint}"
+    sources = sorted({row.source for row in rows if row.task == task})
+    return f", and the data has no such rows; its {task} rows come from {', '.join(sources)}"
+
+
+def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
+    """Parameters of a model and of its vision tower, from the headers of its weight files; None when not known."""
+    if folder is None:
+        return KNOWN_SIZES.get(model)
+    counts = {"all": 0, "vision": 0}
+    for path in weight_files(folder):
+        for name, entry in _header(path).items():
+            if name != "__metadata__":
+                count = math.prod(entry["shape"])
+                counts["all"] += count
+                counts["vision"] += count if name.startswith(VISION_PREFIXES) else 0
+    return counts["all"], counts["vision"]
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return json.loads(file.read(int.from_bytes(file.read(8), "little")))
+
+
+def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
+    """Parameters of the adapter on a model with this config.json, in its old flat form or its new one."""
+    text = {**config, **config.get("text_config", {})}
+    hidden, inner, layers = text["hidden_size"], text["intermediate_size"], text["num_hidden_layers"]
+    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
+    widths = {
+        "q_proj": hidden + hidden,
+        "k_proj": hidden + keys,
+        "v_proj": hidden + keys,
+        "o_proj": hidden + hidden,
+        "gate_proj": hidden + inner,
+        "up_proj": hidden + inner,
+        "down_proj": inner + hidden,
+    }
+    return recipe.lora_rank * layers * sum(widths[name] for name in recipe.lora_targets if name in widths)
+
+
+def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int) -> dict[str, float]:
+    """GB that one process needs for weights, gradients, AdamW's two moments and the reference model, in bytes / 1e9.
+
+    What ZeRO-3 and FSDP divide by the number of processes. Activations and the rollouts' cache come on top.
+    """
+    width = 2 if recipe.dtype == "bfloat16" else 4
+    trained = adapter if recipe.lora_rank else parameters - (vision if recipe.freeze_vision else 0)
+    return {
+        "weights": (parameters * width + adapter * 4) / GB,
+        "gradients": trained * 4 / GB,
+        "optimizer": trained * 8 / GB,
+        "reference": 0.0 if recipe.lora_rank or not recipe.beta else parameters * width / GB,
+    }

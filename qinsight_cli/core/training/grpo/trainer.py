@@ -1,0 +1,192 @@
+"""TRL's GRPOTrainer with what the multi-task run needs: shared prompts, a resume that works, groups kept together.
+
+Imports torch and trl: import this module only when a model is at hand.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType, is_peft_model
+from PIL.Image import Resampling
+from torch import Tensor
+from trl import GRPOTrainer
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
+
+from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.engines.local import PICTURE_TOKENS
+from qinsight_cli.core.training.grpo import packing
+from qinsight_cli.core.training.images import resized_size
+
+# Where each process holds all weights and may take as many decoding steps as it likes.
+OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+
+class MultiTaskTrainer(GRPOTrainer):
+    """GRPOTrainer; `shared` computes prompts once per group, `skip_zero_variance` drops groups without a signal, and
+    `rollout_batch` is how many completions are written at a time.
+
+    A group that straddles two processes is shared within each. With vLLM, FSDP or DeepSpeed the rollouts are TRL's;
+    the update shares prompts everywhere.
+    """
+
+    def __init__(
+        self, shared: bool = True, skip_zero_variance: bool = False, rollout_batch: int = 64, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._at_once = rollout_batch
+        self._network = self._base(self.model)
+        self._skips = skip_zero_variance
+        self._shares = shared and self._network.config._attn_implementation == "sdpa"
+        self._decodes = shared and not self.use_vllm and self.accelerator.distributed_type in OWN_LOOP
+        self._copies = 1
+        self._buffered_inputs: Any = None
+        known = self._tokenizer.get_vocab()
+        banned = sorted({known[token] for token in PICTURE_TOKENS if token in known})
+        self._banned = torch.tensor(banned, device=self.accelerator.device)
+
+    @staticmethod
+    def _base(model: Any) -> Any:
+        return model.get_base_model() if is_peft_model(model) else model
+
+    # Resume
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Trainer looks for the names of the module and finds none of the checkpoint's: it would load nothing."""
+        network = self.accelerator.unwrap_model(model if model is not None else self.model)
+        if is_peft_model(network) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
+        network.load_state_dict(loaded.state_dict(), strict=True)
+
+    # Rollouts
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]:
+        if not self._decodes:
+            return super()._tokenize_prompts(prompts)
+        self._copies = _run_length(prompts)
+        ids, images, fields = super()._tokenize_prompts(prompts[:: self._copies])
+        return _repeated(ids, self._copies), images and _repeated(images, self._copies), fields
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, *rest: Any, **more: Any
+    ) -> tuple[list[list[int]], Any]:
+        if not self._decodes:
+            if self.use_vllm and images:
+                images = _opened(images, self.processing_class.image_processor)
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *rest, **more)
+        first = self.accelerator.process_index * len(prompt_ids)
+        rows = range(first, first + len(prompt_ids))
+        draws = packing.draws_of(
+            self.args.seed, self.state.global_step, rows, num_generations, self.max_completion_length
+        )
+        prompts = packing.Prompts(
+            ids=[list(ids) for ids in prompt_ids[:: self._copies]],
+            pixels=torch.as_tensor(multimodal_fields["pixel_values"]),
+            grids=torch.as_tensor(multimodal_fields["image_grid_thw"]),
+            pictures=tuple(len(row) for row in images[:: self._copies]),
+            copies=self._copies,
+        )
+        decoding = Decoding(
+            max_new_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+        )
+        checkpointing = self.args.gradient_checkpointing_kwargs
+        with (
+            unwrap_model_for_generation(
+                self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=checkpointing
+            ) as model,
+            self.accelerator.autocast(),
+        ):
+            network = self._base(model)
+            draws = draws.to(network.device)
+            tokens: list[list[int]] = []
+            for part in prompts.parts(max(1, self._at_once // self._copies)):
+                own = draws[len(tokens) : len(tokens) + len(part.ids) * self._copies]
+                tokens += packing.roll_out(
+                    network, self._tokenizer, part, decoding, own, self._banned, self.eos_token_ids
+                )
+        return tokens, None
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """As TRL's, but the completions of a prompt stay side by side: the gradient is the sum over all either way."""
+        if not self.model.training or not self._shares:
+            return super()._prepare_inputs(generation_batch)
+        steps = self.args.steps_per_generation
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            parts = split_tensor_dict(split_pixel_values_by_grid(batch), steps)
+            self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
+        return self._buffered_inputs[self._step % steps]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        batch = super()._generate_and_score_completions(inputs)
+        if self._skips:
+            # No token of a group without variance counts: neither its KL nor its forward pass.
+            batch["completion_mask"] = batch["completion_mask"] * (batch["advantages"] != 0).unsqueeze(1)
+        return batch
+
+    # The update
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        pixel_values: Tensor | None = None,
+        image_grid_thw: Tensor | None = None,
+        num_images: list[int] | None = None,
+        **more: Any,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """Log-probabilities (rows, logits_to_keep) of the completions, each group's prompt computed once."""
+        if not self._shares or pixel_values is None or image_grid_thw is None or num_images is None:
+            return super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size=batch_size,
+                compute_entropy=compute_entropy,
+                pixel_values=pixel_values,
+                image_grid_thw=image_grid_thw,
+                num_images=num_images,
+                **more,
+            )
+        rows = packing.Rows(input_ids, attention_mask, logits_to_keep, pixel_values, image_grid_thw, tuple(num_images))
+        size = batch_size or len(input_ids)
+        parts = []
+        for start in range(0, len(input_ids), size):
+            with self.accelerator.autocast():
+                part = rows.part(start, min(start + size, len(input_ids)))
+                parts.append(packing.shared_log_probs(model, self._network, part))
+        log_probs = torch.cat([part[0] for part in parts])
+        entropies = [part[1] for part in parts if part[1] is not None]
+        return log_probs, torch.cat(entropies) if compute_entropy else None, None
+
+
+def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:
+    """Paths -> pictures as vLLM wants them, of the size that the prompt has room for whatever its own limits are."""
+    opened = {}
+    for path in {path for row in images for path in row}:
+        picture = image_processor.fetch_images(path)
+        opened[path] = picture.resize(resized_size(picture.size, image_processor), Resampling.BICUBIC)
+    return [[opened[path] for path in row] for row in images]
+
+
+def _run_length(prompts: list[Any]) -> int:
+    """The largest number that divides the length of every run of equal prompts."""
+    starts = [0] + [index for index in range(1, len(prompts)) if prompts[index] != prompts[index - 1]]
+    return gcd(*(end - start for start, end in zip(starts, [*starts[1:], len(prompts)], strict=True)))
+
+
+def _repeated(values: list[Any], copies: int) -> list[Any]:
+    return [value for value in values for _ in range(copies)]

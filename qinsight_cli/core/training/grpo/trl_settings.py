@@ -1,0 +1,99 @@
+"""From a recipe to the arguments of TRL's GRPOConfig: what restores Eq. 1 and 2 in TRL stands here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.training.grpo.schedule import Plan
+from qinsight_cli.core.training.recipe import GrpoRecipe
+
+KEPT_CHECKPOINTS = 2  # a kill while one is written leaves the other
+
+
+def grpo_arguments(recipe: GrpoRecipe, plan: Plan, weights: list[float], out: Path, on_cpu: bool) -> dict[str, Any]:
+    """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8."""
+    return {
+        **_objective(recipe, weights),
+        **_rollouts(recipe),
+        "output_dir": str(out),
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": plan.batches.per_device,
+        "gradient_accumulation_steps": plan.batches.accumulation,
+        "steps_per_generation": plan.batches.accumulation,  # completions are drawn for one update, with its weights
+        # AdamW, from one learning rate to another in a straight line (Sec. 4.1). "linear" would end at 0.
+        "optim": "adamw_torch_fused",
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "polynomial",
+        "lr_scheduler_kwargs": {"lr_end": recipe.final_learning_rate, "power": 1.0},
+        "warmup_steps": recipe.warmup_steps,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "bf16": recipe.bf16,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
+        "use_cpu": on_cpu,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "logging_steps": recipe.log_every,
+        "save_steps": recipe.save_every,
+        "save_total_limit": KEPT_CHECKPOINTS,
+        "report_to": recipe.report_to,
+        "run_name": out.name,
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+    }
+
+
+def _objective(recipe: GrpoRecipe, weights: list[float]) -> dict[str, Any]:
+    return {
+        # Eq. 2 averages over the completions of a group, each the mean over its tokens. TRL's default, "dapo",
+        # averages over all tokens of the batch, so that long completions weigh more.
+        "loss_type": "grpo",
+        # The KL penalty of Eq. 2 against the weights at the start, as k3 = exp(d) - d - 1 without the importance
+        # ratio that TRL multiplies it by unless told otherwise.
+        "beta": recipe.beta,
+        "use_bias_correction_kl": False,
+        # delta of Eq. 2, the same below and above 1. TRL's own `delta` is another clip, and stays off.
+        "epsilon": recipe.clip,
+        "epsilon_high": None,
+        "delta": None,
+        "importance_sampling_level": "token",
+        # Eq. 1: less the mean of the group, through its standard deviation. TRL takes the deviation with N - 1, as the
+        # authors' code does, and adds 1e-4; with N = 8 the population's would give advantages 1.069 times as large.
+        "scale_rewards": "group",
+        "multi_objective_aggregation": "sum_then_normalize",
+        "num_iterations": recipe.num_iterations,
+        "num_generations": recipe.num_generations,
+        "reward_weights": weights,
+        "mask_truncated_completions": recipe.mask_truncated,
+    }
+
+
+def _rollouts(recipe: GrpoRecipe) -> dict[str, Any]:
+    chosen: dict[str, Any] = {
+        "temperature": recipe.temperature,
+        "top_p": recipe.top_p,
+        "top_k": recipe.top_k,
+        "max_completion_length": recipe.max_completion_tokens,
+        "use_vllm": bool(recipe.vllm),
+    }
+    if recipe.vllm:
+        chosen["vllm_mode"] = recipe.vllm
+    if recipe.vllm == "server":
+        chosen["vllm_server_base_url"] = recipe.vllm_url
+    if recipe.vllm == "colocate":
+        chosen["vllm_gpu_memory_utilization"] = recipe.vllm_memory
+        chosen["vllm_enable_sleep_mode"] = True  # gives its memory back while the update runs
+    return chosen
+
+
+def lora_arguments(recipe: GrpoRecipe) -> dict[str, Any]:
+    """Keyword arguments of peft's LoraConfig: the named projections of the language model, not the vision tower's."""
+    return {
+        "task_type": "CAUSAL_LM",
+        "r": recipe.lora_rank,
+        "lora_alpha": recipe.lora_alpha or 2 * recipe.lora_rank,
+        "lora_dropout": 0.0,
+        "target_modules": rf"model\.language_model\..*\.({'|'.join(recipe.lora_targets)})",
+    }

@@ -1,0 +1,229 @@
+"""From manifest rows to the batches of a phase: which rows come when, and the tensors made of them.
+
+The order of all batches is planned before the first step from the recipe's seed, so a run can be repeated and resumed.
+A batch holds rows with the same number of pictures of the same resized size: nothing but text needs padding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.reasoning import QUALITY
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import load_image
+from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.tasks.base import completion_of
+from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
+from qinsight_cli.core.training.images import resized_size
+from qinsight_cli.core.training.recipe import Phase
+
+IGNORED = -100  # the label that torch's cross-entropy skips
+
+# Where in a completion the informative tokens stand, for the recipe's token_weights: group 1, or the whole match. Words
+# that are alternatives at one place ("I see no ...", "I see slight ...") must weigh the same, or the model learns to
+# prefer the heavier one.
+_SEVERITY = "|".join(SEVERITIES)
+_SPANS = {
+    "rating": re.compile(r'(?<="rating": )[\d.]+'),
+    "distortion": re.compile(rf'"distortion_class": "(\w+)|\b(?:{_SEVERITY}) (noise|blur|compression|darkening)\b'),
+    "severity": re.compile(rf'"severity": "(\w+)|\b({_SEVERITY})\b|\b(?:see|is|shows) (no)\b'),
+    "winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)"),
+    "quality": re.compile(rf"\b(?:{'|'.join(QUALITY[1])})\b"),
+}
+
+
+def plan_batches(samples: Sequence[Sample], phase: Phase, processor: Any, seed: int) -> list[list[int]]:
+    """Row indices of each batch of a phase, `phase.steps` of them.
+
+    Each batch draws its group by the mix, then one bucket of equal shapes, then rows; rows of known damage are drawn so
+    that classes (the clean picture is one), and severities within a class, come equally often.
+    """
+    rng = np.random.default_rng(seed)
+    groups = _groups(samples, phase.mix)
+    sizes = {} if phase.crop else _sizes(samples, groups, processor)
+    buckets = {name: _buckets(samples, rows, sizes) for name, rows in groups.items()}
+    names = list(groups)
+    shares = np.array([phase.mix[name] for name in names], dtype=float)
+    batches = []
+    for _ in range(phase.steps):
+        by_bucket: dict[Any, list[int]] = defaultdict(list)
+        # One bucket a batch, but several groups where they share it: a batch of ratings alone would be a noisy step.
+        first = names[rng.choice(len(names), p=shares / shares.sum())]
+        key = _draw_key(buckets[first], rng)
+        sharing = [name for name in names if key in buckets[name]]
+        weight = np.array([phase.mix[name] * _share(buckets[name], key) for name in sharing])
+        for _ in range(max(1, phase.batch // key[0])):
+            name = sharing[rng.choice(len(sharing), p=weight / weight.sum())]
+            by_bucket[key].append(_draw_row(buckets[name][key], rng))
+        batches.append(by_bucket[key])
+    return batches
+
+
+def _groups(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, list[int]]:
+    groups = {}
+    for name in mix:
+        task, _, source = name.partition("/")
+        rows = [i for i, row in enumerate(samples) if row.task == task and source in ("", row.source)]
+        if not rows:
+            raise QInsightError(f"the recipe asks for {name} rows and the data has none")
+        groups[name] = rows
+    return groups
+
+
+def _sizes(samples: Sequence[Sample], groups: Mapping[str, list[int]], processor: Any) -> dict[int, tuple[int, int]]:
+    """The resized size of the first picture of each row, from the file headers."""
+    known: dict[Any, tuple[int, int]] = {}
+    sizes = {}
+    for index in {index for rows in groups.values() for index in rows}:
+        path = samples[index].images[TASKS[samples[index].task].order(samples[index].images)[0]]
+        if path not in known:
+            with Image.open(path) as image:
+                known[path] = resized_size(image.size, processor.image_processor)
+        sizes[index] = known[path]
+    return sizes
+
+
+def _buckets(samples: Sequence[Sample], rows: list[int], sizes: Mapping[int, tuple[int, int]]) -> dict[Any, Any]:
+    """(pictures a row, resized size) -> {stratum: rows}; the strata are class and severity, where they are known."""
+    buckets: dict[Any, Any] = defaultdict(lambda: defaultdict(list))
+    for index in rows:
+        sample = samples[index]
+        buckets[len(sample.images), sizes.get(index)][_stratum(sample)].append(index)
+    return buckets
+
+
+def _stratum(sample: Sample) -> tuple[Any, Any]:
+    """(class, severity). A score row of `synth` names its damage beside its rating, which follows the severity."""
+    if "distortion" in sample.truth:
+        return sample.truth["distortion"], sample.truth["severity"]
+    damage = sample.extra.get("damage")
+    return damage, sample.truth.get("rating") if damage else None
+
+
+def _share(buckets: Mapping[Any, Any], key: Any) -> float:
+    counts = {name: sum(map(len, strata.values())) for name, strata in buckets.items()}
+    return counts[key] / sum(counts.values())
+
+
+def _draw_key(buckets: Mapping[Any, Any], rng: np.random.Generator) -> Any:
+    keys = list(buckets)
+    return keys[rng.choice(len(keys), p=[_share(buckets, key) for key in keys])]
+
+
+def _draw_row(strata: Mapping[Any, list[int]], rng: np.random.Generator) -> int:
+    classes = sorted({str(stratum[0]) for stratum in strata})
+    wanted = classes[rng.integers(len(classes))]
+    choices = [rows for stratum, rows in strata.items() if str(stratum[0]) == wanted]
+    rows = choices[rng.integers(len(choices))]
+    return rows[rng.integers(len(rows))]
+
+
+@dataclass
+class Collator:
+    """[{"rows": indices, "seed": n}] -> tensors. One item is one planned batch, hence a list of one."""
+
+    samples: Sequence[Sample]
+    processor: Any
+    phase: Phase
+    token_weights: Mapping[str, float]
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        (item,) = items
+        rng = np.random.default_rng(item["seed"])
+        rows = [self.samples[index] for index in item["rows"]]
+        window = self.phase.windows[rng.integers(len(self.phase.windows))]
+        pictures = [self._pictures(row, window, rng) for row in rows]
+        return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures)
+
+    def _pictures(self, row: Sample, window: tuple[float, float], rng: np.random.Generator) -> list[Image.Image]:
+        """The pictures of a row as inference resizes them, then perhaps cropped and mirrored, all alike."""
+        roles = TASKS[row.task].order(row.images)
+        images = [load_image(row.images[role]).image for role in roles]
+        size = resized_size(images[0].size, self.processor.image_processor)
+        images = [image.resize(size, Image.Resampling.BICUBIC) for image in images]
+        width, height = self._cut(size, window)
+        if (width, height) != size:
+            left, top = int(rng.integers(size[0] - width + 1)), int(rng.integers(size[1] - height + 1))
+            images = [image.crop((left, top, left + width, top + height)) for image in images]
+        if rng.random() < 0.5:
+            images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
+        return images
+
+    def _cut(self, size: tuple[int, int], window: tuple[float, float]) -> tuple[int, int]:
+        """(width, height) of a resized picture -> of what is cut from it, in whole tokens."""
+        if self.phase.crop:
+            return min(self.phase.crop, size[0]), min(self.phase.crop, size[1])
+        token = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        width, height = (
+            max(token, round(side * share / token) * token) for side, share in zip(size, window, strict=True)
+        )
+        return width, height
+
+    def _see(self, rows: list[Sample], pictures: list[list[Image.Image]]) -> dict[str, Any]:
+        import torch
+
+        pixels = self.processor.image_processor([p for row in pictures for p in row], do_resize=False)
+        classes = [CLASSES.index(row.truth["distortion"]) if "distortion" in row.truth else IGNORED for row in rows]
+        levels = [
+            SEVERITIES.index(row.truth["severity"]) if row.truth.get("severity", NULL) != NULL else IGNORED
+            for row in rows
+        ]
+        ratings = [row.truth.get("rating", row.extra.get("pseudo_mos", float("nan"))) for row in rows]
+        return {
+            "pixel_values": torch.as_tensor(np.asarray(pixels["pixel_values"])),
+            "image_grid_thw": torch.as_tensor(np.asarray(pixels["image_grid_thw"])),
+            "classes": torch.tensor(classes),
+            "levels": torch.tensor(levels),
+            "ratings": torch.tensor(ratings, dtype=torch.float32),
+        }
+
+    def _talk(self, rows: list[Sample], pictures: list[list[Image.Image]]) -> dict[str, Any]:
+        """Prompt and completion, padded on the left; `weights` is 0 on the prompt, and the loss is on weights > 0."""
+        import torch
+
+        prompts = [
+            self.processor.apply_chat_template(
+                TASKS[row.task].messages(TASKS[row.task].order(row.images)), add_generation_prompt=True, tokenize=False
+            )
+            for row in rows
+        ]
+        completions = [gold_completion(row) + "<|im_end|>" for row in rows]
+        batch = self.processor(
+            text=[prompt + completion for prompt, completion in zip(prompts, completions, strict=True)],
+            images=pictures,
+            return_tensors="pt",
+            padding=True,
+            pad_to_multiple_of=32,
+            images_kwargs={"do_resize": False},
+        )
+        weights = torch.zeros(batch["input_ids"].shape, dtype=torch.float32)
+        for index, completion in enumerate(completions):
+            own = token_weights(completion, self.processor.tokenizer, self.token_weights)
+            weights[index, -len(own) :] = torch.tensor(own)
+        return {**batch, "weights": weights}
+
+
+def gold_completion(row: Sample) -> str:
+    """What the row teaches to write: its reasoning, if it has any, and its answer."""
+    return completion_of(row.reasoning, TASKS[row.task].answer(row.answer()))
+
+
+def token_weights(completion: str, tokenizer: Any, weights: Mapping[str, float]) -> list[float]:
+    """A loss weight for each token of a completion: 1, or the weight of the span it lies in."""
+    offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    values = [1.0] * len(offsets)
+    for name, weight in weights.items():
+        for found in _SPANS[name].finditer(completion):
+            first, last = found.span(found.lastindex or 0)
+            for index, (start, end) in enumerate(offsets):
+                if start < last and end > first:
+                    values[index] = weight
+    return values

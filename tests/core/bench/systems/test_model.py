@@ -1,0 +1,96 @@
+"""Models as systems: labels, one question per distortion through assess, and resuming from the journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qinsight_cli.core.bench import datasets
+from qinsight_cli.core.bench.systems.base import Asking
+from qinsight_cli.core.bench.systems.model import Model, parse_label
+from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.degradation import DISTORTIONS
+
+
+class DarkEngine:
+    """Asked about darkening it says how dark a picture is, asked about noise it always sees a little."""
+
+    def __init__(self) -> None:
+        self.identity = {"model": "dark"}
+        self.asked: Counter[str] = Counter()
+
+    def prepare(self, requests: list[Request]) -> list[Request]:
+        return list(requests)
+
+    def generate(self, batch: list[Request], decoding: Decoding) -> list[list[Completion]]:
+        return [[Completion(self._answer(request), 1, 1, "stop")] for request in batch]
+
+    def _answer(self, request: Request) -> str:
+        words = request.messages[1]["content"][1]["text"]
+        distortion = next(name for name in DISTORTIONS if f'"{name}"' in words)
+        self.asked[distortion] += 1
+        dark = np.asarray(request.images[0]).mean() < 60
+        severity = {"noise": "slight", "darken": "serious" if dark else "null"}.get(distortion, "null")
+        return f'<think> It is seen. </think><answer> {{"severity": "{severity}"}} </answer>'
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> DarkEngine:
+    made = DarkEngine()
+    monkeypatch.setattr("qinsight_cli.core.engines.local.load_engine", lambda *_: made)
+    return made
+
+
+def test_four_questions_a_picture_and_the_most_severe_answer(
+    make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine
+) -> None:
+    dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis"), "degradation", "test", None, 0)
+    assert dataset is not None
+    one_by_one = replace(asking, sequential=True)
+    model = Model("m", "tiny", "cpu", "auto", None)
+    said = model.answers(dataset, one_by_one)
+    assert engine.asked == dict.fromkeys(DISTORTIONS, 15)
+    for sample, answer in zip(dataset.samples, said, strict=True):
+        dark = sample.truth["distortion"] == "darken"
+        expected = ("darken", "serious") if dark else ("noise", "slight")
+        assert tuple(answer.fields.values()) == expected
+    model.close()
+    assert Model("m", "tiny", "cpu", "auto", None).answers(dataset, one_by_one) == said
+    assert sum(engine.asked.values()) == 60  # the second time all came from the journals
+
+
+def test_an_answer_that_cannot_be_read_fails_its_picture_alone(
+    make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis", each=1), "degradation", "test", None, 0)
+    assert dataset is not None
+    real = engine._answer
+    monkeypatch.setattr(engine, "_answer", lambda r: "?" if np.asarray(r.images[0]).mean() < 60 else real(r))
+    said = Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+    assert [answer.error is not None for answer in said] == [
+        sample.truth["distortion"] == "darken" for sample in dataset.samples
+    ]
+
+
+def test_a_journal_of_another_engine_is_refused(make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine) -> None:
+    dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis", each=1), "degradation", "test", None, 0)
+    assert dataset is not None
+    Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+    engine.identity = {"model": "another"}
+    with pytest.raises(QInsightError, match=r"model\.model dark -> another"):
+        Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+
+
+def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/a=b").mkdir(parents=True)
+    assert parse_label("tiny") == ("tiny", "tiny")
+    assert parse_label("Q-Insight=q-insight:comparison") == ("Q-Insight", "q-insight:comparison")
+    assert parse_label("runs/a=b") == ("a=b", "runs/a=b")
+    assert parse_label("deqa:owner/name") == ("deqa:owner/name", "deqa:owner/name")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.data.source_files import Pictures, label_files, looks_like
+from qinsight_cli.core.errors import QInsightError
+
+# One label file of each dataset, where its authors put it, and its first line.
+SHIPPED = {
+    "koniq": ("koniq10k_distributions_sets.csv", "image_name,MOS"),
+    "spaq": ("Annotations/MOS and Image attribute scores.xlsx", ""),
+    "kadid": ("dmos.csv", "dist_img,ref_img,dmos,var"),
+    "pipal": ("Train_Label/A0001.txt", "A0001_00_00.bmp,1500"),
+    "livew": ("Data/AllMOS_release.mat", ""),
+    "csiq": ("csiq.DMOS.xlsx", ""),
+    "tid2013": ("mos_with_names.txt", "5.5 I01_01_1.bmp"),
+    "biq2021": ("Train (Images and MOS).csv", "Image Name,MOS,,"),
+    "kadis": ("refA_sd_brief/metas/train_refA_sd_brief.json", "[]"),
+    "diffiqa": ("train_comparison.json", "[]"),
+    "srbench": ("MOS/online1_Original.txt", "online1_Original.png,5"),
+    "agiqa": ("data.csv", "name,prompt,adj1,adj2,style,mos_quality"),
+}
+
+
+def test_every_dataset_is_here() -> None:
+    assert set(SHIPPED) == set(SIGNS)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_dataset_is_known_by_its_label_file(name: str, tmp_path: Path) -> None:
+    file, line = SHIPPED[name]
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(line + "\n")
+    assert looks_like(tmp_path) == [name]
+    assert label_files(tmp_path, name) == [tmp_path / file]
+    other = "koniq" if name != "koniq" else "kadid"
+    words = (
+        f"is not {SIGNS[other][0]}: it has no .*; it looks like {re.escape(SIGNS[name][0])}: qinsight prepare {name}"
+    )
+    with pytest.raises(QInsightError, match=words):
+        label_files(tmp_path, other)
+
+
+def test_a_folder_that_is_nothing_known(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n")
+    with pytest.raises(QInsightError, match=r"is not KADID-10k: it has no dmos\.csv; see docs/datasets\.md"):
+        label_files(tmp_path, "kadid")
+    with pytest.raises(QInsightError, match="no such file or folder"):
+        label_files(tmp_path / "gone", "kadid")
+
+
+def test_the_shallowest_label_file_is_taken(tmp_path: Path) -> None:
+    for folder in ("backup/old", "."):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "DMOS.csv").write_text("dist_img,ref_img,dmos\n")
+    assert label_files(tmp_path, "kadid") == [tmp_path / "DMOS.csv"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    for name in ("a/x.png", "b/x.png", "b/deep/Y.JPG", "z.bmp", ".hidden/h.png", "out/x.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return Pictures(tmp_path, folders=("b",), without=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a/x.png", "a/x.png"),
+        ("b/x.png", "b/x.png"),
+        ("x.png", "b/x.png"),  # of two the one in the preferred folder
+        ("A\\X.PNG", "a/x.png"),
+        ("somewhere/else/a/x.png", "a/x.png"),
+        ("./deep/y.jpg", "b/deep/Y.JPG"),
+        ("c/x.png", None),
+        ("c/z.bmp", "z.bmp"),
+        ("deeper/y.jpg", None),
+        ("h.png", None),
+        ("notes.txt", None),
+        ("", None),
+    ],
+)
+def test_finding_a_picture(name: str, found: str | None, pictures: Pictures) -> None:
+    assert pictures.find(name) == (pictures.root / found if found else None)
+
+
+def test_all_pictures_but_hidden_ones_and_the_output(pictures: Pictures) -> None:
+    assert {path.relative_to(pictures.root).as_posix() for path in pictures} == {
+        "a/x.png",
+        "b/x.png",
+        "b/deep/Y.JPG",
+        "z.bmp",
+    }
+
+
+def test_a_link_to_a_folder_is_followed_and_a_circle_is_not(tmp_path: Path) -> None:
+    (tmp_path / "disk/images").mkdir(parents=True)
+    (tmp_path / "disk/images/x.png").touch()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "disk/images")
+    (tmp_path / "disk/images/up").symlink_to(tmp_path / "disk")
+    assert Pictures(tmp_path / "set").find("images/x.png") == tmp_path / "set/images/x.png"
+
+
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(QInsightError, match="no such folder"):
+        Pictures(tmp_path / "gone")

@@ -1,0 +1,43 @@
+"""Several samples to one answer, against the statistics computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qinsight_cli.core.inference.aggregate import settle
+from qinsight_cli.core.tasks import TASKS, ParseFailure
+from qinsight_cli.core.tasks.comparison import Comparison
+from qinsight_cli.core.tasks.degradation import Degradation
+from qinsight_cli.core.tasks.score import Score
+
+FAILED = ParseFailure("no_answer", "nothing there")
+
+
+def test_scores_give_mean_and_sample_deviation_of_those_read() -> None:
+    verdict = settle(TASKS["score"], [Score(3.0, "a"), FAILED, Score(4.0, "b"), Score(4.5, "c")])
+    assert verdict.fields["rating"] == pytest.approx(np.mean([3.0, 4.0, 4.5]))
+    assert verdict.spread == pytest.approx(np.std([3.0, 4.0, 4.5], ddof=1))
+    assert (verdict.parsed, verdict.reasoning, verdict.error) == (3, "b", None)
+
+
+def test_one_score_has_no_deviation() -> None:
+    verdict = settle(TASKS["score"], [FAILED, Score(2.5, "x")])
+    assert (verdict.fields, verdict.spread, verdict.parsed) == ({"rating": 2.5}, None, 1)
+
+
+def test_words_go_by_majority_and_a_tie_to_the_first_seen() -> None:
+    noise, blur = Degradation("noise", "slight", "n"), Degradation("blur", "slight", "b")
+    severe = Degradation("noise", "serious", "s")
+    assert settle(TASKS["degradation"], [noise, blur, severe, blur]).fields == TASKS["degradation"].fields(blur)
+    assert settle(TASKS["degradation"], [noise, blur]).reasoning == "n"
+    verdict = settle(
+        TASKS["comparison"], [Comparison("Similar", "x"), Comparison("Image B", "y"), Comparison("Image B")]
+    )
+    assert (verdict.fields, verdict.reasoning, verdict.parsed) == ({"winner": "Image B"}, "y", 3)
+
+
+def test_when_none_can_be_read_the_first_says_why() -> None:
+    verdict = settle(TASKS["score"], [FAILED, ParseFailure("out_of_range", "9")])
+    assert verdict.error == "no_answer: nothing there"
+    assert (verdict.fields, verdict.parsed) == ({}, 0)

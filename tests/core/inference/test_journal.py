@@ -1,0 +1,206 @@
+"""A journal cut, filled to the brim, shared, or begun otherwise; outputs that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.inference.journal import Journal, check_output, journal_path, write_atomically
+
+SETTINGS = {"model": {"name": "m", "dtype": "float32"}, "seed": 0}
+RECORDS = [{f"k{i}": {"text": "é\n" * i}, f"k{i}b": {"n": i}} for i in range(4)]
+
+
+def filled(path: Path) -> str:
+    with Journal(str(path), SETTINGS) as journal:
+        for batch in RECORDS:
+            journal.append(batch)
+    return str(path)
+
+
+def contents(journal: Journal) -> dict[str, Any]:
+    return {key: journal[key] for batch in RECORDS for key in batch if key in journal}
+
+
+def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
+    path = filled(tmp_path / "j")
+    everything = {key: record for batch in RECORDS for key, record in batch.items()}
+    with Journal(path, SETTINGS) as journal:
+        assert contents(journal) == everything
+        assert len(journal) == 8
+        assert "other" not in journal
+        journal.append({"other": {}})
+        assert journal["other"] == {}
+    assert journal_path("out.csv") == "out.csv.journal.jsonl"
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut=st.floats(0, 1), junk=st.sampled_from([b"", b"\0\0\0", b'{"key": "x", "rec', b"\0\0\n", b"[1]\n", b"{}\n"]))
+def test_cut_at_any_byte_it_goes_on_from_the_last_whole_line(
+    tmp_path_factory: pytest.TempPathFactory, cut: float, junk: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    path = filled(folder / "j")
+    data = (folder / "j").read_bytes()
+    place = round(cut * len(data))
+    header = data.index(b"\n") + 1
+    if place < header:
+        junk = b""  # a torn header stands alone
+    whole = data[:place].count(b"\n")
+    (folder / "j").write_bytes(data[:place] + junk)
+    with Journal(path, SETTINGS) as journal:
+        assert len(journal) == max(0, whole - 1)
+        missing = [{k: v for k, v in batch.items() if k not in journal} for batch in RECORDS]
+        for batch in missing:
+            journal.append(batch)
+    assert (folder / "j").read_bytes() == data
+
+
+def test_changed_settings_are_named_old_and_new(tmp_path: Path) -> None:
+    path = filled(tmp_path / "j")
+    before = (tmp_path / "j").read_bytes()
+    other = {"model": {"name": "m", "dtype": "bfloat16"}, "seed": 0, "extra": 1}
+    with pytest.raises(QInsightError) as caught:
+        Journal(path, other)
+    message = str(caught.value)
+    assert "model.dtype float32 -> bfloat16" in message
+    assert "extra (none) -> 1" in message
+    assert "seed" not in message
+    assert "--restart" in message
+    assert (tmp_path / "j").read_bytes() == before
+    with Journal(path, other, restart=True) as journal:
+        assert len(journal) == 0
+    with Journal(path, other) as journal:
+        assert len(journal) == 0
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"no line end", b'{"qinsight_journal": 1, "settings": 5}\n'])
+def test_another_file_is_not_taken_for_a_journal(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "j").write_bytes(content)
+    with pytest.raises(QInsightError, match="is not a journal"):
+        Journal(str(tmp_path / "j"), SETTINGS)
+    assert (tmp_path / "j").read_bytes() == content
+
+
+def test_two_processes_cannot_share_it(tmp_path: Path) -> None:
+    path = filled(tmp_path / "j")
+    words = f"from qinsight_cli.core.inference.journal import Journal; Journal({path!r}, {SETTINGS!r})"
+    with Journal(path, SETTINGS):
+        done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+        assert "another qinsight is writing" in done.stderr
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("call", "code"), [("write", errno.ENOSPC), ("fsync", errno.EIO)])
+def test_a_full_or_failing_disk_is_one_line_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    path = filled(tmp_path / "j")
+    before = (tmp_path / "j").read_bytes()
+    with Journal(path, SETTINGS) as journal:
+        real = os.write
+
+        def fail(descriptor: int, data: bytes = b"") -> int:
+            if data:
+                real(descriptor, data[:7])  # the disk takes a little before it is full
+            raise OSError(code, os.strerror(code))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail)
+            with pytest.raises(QInsightError, match=os.strerror(code)):
+                journal.append({"new": {"a": 1}})
+        assert "new" not in journal
+        assert (tmp_path / "j").read_bytes() == before
+        journal.append({"new": {"a": 1}})
+    with Journal(path, SETTINGS) as journal:
+        assert journal["new"] == {"a": 1}
+        assert len(journal) == 9
+
+
+def test_every_line_is_json(tmp_path: Path) -> None:
+    filled(tmp_path / "j")
+    header, *lines = [json.loads(line) for line in (tmp_path / "j").read_text().splitlines()]
+    assert header["settings"] == {"model.name": "m", "model.dtype": "float32", "seed": 0}
+    assert [line["key"] for line in lines] == [key for batch in RECORDS for key in batch]
+
+
+def test_discard_removes_it(tmp_path: Path) -> None:
+    with Journal(filled(tmp_path / "j"), SETTINGS) as journal:
+        journal.discard()
+        journal.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+# Outputs
+
+
+def test_an_output_appears_whole_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    path.chmod(0o640)
+    with write_atomically(str(path)) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_exception_the_old_output_stands(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with write_atomically(str(path)) as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "out.csv").symlink_to("real.csv")
+    with write_atomically(str(tmp_path / "out.csv")) as file:
+        file.write(b"new")
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text() == "new"
+
+
+def test_a_disk_that_fails_at_the_end_leaves_the_old_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(QInsightError, match="No space left on device"), write_atomically(str(path)) as file:
+        file.write(b"new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(QInsightError, match="there is no folder"):
+        check_output(str(tmp_path / "nowhere" / "out.csv"))
+    with pytest.raises(QInsightError, match="it is a folder"):
+        check_output(str(tmp_path))
+    with pytest.raises(QInsightError, match="for standard output give -"):
+        check_output(os.devnull)
+    check_output(str(tmp_path / "out.csv"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,271 @@
+"""Whole runs at small size: what a run leaves, resume, LoRA, two processes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.datasets import collect
+from qinsight_cli.core.training.grpo import run
+from qinsight_cli.core.training.grpo.rewards import tasks_of
+from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.run_folder import read_lines
+
+TASKS = ("score", "degradation", "comparison")
+RECIPE = GrpoRecipe(
+    tasks=TASKS,
+    num_generations=4,
+    total_batch=16,
+    per_device_batch=8,
+    max_steps=4,
+    max_completion_tokens=32,
+    learning_rate=1e-3,
+    bf16=False,
+    save_every=2,
+    eval_every=2,
+    eval_rows=12,
+    final_dtype="float32",
+)
+
+
+@pytest.fixture
+def job(talking_model: Path, small_dataset: Path) -> Callable[..., run.Job]:
+    def make(**changes: Any) -> run.Job:
+        recipe = replace(RECIPE, model=str(talking_model), **changes)
+        rows, data = collect([small_dataset], recipe.tasks)
+        return run.Job(recipe, rows, data, rows[::9])
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, talking_model: Path, small_dataset: Path) -> Path:
+    """The folder of an undisturbed run."""
+    rows, data = collect([small_dataset], TASKS)
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run.run_grpo(run.Job(replace(RECIPE, model=str(talking_model)), rows, data, rows[::9]), out)
+    return out
+
+
+def lines_of(run: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    """Without the time that steps took."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in read_lines(run / name)]
+
+
+def test_what_a_run_leaves(finished: Path, talking_model: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("recipe.yaml", "run.json", "metrics.jsonl", "completions.jsonl", "rewards.png", "kl.png"),
+        *("checkpoint-2", "checkpoint-4", "best", "final"),
+    }
+    steps = [line for line in lines_of(finished) if "eval" not in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert {"r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "kl", "frac_reward_zero_std", "truncated"} <= set(steps[0])
+    assert steps[0]["kl"] == 0.0
+    assert steps[-1]["kl"] > 0.0
+    evaluated = [line for line in lines_of(finished) if "eval" in line]
+    assert [line["step"] for line in evaluated] == [0, 2, 4]
+    assert evaluated[0]["eval"]["rows"] == 12
+    before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, finished / "final"))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_the_completions_of_a_run_earn_what_it_says(finished: Path) -> None:
+    from qinsight_cli.core.tasks import TASKS as BY_NAME
+
+    lines = lines_of(finished, "completions.jsonl")
+    assert len(lines) == 4 * 4  # one group a step
+    for line in lines:
+        task = BY_NAME[line["task"]]
+        assert line["rewards"] == task.rewards(line["completion"], task.truth(json.loads(line["truth"])))
+    for start in range(0, 16, 4):
+        group = lines[start : start + 4]
+        assert len({(line["step"], line["id"]) for line in group}) == 1
+        weights = BY_NAME[group[0]["task"]].weights
+        totals = torch.tensor([sum(weights[name] * value for name, value in line["rewards"].items()) for line in group])
+        expected = (totals - totals.mean()) / (totals.std() + 1e-4)
+        torch.testing.assert_close(torch.tensor([line["advantage"] for line in group]), expected, rtol=0, atol=1e-4)
+
+
+def test_the_final_folder_answers_at_once_and_its_card_tells_of_the_run(
+    finished: Path, small_rows: list[Sample]
+) -> None:
+    from qinsight_cli.core.models.loading import load_model
+
+    model = load_model(str(finished / "final"), "cpu")
+    assert model.identity["dtype"] == "float32"
+    card = (finished / "final" / "README.md").read_text()
+    assert "4 updates of 16 completions, 4 to a prompt" in card
+    assert "Held-out rows (12, greedy), update 0 and 4" in card
+    best = [line["eval"]["reward"] for line in lines_of(finished) if "eval" in line]
+    assert (finished / "best" / "README.md").is_file()
+    assert len(best) == 3
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Training dies in the step after so many, as a killed process would."""
+    from transformers import Trainer
+
+    original, count = Trainer.training_step, 0
+
+    def step(self: Any, *arguments: Any, **settings: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count > after:
+            raise Stopped
+        return original(self, *arguments, **settings)
+
+    monkeypatch.setattr(Trainer, "training_step", step)
+
+
+def test_a_killed_run_resumes_to_the_same_steps_and_weights(
+    finished: Path, job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "resumed"
+    with monkeypatch.context() as patch:
+        stopping(patch, 7)  # two backward passes an update: three updates and a half
+        with pytest.raises(Stopped):
+            run.run_grpo(job(), out)
+    assert [line["step"] for line in lines_of(out) if "eval" not in line] == [1, 2, 3]
+    torn = out / "checkpoint-3"  # and a checkpoint that a kill left unfinished
+    torn.mkdir()
+    run.run_grpo(job(), out, resume=True)
+    assert lines_of(out) == lines_of(finished)
+    assert lines_of(out, "completions.jsonl") == lines_of(finished, "completions.jsonl")
+    whole, resumed = (load_file(folder / "final" / "model.safetensors") for folder in (finished, out))
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_lora_trains_the_adapter_and_leaves_a_plain_model(job: Any, tmp_path: Path, talking_model: Path) -> None:
+    pytest.importorskip("peft")
+    final = run.run_grpo(job(lora_rank=4, lora_targets=("q_proj", "down_proj"), max_steps=2), tmp_path / "lora")
+    before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
+    assert before.keys() == after.keys()
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    named = (name for name in before if name.endswith(("self_attn.q_proj.weight", "mlp.down_proj.weight")))
+    assert moved == {name for name in named if "visual" not in name}
+    checkpoint = tmp_path / "lora" / "checkpoint-2"
+    assert (checkpoint / "adapter_model.safetensors").is_file()
+    assert lines_of(tmp_path / "lora")[-1]["kl"] > 0.0  # the adapter switched off is the reference
+
+
+def test_a_frozen_vision_tower_does_not_move(job: Any, tmp_path: Path, talking_model: Path) -> None:
+    changes = {"freeze_vision": True, "gradient_checkpointing": True, "max_steps": 1, "skip_zero_variance": True}
+    final = run.run_grpo(job(**changes, mask_truncated=True), tmp_path / "frozen")
+    before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
+    for name, value in before.items():
+        if "visual" in name:
+            torch.testing.assert_close(after[name], value, rtol=0, atol=0)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_two_processes_make_the_same_updates_as_one(
+    talking_model: Path, small_dataset: Path, tmp_path: Path, job: Any
+) -> None:
+    runs = {1: tmp_path / "one", 2: tmp_path / "two"}
+    run.run_grpo(job(max_steps=2, learning_rate=1e-4), runs[1])
+    arguments = [
+        *("train", "--tasks", ",".join(TASKS), "--data", small_dataset, "--model", talking_model, "--out", runs[2]),
+        *("--batch", "16", "--num-generations", "4", "--per-device-batch", "8", "--max-steps", "2", "--no-bf16"),
+        *("--learning-rate", "1e-4", "--set", "final_dtype=float32", "--set", "max_completion_tokens=32"),
+        *("--set", "final_learning_rate=1e-9", "--set", "weights={}"),
+    ]
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "qinsight_cli", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1].endswith("final")
+    one, two = ([line for line in lines_of(run) if "eval" not in line] for run in runs.values())
+    assert [line["completion"] for line in read_lines(runs[1] / "completions.jsonl")] == [
+        line["completion"] for line in read_lines(runs[2] / "completions.jsonl")
+    ]
+    for first, second in zip(one, two, strict=True):
+        for name in ("r_fmt", "reward", "completion_length", "grad_norm", "learning_rate"):
+            assert second[name] == pytest.approx(first[name], rel=1e-3, abs=1e-6), name
+    weights = [load_file(run / "final" / "model.safetensors") for run in runs.values()]
+    start = load_file(talking_model / "model.safetensors")
+    moved = sum((weights[0][name].double() - value).abs().sum().item() for name, value in start.items())
+    apart = sum((weights[0][name].double() - weights[1][name]).abs().sum().item() for name in start)
+    assert apart < 0.02 * moved
+
+
+def test_14000_rows_cost_megabytes(small_rows: list[Sample]) -> None:
+    rows = (small_rows * 140)[:14_000]
+    made = run.dataset(rows, tasks_of(RECIPE))
+    assert len(made) == 14_000
+    assert made.data.nbytes < 30e6
+
+
+def test_a_full_disk_says_so(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import Trainer
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Trainer, "save_model", full)
+    with pytest.raises(QInsightError, match="is full; make room and run again with --resume"):
+        run.run_grpo(job(max_steps=2), tmp_path / "full")
+
+
+def test_the_dry_run_says_what_would_be_done(job: Any) -> None:
+    told = run.describe(job())
+    for words in ("num_generations: 4", "16 completions = 8 x 2 accumulated x 1 process, 4 prompts", "rollouts    64"):
+        assert words in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16 cannot take updates as small"),
+        ({"vllm": "colocate"}, "package vllm is not installed"),
+        ({"max_completion_tokens": 8}, "completions end after 8"),
+        ({"per_device_batch": 6}, "not a multiple of 6"),
+    ],
+)
+def test_what_cannot_work_stops_before_the_first_step(job: Any, tmp_path: Path, changes: Any, says: str) -> None:
+    with pytest.raises(QInsightError, match=says) as caught:
+        run.run_grpo(job(**changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_a_model_without_eyes_is_refused(job: Any, tmp_path: Path, talking_model: Path) -> None:
+    import shutil
+
+    blind = tmp_path / "blind"
+    shutil.copytree(talking_model, blind)
+    config = json.loads((blind / "config.json").read_text())
+    (blind / "config.json").write_text(json.dumps({**config, "model_type": "qwen2"}))
+    made = job()
+    with pytest.raises(QInsightError, match=r"holds a qwen2, not a Qwen2\.5-VL vision-language model"):
+        run.run_grpo(replace(made, recipe=replace(made.recipe, model=str(blind))), tmp_path / "run")

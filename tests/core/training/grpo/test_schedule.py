@@ -1,0 +1,131 @@
+"""Batch arithmetic, mixing, steps and memory."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.grpo import schedule
+from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
+from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+
+RECIPE = GrpoRecipe(total_batch=128, per_device_batch=8)
+
+
+def rows(**counts: int) -> list[Sample]:
+    truth = {"score": {"rating": 3.0}, "degradation": {"distortion": "null", "severity": "null"}}
+    return [
+        Sample(f"{task}{number}", task, "train", "koniq", {"image": Path("a.png")}, truth[task])
+        for task, count in counts.items()
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("processes", "per_device", "accumulation"), [(1, 8, 16), (2, 8, 8), (8, 8, 2), (16, 8, 1), (8, 16, 1), (4, 4, 8)]
+)
+def test_the_total_batch_is_cut_exactly(processes: int, per_device: int, accumulation: int) -> None:
+    batches = schedule.divide(replace(RECIPE, per_device_batch=per_device), processes)
+    assert batches == schedule.Batches(per_device, accumulation, processes, 16)
+    assert batches.per_device * batches.accumulation * batches.processes == 128
+
+
+@pytest.mark.parametrize(
+    ("recipe", "processes", "says"),
+    [
+        (RECIPE, 32, "not a multiple of 8 on each of 32 processes; try --per-device-batch 4"),
+        (RECIPE, 3, "128 does not divide by 3"),
+        (replace(RECIPE, per_device_batch=48), 1, "of 48 on each of 1 process; try --per-device-batch 32"),
+        (replace(RECIPE, num_generations=7), 1, "groups of 7"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused(recipe: GrpoRecipe, processes: int, says: str) -> None:
+    with pytest.raises(QInsightError, match=says) as caught:
+        schedule.divide(recipe, processes)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_papers_run_in_steps() -> None:
+    # 14,000 rows in 10 epochs of 16 prompts an update.
+    chosen = schedule.make_plan(load_grpo("paper"), rows(score=7000, degradation=7000), 16)
+    assert chosen.steps == 8750
+    assert chosen.batches == schedule.Batches(8, 1, 16, 16)
+    assert chosen.counts() == {"degradation": 7000, "score": 7000}
+
+
+def test_a_short_run_takes_no_more_rows_than_it_needs() -> None:
+    samples = rows(score=500, degradation=500)
+    chosen = schedule.make_plan(replace(RECIPE, max_steps=3), samples, 1)
+    assert (chosen.steps, len(chosen.rows)) == (3, 48)
+    assert len({row.id for row in chosen.rows}) == 48
+    assert chosen == schedule.make_plan(replace(RECIPE, max_steps=3), samples, 1)
+    assert chosen.rows != schedule.make_plan(replace(RECIPE, max_steps=3, seed=1), samples, 1).rows
+    assert len(schedule.make_plan(replace(RECIPE, max_steps=4, num_iterations=2), samples, 1).rows) == 32
+
+
+def test_a_mix_reweights_and_repeats_only_what_it_must() -> None:
+    mixed = schedule.mixed(
+        rows(score=10, degradation=90), replace(RECIPE, mix={"score": 1.0, "degradation/koniq": 1.0})
+    )
+    counts = Counter(row.id for row in mixed)
+    assert Counter(row.task for row in mixed) == {"score": 50, "degradation": 50}
+    assert {counts[f"score{number}"] for number in range(10)} == {5}
+    assert max(count for name, count in counts.items() if name.startswith("degradation")) == 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (replace(RECIPE, tasks=("score", "comparison")), "no training rows for the task comparison"),
+        (
+            replace(RECIPE, mix={"score/spaq": 1.0}),
+            "asks for score/spaq, and the data has no such rows; its score rows come from koniq",
+        ),
+        (replace(RECIPE, total_batch=4096), "200 training rows and an update takes 512 prompts"),
+    ],
+)
+def test_data_that_does_not_do(recipe: GrpoRecipe, says: str) -> None:
+    with pytest.raises(QInsightError, match=says):
+        schedule.make_plan(recipe, rows(score=100, degradation=100), 1)
+
+
+def test_sizes_come_from_the_headers_of_the_weights(random_model: Path) -> None:
+    from qinsight_cli.core.models.loading import load_model
+
+    network = load_model(str(random_model), "cpu").network
+    count = sum(value.numel() for value in network.parameters())
+    vision = sum(value.numel() for value in network.model.visual.parameters())
+    assert schedule.sizes("x", random_model) == (count, vision)
+    assert schedule.sizes("qwen2.5-vl-7b", None) == (8_292_166_656, 676_550_144)
+    assert schedule.sizes("owner/other", None) is None
+
+
+def test_memory_of_the_7b_model() -> None:
+    full = schedule.memory(load_grpo("paper"), 8_292_166_656, 676_550_144, 0)
+    assert full == {
+        "weights": pytest.approx(33.17, abs=0.01),
+        "gradients": pytest.approx(33.17, abs=0.01),
+        "optimizer": pytest.approx(66.34, abs=0.01),
+        "reference": pytest.approx(33.17, abs=0.01),
+    }
+    small = schedule.memory(load_grpo("lora-24gb"), 8_292_166_656, 676_550_144, 161_480_704)
+    assert sum(small.values()) < 24
+    assert small["reference"] == 0.0  # the adapter switched off is the reference
+
+
+def test_the_size_of_an_adapter_is_peft_s(random_model: Path) -> None:
+    from qinsight_cli.core.models.loading import load_model
+
+    peft = pytest.importorskip("peft")
+    recipe = GrpoRecipe(lora_rank=4)
+    network = load_model(str(random_model), "cpu").network
+    adapted = peft.get_peft_model(network, peft.LoraConfig(**lora_arguments(recipe)))
+    trained = sum(value.numel() for value in adapted.parameters() if value.requires_grad)
+    assert schedule.lora_size(recipe, json.loads((random_model / "config.json").read_text())) == trained
+    assert not any("visual" in name for name, value in adapted.named_parameters() if value.requires_grad)

@@ -1,0 +1,102 @@
+"""The arguments that TRL receives: what restores Eq. 1 and 2, and options that no CPU can run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qinsight_cli.core.training.grpo.schedule import Batches, Plan
+from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
+from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+
+PLAN = Plan(Batches(8, 2, 8, 16), (), 8750)
+
+
+def test_the_paper_in_trl(tmp_path: Path) -> None:
+    arguments = grpo_arguments(load_grpo("paper"), PLAN, [1.0, 1.0, 0.25, 0.75], tmp_path, on_cpu=False)
+    expected = {
+        "loss_type": "grpo",
+        "beta": 1e-3,
+        "use_bias_correction_kl": False,
+        "epsilon": 0.2,
+        "delta": None,
+        "scale_rewards": "group",
+        "num_iterations": 1,
+        "num_generations": 8,
+        "reward_weights": [1.0, 1.0, 0.25, 0.75],
+        "learning_rate": 1e-6,
+        "lr_scheduler_kwargs": {"lr_end": 1e-9, "power": 1.0},
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "max_steps": 8750,
+        "temperature": 1.0,
+        "max_completion_length": 256,
+        "bf16": True,
+        "use_vllm": False,
+        "use_cpu": False,
+    }
+    assert {name: arguments[name] for name in expected} == expected
+
+
+def test_trl_takes_every_argument(tmp_path: Path) -> None:
+    from trl import GRPOConfig
+
+    for recipe in (GrpoRecipe(bf16=False), GrpoRecipe(bf16=False, gradient_checkpointing=True, mask_truncated=True)):
+        config = GRPOConfig(**grpo_arguments(recipe, PLAN, [1.0], tmp_path, on_cpu=True))
+        assert config.steps_per_generation == 2
+        assert config.generation_batch_size == 16  # one process here; as many groups as fit twice 8 completions
+        assert config.loss_type == "grpo"
+
+
+def test_the_learning_rate_falls_in_a_straight_line_to_its_end(tmp_path: Path) -> None:
+    import torch
+    from transformers import get_scheduler
+
+    arguments = grpo_arguments(load_grpo("paper"), PLAN, [1.0], tmp_path, on_cpu=False)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=arguments["learning_rate"])
+    schedule = get_scheduler(
+        arguments["lr_scheduler_type"], optimizer, 0, 100, scheduler_specific_kwargs=arguments["lr_scheduler_kwargs"]
+    )
+    rates = []
+    for _ in range(101):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == 1e-6
+    assert rates[50] == pytest.approx((1e-6 + 1e-9) / 2)
+    assert rates[100] == pytest.approx(1e-9)
+
+
+def test_vllm_reaches_trl(tmp_path: Path) -> None:
+    recipe = GrpoRecipe(vllm="colocate", vllm_memory=0.4)
+    colocated = grpo_arguments(recipe, PLAN, [1.0], tmp_path, on_cpu=False)
+    assert (colocated["use_vllm"], colocated["vllm_mode"]) == (True, "colocate")
+    assert colocated["vllm_gpu_memory_utilization"] == 0.4
+    served = grpo_arguments(replace(recipe, vllm="server", vllm_url="http://a:8000"), PLAN, [1.0], tmp_path, False)
+    assert (served["vllm_mode"], served["vllm_server_base_url"]) == ("server", "http://a:8000")
+
+
+def test_lora_adapts_the_language_model_alone() -> None:
+    arguments = lora_arguments(GrpoRecipe(lora_rank=16, lora_targets=("q_proj", "v_proj")))
+    assert (arguments["r"], arguments["lora_alpha"]) == (16, 32)
+    assert arguments["target_modules"] == r"model\.language_model\..*\.(q_proj|v_proj)"
+
+
+@pytest.mark.parametrize("name", ["ddp", "zero3", "fsdp", "two-nodes"])
+def test_accelerate_reads_the_configs_of_the_docs(name: str) -> None:
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = Path(__file__).parents[4] / "docs" / "accelerate" / f"{name}.yaml"
+    config = load_config_from_file(str(path))
+    assert config.mixed_precision == "bf16"
+    assert config.num_processes == 8 * config.num_machines
+    written = yaml.safe_load(path.read_text())
+    assert written["distributed_type"] == str(config.distributed_type.value)
+    if name == "fsdp":
+        from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+
+        for layer in written["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"].split(","):
+            assert hasattr(modeling_qwen2_5_vl, layer)

@@ -1,0 +1,162 @@
+"""Which rows come when, and what tensors they become."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.synth import PSEUDO_MOS, PSEUDO_MOS_CLEAN
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.training.images import resized_size
+from qinsight_cli.core.training.recipe import Phase
+from qinsight_cli.core.training.sft.batches import IGNORED, Collator, gold_completion, plan_batches, token_weights
+
+TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
+SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})
+
+
+@pytest.fixture(scope="module")
+def processor(random_model: Path) -> Any:
+    return load_processor(random_model)
+
+
+def test_a_plan_repeats_from_its_seed_and_differs_with_another(small_rows: list[Sample], processor: Any) -> None:
+    first = plan_batches(small_rows, TALK, processor, 1)
+    assert len(first) == 40
+    assert first == plan_batches(small_rows, TALK, processor, 1)
+    assert first != plan_batches(small_rows, TALK, processor, 2)
+
+
+def test_a_batch_has_one_picture_count_and_one_size(small_rows: list[Sample], processor: Any) -> None:
+    for batch in plan_batches(small_rows, TALK, processor, 0):
+        rows = [small_rows[index] for index in batch]
+        sizes = set()
+        for row in rows:
+            with Image.open(row.images[TASKS[row.task].order(row.images)[0]]) as image:
+                sizes.add(resized_size(image.size, processor.image_processor))
+        (count,) = {len(row.images) for row in rows}
+        assert len(sizes) == 1
+        assert len(rows) == 6 // count
+
+
+def test_classes_and_severities_come_equally_often(small_rows: list[Sample], processor: Any) -> None:
+    plan = plan_batches(small_rows, replace(SEE, steps=400), processor, 0)
+    classes = Counter(small_rows[index].truth["distortion"] for batch in plan for index in batch)
+    # 2,400 draws, five classes: 480 each, with a standard deviation of 20.
+    assert set(classes) == {"noise", "blur", "compression", "darken", "null"}
+    assert all(380 < count < 580 for count in classes.values())
+
+
+def test_ratings_of_known_damage_come_equally_often_by_class(small_rows: list[Sample], processor: Any) -> None:
+    plan = plan_batches(small_rows, replace(SEE, steps=400, mix={"score": 1.0}), processor, 0)
+    drawn = [small_rows[index] for batch in plan for index in batch]
+    counts = Counter((row.extra["damage"], row.truth["rating"]) for row in drawn)
+    # 2,400 draws: the clean photo, one row in 21, comes as often as each class of damage, 480 times.
+    assert 380 < counts["null", PSEUDO_MOS_CLEAN] < 580
+    # Each severity of each class comes 96 times, with a standard deviation of 10.
+    assert all(50 < counts[damage, rating] < 145 for damage, five in PSEUDO_MOS.items() for rating in five)
+
+
+def test_a_mix_without_rows_is_named(small_rows: list[Sample], processor: Any) -> None:
+    with pytest.raises(QInsightError, match="asks for score/koniq rows and the data has none"):
+        plan_batches(small_rows, replace(TALK, mix={"score/koniq": 1.0}), processor, 0)
+
+
+def test_talk_tensors_hold_the_prompt_that_inference_asks_and_the_gold_completion(
+    small_rows: list[Sample], processor: Any
+) -> None:
+    rows = [row for row in small_rows if row.task == "score"][:2]
+    collator = Collator(rows, processor, replace(TALK, crop=0), {})
+    batch = collator([{"rows": [0, 1], "seed": 5}])
+    for index, row in enumerate(rows):
+        with Image.open(row.images["image"]) as image:
+            prompt = processor.apply_chat_template(
+                TASKS["score"].messages(("image",)), add_generation_prompt=True, tokenize=False
+            )
+            asked = processor(text=[prompt], images=[[image.convert("RGB")]])["input_ids"][0]
+        said = processor.tokenizer(gold_completion(row) + "<|im_end|>")["input_ids"]
+        ids = batch["input_ids"][index][batch["attention_mask"][index].bool()].tolist()
+        assert ids == [*asked, *said]
+        assert batch["weights"][index].bool().sum() == len(said)
+
+
+def test_uncropped_pixels_are_those_of_inference_or_their_mirror(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation")
+    collator = Collator([row], processor, replace(SEE, crop=0), {})
+    with Image.open(row.images["image"]) as opened:
+        image = opened.convert("RGB")
+    size = resized_size(image.size, processor.image_processor)
+    upright = processor.image_processor([image])["pixel_values"]
+    mirror = image.resize(size, Image.Resampling.BICUBIC).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored = processor.image_processor([mirror], do_resize=False)["pixel_values"]
+    seen = set()
+    for seed in range(8):
+        pixels = collator([{"rows": [0], "seed": seed}])["pixel_values"].numpy()
+        seen.add("upright" if np.allclose(pixels, upright) else "mirror" if np.allclose(pixels, mirrored) else "other")
+    assert seen == {"upright", "mirror"}
+
+
+def test_see_labels(small_rows: list[Sample], processor: Any) -> None:
+    rows = [row for row in small_rows if row.task == "degradation"]
+    clean = next(index for index, row in enumerate(rows) if row.truth["distortion"] == "null")
+    worst = next(index for index, row in enumerate(rows) if row.truth["severity"] == "catastrophic")
+    batch = Collator(rows, processor, SEE, {})([{"rows": [clean, worst], "seed": 0}])
+    assert batch["classes"][0] == 4
+    assert batch["levels"].tolist() == [IGNORED, 4]
+    assert batch["ratings"][0] == pytest.approx(4.7)
+    assert batch["image_grid_thw"].tolist() == [[1, 4, 4], [1, 4, 4]]  # 64 x 64 in patches of 16
+
+
+def test_token_weights_mark_the_tokens_that_carry_the_answer(processor: Any) -> None:
+    weights = {"rating": 8.0, "quality": 6.0, "severity": 10.0}
+    completion = '<think> I see slight noise. The quality is poor. </think><answer> {"rating": 3.42} </answer>'
+    tokens = processor.tokenizer(completion, return_offsets_mapping=True)["offset_mapping"]
+    values = token_weights(completion, processor.tokenizer, weights)
+    heavy: dict[float, set[int]] = {}
+    for value, (start, end) in zip(values, tokens, strict=True):
+        heavy.setdefault(value, set()).update(range(start, end))
+    for word, weight in (("3.42", 8.0), ("poor", 6.0), ("slight", 10.0)):
+        start = completion.index(word)
+        assert set(range(start, start + len(word))) <= heavy[weight]
+    assert completion.index("noise") in heavy[1.0]
+
+
+def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation")
+    with Image.open(row.images["image"]) as image:
+        width, height = resized_size(image.size, processor.image_processor)
+    phase = replace(SEE, crop=0, windows=((1.0, 1.0), (0.5, 1.0), (0.01, 0.01)))
+    collator = Collator([row], processor, phase, {})
+    seen = set()
+    for seed in range(30):
+        _, rows, columns = collator([{"rows": [0], "seed": seed}])["image_grid_thw"][0].tolist()
+        seen.add((columns * 16, rows * 16))
+    half = round(width * 0.5 / 32) * 32
+    assert seen == {(width, height), (half, height), (32, 32)}
+
+
+@pytest.mark.parametrize(
+    ("said", "heavy"),
+    [
+        ("I see no sign of noise, blur, compression or darkening.", ["no"]),
+        ("I see slight blur; edges are smeared by blur.", ["slight", "blur"]),
+        ("There is no sign of added distortion.", ["no"]),
+        (
+            "Image A shows no added distortion and looks good. In Image B I see serious noise.",
+            ["no", "serious", "noise"],
+        ),
+    ],
+)
+def test_alternatives_at_one_place_weigh_the_same(processor: Any, said: str, heavy: list[str]) -> None:
+    weights = {"severity": 10.0, "distortion": 10.0}
+    offsets = processor.tokenizer(said, return_offsets_mapping=True)["offset_mapping"]
+    values = token_weights(said, processor.tokenizer, weights)
+    marked = "".join(said[a:b] if value == 10.0 else "|" for (a, b), value in zip(offsets, values, strict=True))
+    assert marked.replace("|", " ").split() == heavy

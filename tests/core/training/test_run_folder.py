@@ -1,0 +1,109 @@
+"""The run folder: what is refused, what is forgotten on a resume, and the curves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.grpo import curves
+from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
+
+DATA = [{"data": "koniq", "sha256": "ab", "folder": "data/koniq", "split": "train", "rows": 3}]
+
+
+def test_the_resolved_recipe_is_a_recipe(tmp_path: Path) -> None:
+    recipe = GrpoRecipe(beta=0.04, lora_targets=("q_proj",), mix={"score": 2.0})
+    assert RunFolder(tmp_path / "run").open(recipe, DATA, resume=False) is None
+    assert load_grpo(str(tmp_path / "run" / "recipe.yaml")) == recipe
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["data"] == DATA
+    assert {"torch", "trl", "python"} <= set(run["environment"])
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(GrpoRecipe(), DATA, resume=False)
+    with pytest.raises(QInsightError, match="add --resume"):
+        folder.open(GrpoRecipe(), DATA, resume=False)
+    with pytest.raises(QInsightError, match=r"holds a run with beta 0\.001, not 0\.04"):
+        folder.open(GrpoRecipe(beta=0.04), DATA, resume=True)
+    with pytest.raises(QInsightError, match="on other data: koniq"):
+        folder.open(GrpoRecipe(), [{**DATA[0], "sha256": "cd"}], resume=True)
+    assert folder.open(GrpoRecipe(), [{**DATA[0], "folder": "moved/koniq"}], resume=True) is None
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(QInsightError, match="is not empty"):
+        RunFolder(tmp_path).open(GrpoRecipe(), DATA, resume=False)
+    with pytest.raises(QInsightError, match="holds no GRPO run to resume"):
+        RunFolder(tmp_path / "new").open(GrpoRecipe(), DATA, resume=True)
+
+
+def test_a_checkpoint_cut_short_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(GrpoRecipe(), DATA, resume=False)
+    for step in (80, 90, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if step < 100:
+            (tmp_path / f"checkpoint-{step}" / WHOLE).touch()
+    folder.append(folder.metrics, [{"step": step, "text": "a\u2028b"} for step in range(0, 101, 10)])
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 10')  # a kill in the middle of a line
+    assert folder.open(GrpoRecipe(), DATA, resume=True) == tmp_path / "checkpoint-90"
+    assert not (tmp_path / "checkpoint-100").exists()
+    assert [line["step"] for line in read_lines(folder.metrics)] == list(range(0, 91, 10))
+
+
+def test_a_line_of_metrics() -> None:
+    logs = {
+        "loss": 0.1,
+        "kl": 0.2,
+        "rewards/r_fmt/mean": 0.9,
+        "rewards/r_fmt/std": 0.3,
+        "rewards/r_comp/mean": None,
+        "completions/mean_length": 50.0,
+        "completions/clipped_ratio": 0.25,
+        "parse_failures/bad_json": 0.125,
+        "parse_failures/no_answer": 0.0,
+        "clip_ratio/low_mean": 0.0,
+    }
+    assert metrics_line(7, logs) == {
+        "step": 7,
+        "loss": 0.1,
+        "kl": 0.2,
+        "r_fmt": 0.9,
+        "r_comp": None,
+        "completion_length": 50.0,
+        "truncated": 0.25,
+        "parse_failures": {"bad_json": 0.125},
+    }
+
+
+def test_curves_are_drawn_where_there_is_something_to_draw(tmp_path: Path) -> None:
+    curves.draw([], tmp_path)
+    assert not list(tmp_path.iterdir())
+    lines = [{"step": step, "reward": step / 10, "r_comp": None, "kl": 0.01 * step} for step in range(1, 11)]
+    curves.draw([{"step": 0, "eval": {"reward": 0.1}}, *lines, {"step": 10, "eval": {"reward": 0.9}}], tmp_path)
+    for name in ("rewards.png", "kl.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 600
+    first = (tmp_path / "kl.png").read_bytes()
+    curves.draw([replace_kl(line) for line in lines], tmp_path)
+    assert (tmp_path / "kl.png").read_bytes() != first
+
+
+def replace_kl(line: dict[str, object]) -> dict[str, object]:
+    return {**line, "kl": 0.5}
+
+
+def test_smoothing_is_the_mean_over_the_window() -> None:
+    points = [(step, float(step)) for step in range(1, 101)]
+    smoothed = dict(curves.smooth(points, 100))  # a window of 5
+    assert smoothed[1] == 1.0
+    assert smoothed[100] == pytest.approx((96 + 97 + 98 + 99 + 100) / 5)
