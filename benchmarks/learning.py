@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from qinsight_cli.core.training.grpo.curves import draw
+from qinsight_cli.core.training.grpo.curves import draw_curves
 from qinsight_cli.core.training.run_folder import read_lines
 
 
@@ -38,7 +38,7 @@ def main(
     Console(width=120).print(table)
     if curves is not None:
         curves.mkdir(parents=True, exist_ok=True)
-        draw(mean_lines(lines), curves)
+        draw_curves(mean_lines(lines), curves)
     print(json.dumps({"steps": steps, "before": before, "after": after}))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from qinsight_cli.core.bench.paper import Table
     from qinsight_cli.core.bench.run import Protocol
-    from qinsight_cli.core.bench.systems.base import Asking, System
+    from qinsight_cli.core.bench.systems.base import AnswerSettings, System
 
 SOME_ROWS_FAILED = 3
 SYSTEMS, PROTOCOL = "What is measured", "Protocol"
@@ -35,7 +35,7 @@ class Ties(StrEnum):
     half = "half"
 
 
-class Asked(StrEnum):
+class DegradationQuestions(StrEnum):
     single = "single"
     sequential = "sequential"
 
@@ -95,7 +95,7 @@ Original = Annotated[
     typer.Option("--original/--no-original", help="Count pairs with the original picture.", rich_help_panel=PROTOCOL),
 ]
 ProtocolOption = Annotated[
-    Asked,
+    DegradationQuestions,
     typer.Option(
         "--protocol", help="One question for all distortions, or one for each as AgenticIR.", rich_help_panel=PROTOCOL
     ),
@@ -125,7 +125,7 @@ def bench(
     plcc: PlccOption = Plcc.raw,
     ties: TiesOption = Ties.wrong,
     original: Original = True,
-    protocol: ProtocolOption = Asked.single,
+    protocol: ProtocolOption = DegradationQuestions.single,
     bootstrap: Bootstrap = 1000,
     intervals: Intervals = False,
     restart: options.Restart = False,
@@ -154,25 +154,29 @@ def bench(
         *_metrics(metric, baselines_python, device),
         *_predictions(predictions),
     ]
-    asking = _asking(out or _new_folder(chosen), decoding, batch_size, seed, restart, protocol is Asked.sequential)
+    settings = _settings(
+        out or _new_folder(chosen), decoding, batch_size, seed, restart, protocol is DegradationQuestions.sequential
+    )
     how = _protocol(split, limit, plcc, ties, original, bootstrap, seed)
-    _measure(chosen, data or [], systems, how, asking, intervals)
+    _measure(chosen, data or [], systems, how, settings, intervals)
 
 
 def _tables(names: list[str] | None) -> list[Table]:
-    from qinsight_cli.core.bench.paper import choose
+    from qinsight_cli.core.bench.paper import choose_tables
 
     if not names:
         raise UsageError("which table? table1 ... table5, tableB, or all; --list shows them with their rows")
-    return choose(names)
+    return choose_tables(names)
 
 
-def _asking(folder: Path, decoding: Decoding, batch_size: int, seed: int, restart: bool, sequential: bool) -> Asking:
-    from qinsight_cli.core.bench.systems.base import Asking
+def _settings(
+    folder: Path, decoding: Decoding, batch_size: int, seed: int, restart: bool, sequential: bool
+) -> AnswerSettings:
+    from qinsight_cli.core.bench.systems.base import AnswerSettings
     from qinsight_cli.core.report.progress import progress_bar
 
     console = _stderr()
-    return Asking(
+    return AnswerSettings(
         *(folder, decoding, batch_size, seed, restart, sequential),
         say=lambda words: _say(console, words),
         progress=lambda noun, total: progress_bar(noun, total, console),
@@ -186,25 +190,30 @@ def _protocol(split: str, limit: int | None, plcc: Plcc, ties: Ties, original: b
 
 
 def _measure(
-    tables: list[Table], folders: list[Path], systems: list[System], how: Protocol, asking: Asking, intervals: bool
+    tables: list[Table],
+    folders: list[Path],
+    systems: list[System],
+    how: Protocol,
+    settings: AnswerSettings,
+    intervals: bool,
 ) -> None:
     """Measure, write and show; exit code 3 when some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
 
     run.check_inputs(tables, folders, systems)
-    output.claim(asking.folder)
+    output.claim(settings.folder)
     try:
-        done = run.measure(tables, folders, systems, how, asking)
+        done = run.measure(tables, folders, systems, how, settings)
     except KeyboardInterrupt:
-        asking.say(f"interrupted; to go on, run the same command with --out {shlex.quote(str(asking.folder))}")
+        settings.say(f"interrupted; to go on, run the same command with --out {shlex.quote(str(settings.folder))}")
         raise
-    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.settings(how, asking)}
-    output.write(done, systems, asking.folder, recorded, intervals)
+    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(how, settings)}
+    output.write(done, systems, settings.folder, recorded, intervals)
     for grid in done.grids:
         _show(render.terminal(grid, intervals))
     rows = "1 row" if done.failed == 1 else f"{done.failed:,} rows"
     failed = f"{rows} without an answer, " if done.failed else ""
-    asking.say(f"{failed}written to {asking.folder}")
+    settings.say(f"{failed}written to {settings.folder}")
     if done.failed:
         raise typer.Exit(SOME_ROWS_FAILED)
 
@@ -217,33 +226,33 @@ def _new_folder(tables: list[Table]) -> Path:
 
 
 def _models(names: list[str] | None, default: bool, settings: tuple[str, str, int | None]) -> list[System]:
-    from qinsight_cli.core.bench.systems.model import LEVELS, Model, parse_label
+    from qinsight_cli.core.bench.systems.model import LEVEL_WORD_PREFIX, ModelSystem, parse_label
     from qinsight_cli.core.models.names import TINY, resolve
 
     systems: list[System] = []
     for name in names or ([TINY] if default else []):
         label, model = parse_label(name)
-        resolve(model.removeprefix(LEVELS))
-        systems.append(Model(label, model, *settings))
+        resolve(model.removeprefix(LEVEL_WORD_PREFIX))
+        systems.append(ModelSystem(label, model, *settings))
     return systems
 
 
 def _metrics(names: list[str] | None, python: str | None, device: str) -> list[System]:
-    from qinsight_cli.core.bench.systems.metric import Metric, baseline_of
+    from qinsight_cli.core.bench.systems.metric import MetricSystem, baseline_of
 
     baselines = [baseline_of(name) for name in names or []]
-    return [Metric(each.row, each, python, device) for each in baselines]
+    return [MetricSystem(each.row, each, python, device) for each in baselines]
 
 
 def _predictions(arguments: list[str] | None) -> list[System]:
-    from qinsight_cli.core.bench.systems.predictions import Predictions
+    from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 
     systems: list[System] = []
     for argument in arguments or []:
         label, equals, path = argument.partition("=")
         if not equals or not label.strip() or not path:
             raise UsageError(f"--predictions {argument}: give LABEL=FILE.csv")
-        systems.append(Predictions(label.strip(), Path(path)))
+        systems.append(PredictionsFile(label.strip(), Path(path)))
     return systems
 
 

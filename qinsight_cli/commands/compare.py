@@ -58,17 +58,17 @@ def compare(
     names the same picture. Interrupted and run again with the same output file, it finishes what is left.
     """
     decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    run = judging.Run(
+    run = judging.JudgingOptions(
         *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
         *(batch_size, max_pixels, decoding, seed, prompt),
     )
     items = _pairs(image_a, image_b, ref, pairs)[:limit]
     task, columns = TASKS["comparison"], COLUMNS["comparison"]
     if both_orders:
-        asked = [order for item in items for order in (item, _swapped(item))]
-        counts = judging.execute(task, asked, run, (*columns, AGREEMENT), _in_twos)
+        both = [order for item in items for order in (item, _swapped(item))]
+        counts = judging.judge(task, both, run, (*columns, AGREEMENT), _in_twos)
     else:
-        counts = judging.execute(task, items, run, columns)
+        counts = judging.judge(task, items, run, columns)
     judging.exit_code(counts)
 
 

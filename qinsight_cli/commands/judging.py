@@ -31,7 +31,7 @@ SOME_ROWS_FAILED = 3
 
 
 @dataclass(frozen=True)
-class Run:
+class JudgingOptions:
     """The shared options of one command line, as `options.py` declares them."""
 
     csv: str | None
@@ -53,10 +53,10 @@ class Run:
         return next((path for path in (self.csv, self.jsonl) if path not in (None, "-")), None)
 
 
-def execute(
+def judge(
     task: Task,
     items: Sequence[Item],
-    run: Run,
+    run: JudgingOptions,
     columns: Sequence[str],
     merge: Callable[[Iterator[Row]], Iterable[Row]] = iter,
 ) -> Counter[str]:
@@ -111,7 +111,7 @@ def exit_code(counts: Counter[str]) -> None:
         raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def _check(run: Run) -> None:
+def _check(run: JudgingOptions) -> None:
     """Find out what cannot work before the model is loaded."""
     if run.csv == "-" and run.jsonl == "-":
         raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
@@ -122,7 +122,7 @@ def _check(run: Run) -> None:
             check_output(str(path))
 
 
-def _load(run: Run, console: Console) -> Engine:
+def _load(run: JudgingOptions, console: Console) -> Engine:
     from qinsight_cli.core.engines.local import load_engine
     from qinsight_cli.core.models.names import TINY
 
@@ -135,7 +135,7 @@ def _load(run: Run, console: Console) -> Engine:
     return load_engine(run.model, run.device, run.dtype, run.max_pixels)
 
 
-def _journal(run: Run, settings: dict[str, Any], console: Console) -> Journal | None:
+def _journal(run: JudgingOptions, settings: dict[str, Any], console: Console) -> Journal | None:
     if run.file is None:
         return None
     journal = Journal(journal_path(run.file), settings, run.restart)
@@ -162,13 +162,13 @@ def _facts(row: Row) -> list[str]:
     return facts
 
 
-def _sum_up(console: Console, counts: Counter[str], run: Run) -> None:
+def _sum_up(console: Console, counts: Counter[str], run: JudgingOptions) -> None:
     where = "".join(f", written to {path}" for path in (run.csv, run.jsonl) if path not in (None, "-"))
     rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
     _say(console, f"{rows}, {counts['errors']} with an error{where}")
     if counts["disagree"]:
-        asked = counts["agree"] + counts["disagree"]
-        _say(console, f"in {counts['disagree']} of {asked} pairs the answer changes with the order of the images")
+        compared = counts["agree"] + counts["disagree"]
+        _say(console, f"in {counts['disagree']} of {compared} pairs the answer changes with the order of the images")
 
 
 def _stderr() -> Console:
@@ -191,7 +191,7 @@ def _show(table: object) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _progress(console: Console, total: int, run: Run) -> AbstractContextManager[Callable[[], None]]:
+def _progress(console: Console, total: int, run: JudgingOptions) -> AbstractContextManager[Callable[[], None]]:
     """A bar on stderr, unless rows are written to the same terminal."""
     if "-" in (run.csv, run.jsonl) and sys.stdout.isatty():
         return nullcontext(lambda: None)

@@ -17,14 +17,13 @@ def check(
     workers: Workers = CORES,
 ) -> None:
     """Validate a dataset: schema, files, ranges, hashes, leakage between splits; and count what it holds."""
-    from qinsight_cli.core.data.check import check as examine
-    from qinsight_cli.core.data.check import summary
+    from qinsight_cli.core.data.check import check_dataset, summary
     from qinsight_cli.core.errors import QInsightError
     from qinsight_cli.core.report.progress import progress_bar
     from qinsight_cli.core.report.tables import printable
 
     with ExitStack() as stack:
-        report = examine(
+        report = check_dataset(
             folder.resolve(), workers, quick, lambda total: stack.enter_context(progress_bar("images", total))
         )
     for line in summary(report.rows):

@@ -39,14 +39,16 @@ LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="The labe
 
 
 def run(labelled: Labelled, out: Path | None, **settings: Any) -> None:
-    """Prepare a dataset that was read, and say what came of it. `settings` are the fields of building.Options."""
-    from qinsight_cli.core.data.prepare import Options, prepare
+    """Prepare a dataset that was read, and say what came of it. `settings` are the fields of PrepareSettings."""
+    from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
     from qinsight_cli.core.report.progress import progress_bar
 
     folder = folder_of(out, labelled.name)
     with ExitStack() as stack:
-        card, problems = prepare(
-            labelled, Options(folder, **settings), lambda total: stack.enter_context(progress_bar("images", total))
+        card, problems = prepare_dataset(
+            labelled,
+            PrepareSettings(folder, **settings),
+            lambda total: stack.enter_context(progress_bar("images", total)),
         )
     for note in labelled.notes:
         typer.echo(f"note: {note}", err=True)
@@ -59,14 +61,14 @@ def folder_of(out: Path | None, name: str) -> Path:
 
 def tell(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> None:
     """The counts of the dataset on stdout, its problems on stderr."""
-    from qinsight_cli.core.data.problems import FILE, KINDS, count
+    from qinsight_cli.core.data.problems import FILE, KINDS, count_by_kind
 
     for kind in KINDS:
         names = [problem.name for problem in problems if problem.kind == kind]
         if names:
             more = f", ... (all in {folder / FILE})" if len(names) > NAMED else ""
             what = kind if len(names) == 1 else f"{kind.replace('image', 'images')}{'s' * kind.endswith('duplicate')}"
-            typer.echo(f"warning: {count(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}", err=True)
+            typer.echo(f"warning: {count_by_kind(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}", err=True)
     typer.echo(f"wrote {folder}")
     for name, rows in card["counts"].items():
         typer.echo(f"  {name:24} {rows:8,}")

@@ -11,7 +11,7 @@ import typer
 from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
 
 if TYPE_CHECKING:
-    from qinsight_cli.core.data.synth import Plan
+    from qinsight_cli.core.data.synth import SynthSettings
 
 
 def synth(
@@ -46,7 +46,7 @@ def synth(
     ] = None,
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
-    from qinsight_cli.core.data.synth import Plan, check_plan
+    from qinsight_cli.core.data.synth import SynthSettings, check_settings
     from qinsight_cli.core.images import find_images
 
     if contact_sheet is not None:
@@ -55,13 +55,13 @@ def synth(
     photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
     known_splits = _rated_photos(clean_from, min_rating) if clean_from else {}
     photos = [*photos, *known_splits][:limit]
-    plan = Plan(folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
-    check_plan(plan, photos)
-    _make(plan, photos, known_splits, test_share, skip_bad, workers)
+    settings = SynthSettings(folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
+    check_settings(settings, photos)
+    _make(settings, photos, known_splits, test_share, skip_bad, workers)
 
 
 def _make(
-    plan: Plan,
+    settings: SynthSettings,
     photos: Sequence[Path],
     known_splits: Mapping[Path, str],
     test_share: float,
@@ -69,37 +69,39 @@ def _make(
     workers: int,
 ) -> None:
     """Damage the photos, write the dataset and say what came of it."""
-    from qinsight_cli.core.data import problems as report
     from qinsight_cli.core.data.manifest import claim, write_dataset
+    from qinsight_cli.core.data.problems import count_by_kind, refuse_bad_images, write_problems
     from qinsight_cli.core.data.synth import synthesise
     from qinsight_cli.core.report.progress import progress_bar
 
-    claim(plan.out, "synth")
+    claim(settings.out, "synth")
     with progress_bar("photos", len(photos)) as advance:
-        rows, problems = synthesise(photos, plan, test_share, known_splits, workers, advance)
-    report.write(plan.out, problems)
-    report.refuse(plan.out, problems, f"{len(photos):,} photos", skip_bad)
+        rows, problems = synthesise(photos, settings, test_share, known_splits, workers, advance)
+    write_problems(settings.out, problems)
+    refuse_bad_images(settings.out, problems, f"{len(photos):,} photos", skip_bad)
     card = {
         "name": "synth",
         "photos": len(photos),
-        "per_photo": plan.per_photo,
-        **({} if plan.null_share is None else {"null_share": plan.null_share}),
+        "per_photo": settings.per_photo,
+        **({} if settings.null_share is None else {"null_share": settings.null_share}),
         "test_share": test_share,
-        "seed": plan.seed,
-        "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength" if "score" in plan.tasks else None,
-        "problems": report.count(problems),
+        "seed": settings.seed,
+        "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength"
+        if "score" in settings.tasks
+        else None,
+        "problems": count_by_kind(problems),
     }
-    tell(plan.out, write_dataset(plan.out, rows, card), problems)
+    tell(settings.out, write_dataset(settings.out, rows, card), problems)
 
 
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
-    from qinsight_cli.core.data.contact_sheet import draw
+    from qinsight_cli.core.data.contact_sheet import draw_contact_sheet
     from qinsight_cli.core.errors import ImageError, QInsightError
     from qinsight_cli.core.images import find_images
 
     photo = Path(find_images(sources)[0]) if sources else _any_photo()
     try:
-        rows = draw(photo, sheet, seed)
+        rows = draw_contact_sheet(photo, sheet, seed)
     except ImageError as error:
         raise QInsightError(f"{photo}: {error}") from error
     typer.echo(f"wrote {sheet}: {photo.name} under {rows} generators at 5 severities")

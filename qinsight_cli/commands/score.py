@@ -41,9 +41,9 @@ def score(
     Interrupted and run again with the same output file, it finishes what is left.
     """
     decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    run = judging.Run(
+    run = judging.JudgingOptions(
         *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
         *(batch_size, max_pixels, decoding, seed, prompt),
     )
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), limit)]
-    judging.exit_code(judging.execute(TASKS["score"], items, run, COLUMNS["score"]))
+    judging.exit_code(judging.judge(TASKS["score"], items, run, COLUMNS["score"]))

@@ -206,16 +206,16 @@ def _grpo(
     chosen = load_grpo(recipe or "tiny", given)
     samples, digests = collect(data, chosen.tasks)
     held_out, held_digests = collect(eval_data, chosen.tasks, "test") if eval_data else ([], [])
-    job = run.Job(chosen, samples, [*digests, *held_digests], held_out)
+    training_run = run.TrainingRun(chosen, samples, [*digests, *held_digests], held_out)
     if dry_run:
-        typer.echo(run.describe(job))
+        typer.echo(run.describe(training_run))
         return
     folder = out or _new_folder(recipe or "tiny")
     if run.is_main():
         names = ", ".join(str(one["data"]) for one in digests)
         typer.echo(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}", err=True)
     try:
-        final = run.run_grpo(job, folder, resume)
+        final = run.run_grpo(training_run, folder, resume)
     except KeyboardInterrupt:
         if run.is_main() and (folder / "recipe.yaml").is_file():
             typer.echo(f"interrupted; go on with: qinsight train --resume --out {folder}", err=True)

@@ -112,16 +112,16 @@ def _version(name: str) -> str | None:
 
 
 def _answers(bench: Bench, folder: Path) -> None:
-    """What each system said of each row, in the form that --predictions reads."""
+    """What each system answered to each row, in the form that --predictions reads."""
     datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
     if bench.answers:
         (folder / "predictions").mkdir(exist_ok=True)
-    for (label, key, task), said in bench.answers.items():
+    for (label, key, task), answers in bench.answers.items():
         dataset = datasets[key, task]
         names = {"score": ("rating",), "degradation": ("distortion", "severity"), "comparison": ("winner",)}[task]
         roles = {"image_a": "image_a", "image_b": "image_b"} if task == "comparison" else {"path": "image"}
         lines = [csv_line([*roles, *names, "error"])]
-        for sample, answer in zip(dataset.samples, said, strict=True):
+        for sample, answer in zip(dataset.samples, answers, strict=True):
             paths = [str(sample.images[role]) for role in roles.values()]
             lines.append(csv_line([*paths, *(answer.fields.get(name) for name in names), answer.error]))
         _put(folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv", b"".join(lines))
@@ -148,8 +148,8 @@ def _scatter(table: Table, label: str, bench: Bench, folder: Path) -> None:
 
     clouds = []
     for dataset in bench.datasets[table.number]:
-        said = bench.answers.get((label, dataset.key, dataset.task))
-        found = score.pair_up(dataset.samples, said) if said else None
+        answers = bench.answers.get((label, dataset.key, dataset.task))
+        found = score.pair_up(dataset.samples, answers) if answers else None
         if found is None or not found.predicted:
             continue
         cells = score.cells(found, bench.protocol.fitted, 0)
@@ -184,15 +184,15 @@ def _radar(grid: Grid, folder: Path) -> None:
 def _plot_one(table: Table, label: str, dataset: Dataset, bench: Bench, folder: Path) -> None:
     from qinsight_cli.core.report import plots
 
-    said = bench.answers[label, dataset.key, dataset.task]
+    answers = bench.answers[label, dataset.key, dataset.task]
     title = f"{label} on {dataset.key}"
     if table.task == "degradation":
-        counts = degradation.confusion(dataset.samples, said)
+        counts = degradation.confusion(dataset.samples, answers)
         path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
         columns = [*(CLASS_COLUMNS[name] for name in CLASSES), degradation.UNREAD]
         plots.confusion(counts, columns[:-1], columns, title, path)
         return
-    compared = comparison.pair_up(dataset.samples, said, bench.protocol.original)
+    compared = comparison.pair_up(dataset.samples, answers, bench.protocol.original)
     methods, found = comparison.by_methods(compared, bench.protocol.ties)
     if methods:
         path = folder / f"{table.name}-methods-{file_name(label)}.png"

@@ -127,7 +127,7 @@ TABLES = (
 )  # fmt: skip
 
 
-def choose(names: Iterable[str]) -> list[Table]:
+def choose_tables(names: Iterable[str]) -> list[Table]:
     """Tables by name, alias or number, in the paper's order; `all` is all. Raises UsageError for an unknown name."""
     known = {key.lower(): table for table in TABLES for key in (table.name, table.alias, table.number)}
     wanted: set[str] = set()

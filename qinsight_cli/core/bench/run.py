@@ -11,8 +11,8 @@ from qinsight_cli.core.bench.datasets import Dataset, check_folders, columns_of,
 from qinsight_cli.core.bench.grid import Cell, Grid, Line
 from qinsight_cli.core.bench.paper import AVERAGE, Table
 from qinsight_cli.core.bench.protocols import comparison, degradation, score
-from qinsight_cli.core.bench.systems.base import Asking, Said, System, file_name
-from qinsight_cli.core.bench.systems.predictions import Predictions
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer, System, file_name
+from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -43,30 +43,34 @@ class Bench:
 
     tables: Sequence[Table]
     datasets: dict[str, list[Dataset]]
-    answers: dict[tuple[str, str, str], Sequence[Said]]
+    answers: dict[tuple[str, str, str], Sequence[RowAnswer]]
     grids: list[Grid] = field(default_factory=list)
     protocol: Protocol = field(default_factory=Protocol)
 
     @property
     def failed(self) -> int:
         """Rows without an answer, over everything asked."""
-        return sum(said.error is not None for each in self.answers.values() for said in each)
+        return sum(answer.error is not None for each in self.answers.values() for answer in each)
 
 
 def measure(
-    tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System], protocol: Protocol, asking: Asking
+    tables: Sequence[Table],
+    folders: Sequence[Path],
+    systems: Sequence[System],
+    protocol: Protocol,
+    settings: AnswerSettings,
 ) -> Bench:
     """Ask every system about every dataset that it can answer, and lay out the tables.
 
     Raises QInsightError for a system that serves none of the tables; KeyboardInterrupt passes on, and what was
     answered is kept in the journals.
     """
-    bench = Bench(tables, _load(tables, folders, protocol, asking), {}, protocol=protocol)
+    bench = Bench(tables, _load(tables, folders, protocol, settings), {}, protocol=protocol)
     unique = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
     # What is read from a file comes first: it fails at once when it is wrong, and costs nothing.
-    for system in sorted(systems, key=lambda system: not isinstance(system, Predictions)):
+    for system in sorted(systems, key=lambda system: not isinstance(system, PredictionsFile)):
         try:
-            _ask(system, list(unique.values()), asking, bench.answers)
+            _ask(system, list(unique.values()), settings, bench.answers)
         finally:
             system.close()
     bench.grids = [_grid(table, bench, _measured(table, bench, systems)) for table in tables]
@@ -86,7 +90,7 @@ def check_inputs(tables: Sequence[Table], folders: Sequence[Path], systems: Sequ
 
 
 def _load(
-    tables: Sequence[Table], folders: Sequence[Path], protocol: Protocol, asking: Asking
+    tables: Sequence[Table], folders: Sequence[Path], protocol: Protocol, settings: AnswerSettings
 ) -> dict[str, list[Dataset]]:
     loaded: dict[tuple[Path, str], Dataset | None] = {}
     told: set[str] = set()
@@ -95,14 +99,14 @@ def _load(
         chosen, missing = find_datasets(folders, table, protocol.split)
         for line in missing:
             if line not in told:
-                asking.say(line)
+                settings.say(line)
                 told.add(line)
         for folder in chosen:
             key = (folder, table.task)
             if key not in loaded:
                 loaded[key] = load_dataset(folder, table.task, protocol.split, protocol.limit, protocol.seed)
                 if loaded[key] is None:
-                    asking.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
+                    settings.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
         datasets = [dataset for folder in chosen if (dataset := loaded[folder, table.task]) is not None]
         found[table.number] = sorted(datasets, key=lambda one: _place(one, table))
     return found
@@ -115,27 +119,30 @@ def _place(dataset: Dataset, table: Table) -> tuple[int, str]:
 
 
 def _ask(
-    system: System, datasets: Sequence[Dataset], asking: Asking, answers: dict[tuple[str, str, str], Sequence[Said]]
+    system: System,
+    datasets: Sequence[Dataset],
+    settings: AnswerSettings,
+    answers: dict[tuple[str, str, str], Sequence[RowAnswer]],
 ) -> None:
-    if isinstance(system, Predictions):
+    if isinstance(system, PredictionsFile):
         system.learn(datasets)
     refusals = []
-    asked = 0
+    answered = 0
     for dataset in datasets:
         reason = system.refusal(dataset)
         if reason is not None:
             refusals.append(reason)
             continue
-        asked += 1
-        said = system.answers(dataset, asking)
-        if said:
-            answers[system.label, dataset.key, dataset.task] = said
-    if datasets and not asked:
+        answered += 1
+        found = system.answers(dataset, settings)
+        if found:
+            answers[system.label, dataset.key, dataset.task] = found
+    if datasets and not answered:
         raise QInsightError(refusals[0])
-    if isinstance(system, Predictions) and asked and not system.matched:
+    if isinstance(system, PredictionsFile) and answered and not system.matched:
         raise QInsightError(system.stranger)
     for reason in refusals:
-        asking.say(reason)
+        settings.say(reason)
 
 
 # Answers -> lines
@@ -145,12 +152,12 @@ def _measured(table: Table, bench: Bench, systems: Sequence[System]) -> list[Lin
     """The lines of every system that answered, in the order in which they were given."""
     lines: list[Line] = []
     for system in systems:
-        asked = [one for one in bench.datasets[table.number] if (system.label, one.key, one.task) in bench.answers]
-        if asked and table.task == "score":
-            lines += _score_lines(table, system.label, asked, bench, system.note)
-        elif asked:
-            for dataset in asked:
-                lines += _dataset_lines(table, system.label, dataset, bench, system.note, len(asked) > 1)
+        answered = [one for one in bench.datasets[table.number] if (system.label, one.key, one.task) in bench.answers]
+        if answered and table.task == "score":
+            lines += _score_lines(table, system.label, answered, bench, system.note)
+        elif answered:
+            for dataset in answered:
+                lines += _dataset_lines(table, system.label, dataset, bench, system.note, len(answered) > 1)
     return lines
 
 
@@ -171,12 +178,12 @@ def _score_lines(table: Table, label: str, datasets: Sequence[Dataset], bench: B
 def _dataset_lines(table: Table, label: str, dataset: Dataset, bench: Bench, note: str, several: bool) -> list[Line]:
     """Tables 2, 4 and 5 have one dataset: measured on another, or on several, it is named with the method."""
     protocol = bench.protocol
-    said = bench.answers[label, dataset.key, dataset.task]
+    answers = bench.answers[label, dataset.key, dataset.task]
     method = f"{label} on {dataset.key}" if several or dataset.name not in table.datasets else label
     if table.task == "degradation":
-        found = degradation.cells(degradation.hits(dataset.samples, said), protocol.draws, protocol.seed)
+        found = degradation.cells(degradation.hits(dataset.samples, answers), protocol.draws, protocol.seed)
     else:
-        compared = comparison.pair_up(dataset.samples, said, protocol.original)
+        compared = comparison.pair_up(dataset.samples, answers, protocol.original)
         found = {"": comparison.cells(compared, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)}
     return [Line(method, metric, found[metric], measured=True, note=note) for metric in table.metrics]
 
@@ -220,11 +227,11 @@ def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[st
     return [*remarks, *(one.note for one in datasets if one.note)]
 
 
-def settings(protocol: Protocol, asking: Asking) -> dict[str, Any]:
+def recorded_settings(protocol: Protocol, settings: AnswerSettings) -> dict[str, Any]:
     """What bench.json records of how it was done."""
     return {
         **vars(protocol),
-        "decoding": asking.decoding.as_dict(),
-        "degradation": "sequential" if asking.sequential else "single",
-        "batch_size": asking.batch_size,
+        "decoding": settings.decoding.as_dict(),
+        "degradation": "sequential" if settings.sequential else "single",
+        "batch_size": settings.batch_size,
     }

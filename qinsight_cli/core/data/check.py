@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.inspect_images import Job, Look, look_all
+from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
 from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_rows
-from qinsight_cli.core.data.problems import near_duplicates
+from qinsight_cli.core.data.problems import near_duplicate_problems
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
 
@@ -20,7 +20,7 @@ BINS = 8  # of half a rating each
 
 
 @dataclass
-class Report:
+class CheckReport:
     """What was found. `errors` make the dataset wrong; `notes` are for a person to judge."""
 
     rows: list[Sample] = field(default_factory=list)
@@ -28,7 +28,9 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def check(folder: Path, workers: int, quick: bool, progress: Callable[[int], Callable[[], None]]) -> Report:
+def check_dataset(
+    folder: Path, workers: int, quick: bool, progress: Callable[[int], Callable[[], None]]
+) -> CheckReport:
     """Read every manifest of a dataset folder and, unless `quick`, hash and decode every picture.
 
     Raises QInsightError when the folder holds no manifest.
@@ -36,7 +38,7 @@ def check(folder: Path, workers: int, quick: bool, progress: Callable[[int], Cal
     manifests = sorted(folder.glob("*.jsonl"))
     if not manifests:
         raise QInsightError(f"{folder} holds no manifest (*.jsonl); make one with qinsight prepare")
-    report = Report()
+    report = CheckReport()
     _check_card(folder, manifests, report)
     where: dict[int, str] = {}
     for path in manifests:
@@ -45,17 +47,17 @@ def check(folder: Path, workers: int, quick: bool, progress: Callable[[int], Cal
     paths = list(dict.fromkeys(image for row in report.rows for image in row.images.values()))
     if quick:
         report.errors += [f"no such picture: {path}" for path in paths if not path.is_file()]
-        seen: dict[Path, Look] = {}
+        seen: dict[Path, InspectedImage] = {}
     else:
-        looks = look_all([Job(path) for path in paths], workers, progress(len(paths)))
+        looks = inspect_images([ImageToInspect(path) for path in paths], workers, progress(len(paths)))
         report.errors += [f"{path}: {r}" for path, r in zip(paths, looks, strict=True) if isinstance(r, str)]
-        seen = {path: result for path, result in zip(paths, looks, strict=True) if isinstance(result, Look)}
+        seen = {path: result for path, result in zip(paths, looks, strict=True) if isinstance(result, InspectedImage)}
         _check_facts(report, where, seen)
     _check_leaks(report, seen)
     return report
 
 
-def _check_card(folder: Path, manifests: Sequence[Path], report: Report) -> None:
+def _check_card(folder: Path, manifests: Sequence[Path], report: CheckReport) -> None:
     card = read_card(folder)
     if not card:
         report.errors.append(f"there is no {CARD} that can be read")
@@ -69,7 +71,7 @@ def _check_card(folder: Path, manifests: Sequence[Path], report: Report) -> None
     report.errors += [f"{split}.jsonl is gone" for split in digests if folder / f"{split}.jsonl" not in manifests]
 
 
-def _check_rows(path: Path, report: Report, where: dict[int, str]) -> None:
+def _check_rows(path: Path, report: CheckReport, where: dict[int, str]) -> None:
     """Schema and ranges of each row; rows that are right go into the report."""
     for number, sample in read_rows(path):
         place = f"{path.name}, line {number}"
@@ -92,7 +94,7 @@ def _names(line: str) -> Iterable[Any]:
         return ()
 
 
-def _check_ids(report: Report, where: Mapping[int, str]) -> None:
+def _check_ids(report: CheckReport, where: Mapping[int, str]) -> None:
     first: dict[str, str] = {}
     for index, row in enumerate(report.rows):
         if row.id in first:
@@ -100,7 +102,7 @@ def _check_ids(report: Report, where: Mapping[int, str]) -> None:
         first.setdefault(row.id, where[index])
 
 
-def _check_facts(report: Report, where: Mapping[int, str], seen: Mapping[Path, Look]) -> None:
+def _check_facts(report: CheckReport, where: Mapping[int, str], seen: Mapping[Path, InspectedImage]) -> None:
     """Hash and size of every picture against those recorded when the dataset was prepared."""
     unknown = 0
     for index, row in enumerate(report.rows):
@@ -117,11 +119,11 @@ def _check_facts(report: Report, where: Mapping[int, str], seen: Mapping[Path, L
         )
 
 
-def _check_leaks(report: Report, seen: Mapping[Path, Look]) -> None:
+def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> None:
     """The same file or content in two splits is an error, pictures that look the same are noted."""
     files: dict[str, set[str]] = defaultdict(set)
     contents: dict[tuple[str, str], set[str]] = defaultdict(set)
-    faces: dict[tuple[str, str], tuple[int, Path, str]] = {}
+    content_images: dict[tuple[str, str], tuple[int, Path, str]] = {}
     for row in report.rows:
         content = str(row.extra.get("content") or "")
         for role, path in row.images.items():
@@ -129,20 +131,26 @@ def _check_leaks(report: Report, seen: Mapping[Path, Look]) -> None:
             files[digest or str(path)].add(row.split)
         if content:
             contents[row.source, content].add(row.split)
-        # The face of a content: its reference, else its undistorted picture, else any.
+        # The picture that shows a content: its reference, else its undistorted picture, else any.
         clean = row.truth.get("distortion") == NULL
-        face = row.images.get("reference") or next(iter(row.images.values()))
+        content_image = row.images.get("reference") or next(iter(row.images.values()))
         rank = 0 if "reference" in row.images else 1 if clean else 2
-        key = (row.source, content or str(face))
-        faces[key] = min(faces.get(key, (3, face, row.split)), (rank, face, row.split), key=lambda one: one[0])
+        key = (row.source, content or str(content_image))
+        content_images[key] = min(
+            content_images.get(key, (3, content_image, row.split)),
+            (rank, content_image, row.split),
+            key=lambda one: one[0],
+        )
     shared = [name for name, splits in files.items() if len(splits) > 1]
     if shared:
         report.errors.append(f"{len(shared):,} pictures stand in more than one split, the first {shared[0]}")
     leaked = [content for (_, content), splits in contents.items() if len(splits) > 1]
     if leaked:
         report.errors.append(f"{len(leaked):,} contents stand in more than one split, the first {leaked[0]!r}")
-    known = [(path, split) for _, path, split in faces.values() if path in seen]
-    pairs = near_duplicates([p for p, _ in known], [seen[p].hash for p, _ in known], [split for _, split in known])
+    known = [(path, split) for _, path, split in content_images.values() if path in seen]
+    pairs = near_duplicate_problems(
+        [p for p, _ in known], [seen[p].hash for p, _ in known], [split for _, split in known]
+    )
     if pairs:
         report.notes.append(f"{len(pairs):,} near-duplicates across splits:")
         report.notes += [f"  {pair.name} ({pair.detail})" for pair in pairs]

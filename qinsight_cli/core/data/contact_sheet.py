@@ -16,7 +16,7 @@ TILE = (192, 144)  # of the photo's own pixels: a smaller copy would hide noise 
 LABEL, HEAD, GAP = 150, 28, 4
 
 
-def draw(photo: Path, sheet: Path, seed: int) -> int:
+def draw_contact_sheet(photo: Path, sheet: Path, seed: int) -> int:
     """Write the sheet, a row for each generator and a column for each severity after the clean one; returns its rows.
 
     The photo is damaged whole and at its own size; the middle of it is shown.

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.data.manifest import FileFacts
 from qinsight_cli.core.data.near_duplicates import difference_hash
@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 
     from qinsight_cli.core.data.reasoning import Measures
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
-class Job:
+class ImageToInspect:
     """One picture to look at, and what to do with it.
 
     copy_to     write a copy of the file here
     short_side  scale a picture whose short side has more pixels down to this many, and write it to `scaled_to` as PNG
-    measure     take the measures of `explain`
+    measure     take the measures of `reasoning.measure_image`
     """
 
     path: Path
@@ -46,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """What was seen: the file that the manifest shall name, its facts, its difference hash, and its measures."""
 
     path: Path
@@ -55,34 +52,36 @@ class Look:
     measures: Measures | None = None
 
 
-def look(job: Job) -> Look | str:
+def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
     """Read and decode one picture; in place of a picture that cannot be read, the reason."""
     try:
-        data, digest = read_image(job.path)
+        data, digest = read_image(wanted.path)
         image, _ = decode_image(data)
     except ImageError as error:
         return str(error)
-    path = job.path
-    if job.short_side is not None and job.scaled_to is not None and min(image.size) > job.short_side:
-        image, data = _scaled(image, job.short_side)
-        path, digest = job.scaled_to, hashlib.sha256(data).hexdigest()
+    path = wanted.path
+    if wanted.short_side is not None and wanted.scaled_to is not None and min(image.size) > wanted.short_side:
+        image, data = _scaled(image, wanted.short_side)
+        path, digest = wanted.scaled_to, hashlib.sha256(data).hexdigest()
         write_bytes(path, data)
-    elif job.copy_to is not None:
-        path = job.copy_to
+    elif wanted.copy_to is not None:
+        path = wanted.copy_to
         write_bytes(path, data)
     measures = None
-    if job.measure:
+    if wanted.measure:
         from qinsight_cli.core.data.reasoning import measure_image
 
         measures = measure_image(image)
-    return Look(path, FileFacts(digest, image.width, image.height), difference_hash(image), measures)
+    return InspectedImage(path, FileFacts(digest, image.width, image.height), difference_hash(image), measures)
 
 
-def look_all(jobs: Sequence[Job], workers: int, progress: Callable[[], None]) -> list[Look | str]:
-    """`look` at all, in order, on several cores. No more pictures are in memory than there are workers."""
+def inspect_images(
+    images: Sequence[ImageToInspect], workers: int, progress: Callable[[], None]
+) -> list[InspectedImage | str]:
+    """`inspect_image` for all, in order, on several cores. No more pictures are in memory than there are workers."""
     found = []
-    with spread(workers) as each:
-        for result in each(look, jobs, 16):
+    with process_pool(workers) as each:
+        for result in each(inspect_image, images, 16):
             progress()
             found.append(result)
     return found
@@ -97,7 +96,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def spread(workers: int) -> Iterator[Any]:
+def process_pool(workers: int) -> Iterator[Any]:
     """Yields `each(function, items, chunk)`, a map in order over processes; one worker works in this process.
 
     Ctrl-C stops it at once. Raises QInsightError when a process is killed.

@@ -19,7 +19,7 @@ def difference_hash(image: Image.Image) -> int:
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
-def groups(hashes: Sequence[int], near: int = NEAR) -> list[int]:
+def near_duplicate_groups(hashes: Sequence[int], near: int = NEAR) -> list[int]:
     """The group number of each picture: pictures within `near` bits of one another, transitively, share a group."""
     values = np.array(hashes, dtype=np.uint64)
     parent = list(range(len(hashes)))
@@ -37,7 +37,7 @@ def groups(hashes: Sequence[int], near: int = NEAR) -> list[int]:
     return [root(index) for index in range(len(values))]
 
 
-def pairs_across(hashes: Sequence[int], sides: Sequence[str], near: int = NEAR) -> list[tuple[int, int, int]]:
+def near_duplicate_pairs(hashes: Sequence[int], sides: Sequence[str], near: int = NEAR) -> list[tuple[int, int, int]]:
     """Pictures within `near` bits of one another on different sides: (index, later index, bits that differ)."""
     values = np.array(hashes, dtype=np.uint64)
     codes = np.unique(np.array(sides, dtype=str), return_inverse=True)[1] if len(sides) else np.array([], dtype=int)

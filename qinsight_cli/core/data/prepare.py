@@ -10,21 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from qinsight_cli.core.data import problems as report
-from qinsight_cli.core.data.inspect_images import Job, Look, look_all
+from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
 from qinsight_cli.core.data.labels import Label, Labelled, extremes, rating
 from qinsight_cli.core.data.manifest import Sample, claim, write_dataset
-from qinsight_cli.core.data.near_duplicates import groups
-from qinsight_cli.core.data.problems import BROKEN, MISSING, UNLABELLED, Problem, near_duplicates
+from qinsight_cli.core.data.near_duplicates import near_duplicate_groups
+from qinsight_cli.core.data.problems import (
+    BROKEN,
+    MISSING,
+    UNLABELLED,
+    Problem,
+    count_by_kind,
+    near_duplicate_problems,
+    refuse_bad_images,
+    write_problems,
+)
 from qinsight_cli.core.data.reasoning import describe_image
-from qinsight_cli.core.data.source_files import Pictures
+from qinsight_cli.core.data.source_files import ImageFinder
 from qinsight_cli.core.data.splits import draw_stratified, split_by_group
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class Options:
+class PrepareSettings:
     """How a dataset is prepared.
 
     out         the dataset folder
@@ -50,7 +58,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLabel:
     """A label whose pictures are there. `images` has only the roles that were found."""
 
     label: Label
@@ -66,7 +74,9 @@ class Found:
 Progress = Callable[[int], Callable[[], None]]
 
 
-def prepare(labelled: Labelled, options: Options, progress: Progress) -> tuple[dict[str, Any], list[Problem]]:
+def prepare_dataset(
+    labelled: Labelled, options: PrepareSettings, progress: Progress
+) -> tuple[dict[str, Any], list[Problem]]:
     """Look at every picture, split, and write the dataset; returns its card and what was found amiss.
 
     progress  called with the number of pictures, gives the function to call after each
@@ -74,20 +84,20 @@ def prepare(labelled: Labelled, options: Options, progress: Progress) -> tuple[d
     when nothing is left.
     """
     claim(options.out, labelled.name)
-    pictures = Pictures(labelled.root, labelled.folders, without=options.out)
+    pictures = ImageFinder(labelled.root, labelled.folders, without=options.out)
     found, problems = _find(labelled, pictures, options)
     chosen = _draw(found, options)
     paths = list(dict.fromkeys(path for row in chosen for path in row.images.values()))
-    jobs = _jobs(paths, labelled.root, options)
-    looks = dict(zip(paths, look_all(jobs, options.workers, progress(len(paths))), strict=True))
+    to_inspect = _images_to_inspect(paths, labelled.root, options)
+    looks = dict(zip(paths, inspect_images(to_inspect, options.workers, progress(len(paths))), strict=True))
     broken = {path: reason for path, reason in looks.items() if isinstance(reason, str)}
-    problems += [Problem(BROKEN, _below(path, labelled.root), reason) for path, reason in broken.items()]
-    seen = {path: result for path, result in looks.items() if isinstance(result, Look)}
+    problems += [Problem(BROKEN, _relative_name(path, labelled.root), reason) for path, reason in broken.items()]
+    seen = {path: result for path, result in looks.items() if isinstance(result, InspectedImage)}
     usable = [row for row in (_without(row, broken, labelled.task) for row in chosen) if row is not None]
     splits = _split(usable, seen, labelled, options)
     problems += _near_duplicates(usable, seen, splits)
-    report.write(options.out, problems)
-    report.refuse(options.out, problems, f"{len(labelled.labels):,} label rows", options.skip_bad)
+    write_problems(options.out, problems)
+    refuse_bad_images(options.out, problems, f"{len(labelled.labels):,} label rows", options.skip_bad)
     if not usable:
         raise QInsightError(f"{labelled.root} holds none of the {len(labelled.labels):,} labelled pictures")
     scale = _scale(labelled)
@@ -95,11 +105,13 @@ def prepare(labelled: Labelled, options: Options, progress: Progress) -> tuple[d
     return write_dataset(options.out, samples, _card(labelled, options, problems)), problems
 
 
-def _find(labelled: Labelled, pictures: Pictures, options: Options) -> tuple[list[Found], list[Problem]]:
+def _find(
+    labelled: Labelled, pictures: ImageFinder, options: PrepareSettings
+) -> tuple[list[FoundLabel], list[Problem]]:
     """Labels with the pictures found for them, and the missing pictures and those that no label names."""
     ends = extremes(labelled) if labelled.scale else (0.0, 1.0)
     upward = labelled.scale is None or labelled.scale.higher_better
-    found: list[Found] = []
+    found: list[FoundLabel] = []
     problems: dict[str, Problem] = {}
     used: dict[Path, str] = {}
     for label in labelled.labels:
@@ -117,15 +129,15 @@ def _find(labelled: Labelled, pictures: Pictures, options: Options) -> tuple[lis
             )
         used |= {path: used.get(path, label.where) for path in there.values()}
         truth = label.truth if label.truth is not None else {"rating": rating(label.raw, *ends, upward)}
-        found.append(Found(label, there, truth))
+        found.append(FoundLabel(label, there, truth))
     passed = {path for name in labelled.left_out if (path := pictures.find(name)) is not None}
     folders = {path.parent for path in used}
     unlabelled = sorted(p for p in pictures if p.parent in folders and p not in used and p not in passed)
-    named = [Problem(UNLABELLED, _below(path, labelled.root), "no label row names it") for path in unlabelled]
+    named = [Problem(UNLABELLED, _relative_name(path, labelled.root), "no label row names it") for path in unlabelled]
     return found, [*problems.values(), *named]
 
 
-def _locate(name: str, pictures: Pictures) -> Path | None:
+def _locate(name: str, pictures: ImageFinder) -> Path | None:
     path = Path(name)
     return path if path.is_absolute() and path.is_file() else pictures.find(name)
 
@@ -135,13 +147,13 @@ def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
     return set(there) >= (set(named) if task == "comparison" else set(TASKS[task].roles))
 
 
-def _without(row: Found, broken: Mapping[Path, str], task: str) -> Found | None:
+def _without(row: FoundLabel, broken: Mapping[Path, str], task: str) -> FoundLabel | None:
     """The row without its broken pictures, or None when it needs one of them."""
     whole = {role: path for role, path in row.images.items() if path not in broken}
-    return Found(row.label, whole, row.truth) if _enough(whole, row.images, task) else None
+    return FoundLabel(row.label, whole, row.truth) if _enough(whole, row.images, task) else None
 
 
-def _draw(found: Sequence[Found], options: Options) -> list[Found]:
+def _draw(found: Sequence[FoundLabel], options: PrepareSettings) -> list[FoundLabel]:
     """The rows of the quota of each official split, and of them the limit."""
     chosen = list(found)
     for split, count in options.quota.items():
@@ -151,7 +163,7 @@ def _draw(found: Sequence[Found], options: Options) -> list[Found]:
     return chosen if options.limit is None else _drawn(chosen, options.limit, options.seed)
 
 
-def _drawn(rows: Sequence[Found], count: int, seed: int) -> list[Found]:
+def _drawn(rows: Sequence[FoundLabel], count: int, seed: int) -> list[FoundLabel]:
     strata = [(row.label.split, *_stratum(row.truth)) for row in rows]
     return [rows[index] for index in draw_stratified([row.label.id for row in rows], strata, count, seed)]
 
@@ -163,22 +175,24 @@ def _stratum(truth: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(truth.values())
 
 
-def _jobs(paths: Sequence[Path], root: Path, options: Options) -> list[Job]:
+def _images_to_inspect(paths: Sequence[Path], root: Path, options: PrepareSettings) -> list[ImageToInspect]:
     """What to do with each picture. Raises QInsightError when two would be written under one name."""
-    jobs = []
+    to_inspect = []
     for path in paths:
-        to = options.out / "images" / _below(path, root)
+        to = options.out / "images" / _relative_name(path, root)
         scaled_to = to.with_suffix(".png") if options.short_side else None
         copy_to = to if options.copy else None
-        jobs.append(Job(path, copy_to, options.short_side, scaled_to, options.reasoning))
-    for targets in ([job.copy_to for job in jobs], [job.scaled_to for job in jobs]):
+        to_inspect.append(ImageToInspect(path, copy_to, options.short_side, scaled_to, options.reasoning))
+    for targets in ([one.copy_to for one in to_inspect], [one.scaled_to for one in to_inspect]):
         twice = [target for target, times in Counter(targets).items() if target and times > 1]
         if twice:
             raise QInsightError(f"two pictures would both be written as {twice[0]}; rename one")
-    return jobs
+    return to_inspect
 
 
-def _split(rows: Sequence[Found], seen: Mapping[Path, Look], labelled: Labelled, options: Options) -> list[str]:
+def _split(
+    rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], labelled: Labelled, options: PrepareSettings
+) -> list[str]:
     """The official split of each row, or one drawn by content: all rows of a reference, and of references that are
     near-duplicates, on the same side. A row without a reference stands for itself."""
     if all(row.label.split for row in rows):
@@ -186,27 +200,34 @@ def _split(rows: Sequence[Found], seen: Mapping[Path, Look], labelled: Labelled,
     share = labelled.test_share if options.test_share is None else options.test_share
     content: dict[str, int] = {}
     for row in rows:
-        content.setdefault(row.name, seen[_face(row)].hash)
-    drawn = split_by_group(groups(list(content.values())), list(content), share, options.seed)
+        content.setdefault(row.name, seen[_content_image(row)].hash)
+    drawn = split_by_group(near_duplicate_groups(list(content.values())), list(content), share, options.seed)
     side = dict(zip(content, drawn, strict=True))
     return [row.label.split or side[row.name] for row in rows]
 
 
-def _near_duplicates(rows: Sequence[Found], seen: Mapping[Path, Look], splits: Sequence[str]) -> list[Problem]:
+def _near_duplicates(
+    rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], splits: Sequence[str]
+) -> list[Problem]:
     """Across splits; a reference stands for its distorted versions."""
     side: dict[Path, str] = {}
     for row, split in zip(rows, splits, strict=True):
-        side.setdefault(_face(row), split)
-    return near_duplicates(list(side), [seen[path].hash for path in side], list(side.values()))
+        side.setdefault(_content_image(row), split)
+    return near_duplicate_problems(list(side), [seen[path].hash for path in side], list(side.values()))
 
 
-def _face(row: Found) -> Path:
+def _content_image(row: FoundLabel) -> Path:
     """The picture that shows the content: the reference where there is one."""
     return row.images.get("reference") or next(iter(row.images.values()))
 
 
 def _sample(
-    row: Found, split: str, seen: Mapping[Path, Look], labelled: Labelled, scale: Mapping[str, Any], options: Options
+    row: FoundLabel,
+    split: str,
+    seen: Mapping[Path, InspectedImage],
+    labelled: Labelled,
+    scale: Mapping[str, Any],
+    options: PrepareSettings,
 ) -> Sample:
     looks = {role: seen[path] for role, path in row.images.items()}
     content = {"content": row.label.content} if row.label.content else {}
@@ -224,7 +245,7 @@ def _sample(
     )
 
 
-def _reasoning(row: Found, looks: Mapping[str, Look], options: Options) -> str:
+def _reasoning(row: FoundLabel, looks: Mapping[str, InspectedImage], options: PrepareSettings) -> str:
     if "image" not in looks:
         return ""
     measures = looks["image"].measures
@@ -241,7 +262,7 @@ def _scale(labelled: Labelled) -> dict[str, Any]:
     return {"label": {"range": list(extremes(labelled)), "higher_better": labelled.scale.higher_better}}
 
 
-def _card(labelled: Labelled, options: Options, problems: Sequence[Problem]) -> dict[str, Any]:
+def _card(labelled: Labelled, options: PrepareSettings, problems: Sequence[Problem]) -> dict[str, Any]:
     card: dict[str, Any] = {"name": labelled.name, "labels": len(labelled.labels)}
     card |= _scale(labelled)
     official = all(label.split for label in labelled.labels)
@@ -251,9 +272,9 @@ def _card(labelled: Labelled, options: Options, problems: Sequence[Problem]) -> 
         card["test_share"] = share
     settings = {"limit": options.limit, "quota": dict(options.quota), "short_side": options.short_side}
     card |= {name: value for name, value in settings.items() if value}
-    return {**card, "problems": report.count(problems), **labelled.card}
+    return {**card, "problems": count_by_kind(problems), **labelled.card}
 
 
-def _below(path: Path, root: Path) -> str:
+def _relative_name(path: Path, root: Path) -> str:
     """The path below the root, or the file name when it is elsewhere."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qinsight_cli.core.data.manifest import write_text
-from qinsight_cli.core.data.near_duplicates import pairs_across
+from qinsight_cli.core.data.near_duplicates import near_duplicate_pairs
 from qinsight_cli.core.errors import QInsightError
 
 FILE = "problems.csv"
@@ -27,20 +27,20 @@ class Problem:
     detail: str
 
 
-def near_duplicates(paths: Sequence[Path], hashes: Sequence[int], splits: Sequence[str]) -> list[Problem]:
+def near_duplicate_problems(paths: Sequence[Path], hashes: Sequence[int], splits: Sequence[str]) -> list[Problem]:
     """Pairs of pictures of different splits that look the same, by their difference hashes."""
     return [
         Problem(SIMILAR, f"{paths[i].name} | {paths[j].name}", f"{splits[i]} and {splits[j]}, {bits} of 64 bits differ")
-        for i, j, bits in pairs_across(hashes, splits)
+        for i, j, bits in near_duplicate_pairs(hashes, splits)
     ]
 
 
-def count(problems: Sequence[Problem]) -> dict[str, int]:
+def count_by_kind(problems: Sequence[Problem]) -> dict[str, int]:
     kinds = Counter(problem.kind for problem in problems)
     return {kind: kinds[kind] for kind in KINDS}
 
 
-def write(out: Path, problems: Sequence[Problem]) -> None:
+def write_problems(out: Path, problems: Sequence[Problem]) -> None:
     """All of them in `problems.csv` of the dataset folder, or no such file when there is nothing amiss."""
     if not problems:
         (out / FILE).unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def write(out: Path, problems: Sequence[Problem]) -> None:
     write_text(out / FILE, text.getvalue())
 
 
-def refuse(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -> None:
+def refuse_bad_images(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -> None:
     """Raises QInsightError when pictures are missing or broken, unless they may be skipped.
 
     total  what was looked at, such as "10,125 label rows"
@@ -60,7 +60,7 @@ def refuse(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -
     bad = [problem for problem in problems if problem.kind in (MISSING, BROKEN)]
     if not bad or skip_bad:
         return
-    kinds = count(bad)
+    kinds = count_by_kind(bad)
     counted = " and ".join(f"{kinds[kind]:,} {kind}{'s' * (kinds[kind] > 1)}" for kind in KINDS if kinds[kind])
     raise QInsightError(
         f"{counted} in {total}, the first {bad[0].name!r} ({bad[0].detail}); all are listed in {out / FILE}: "

@@ -45,7 +45,7 @@ _DAMAGE = {
 _FOUND = ("There is {severity} {name}: {evidence}.", "I see {severity} {name}; {evidence}.")
 # Worded as _FOUND is, so that "no" and a severity are alternatives at the same place.
 _CLEAN = ("There is no sign of added distortion.", "I see no sign of noise, blur, compression or darkening.")
-_VERDICT = (
+_QUALITY_SENTENCES = (
     "Overall the quality is {quality}.",
     "I would call the quality {quality}.",
     "This makes for {quality} quality.",
@@ -95,7 +95,7 @@ def describe_image(
     def pick(choices: tuple[str, ...]) -> str:
         return choices[rng.integers(len(choices))]
 
-    said = [
+    sentences = [
         pick(_OPENINGS).format(
             exposure=word(measures.exposure, EXPOSURE),
             contrast=word(measures.contrast, CONTRAST),
@@ -104,10 +104,10 @@ def describe_image(
         pick(_DETAIL).format(sharpness=word(measures.sharpness, SHARPNESS)),
     ]
     if damage is not None:
-        said.append(damage_sentence(*damage, pick))
+        sentences.append(damage_sentence(*damage, pick))
     if rating is not None:
-        said.append(pick(_VERDICT).format(quality=word(rating, QUALITY)))
-    return " ".join(said)
+        sentences.append(pick(_QUALITY_SENTENCES).format(quality=word(rating, QUALITY)))
+    return " ".join(sentences)
 
 
 def damage_sentence(distortion: str, severity: str, pick) -> str:

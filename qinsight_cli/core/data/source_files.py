@@ -98,7 +98,7 @@ def _files(folder: Path, depth: int | None = None, without: Path | None = None) 
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
-class Pictures:
+class ImageFinder:
     """The pictures below a folder, found by the names that label files use.
 
     Case does not matter, and neither do leading folders that the label file has and the disk has not, or the other

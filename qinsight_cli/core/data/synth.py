@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from qinsight_cli.core.data.distortions import distort
-from qinsight_cli.core.data.inspect_images import spread, write_bytes
+from qinsight_cli.core.data.inspect_images import process_pool, write_bytes
 from qinsight_cli.core.data.manifest import FileFacts, Sample
-from qinsight_cli.core.data.near_duplicates import difference_hash, groups
-from qinsight_cli.core.data.problems import BROKEN, Problem, near_duplicates
+from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplicate_groups
+from qinsight_cli.core.data.problems import BROKEN, Problem, near_duplicate_problems
 from qinsight_cli.core.data.reasoning import Measures, describe_image, describe_pair, measure_image
 from qinsight_cli.core.data.splits import draw_unit, split_by_group
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
@@ -66,7 +66,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SynthSettings:
     """What `synthesise` makes of every photo.
 
     pairs       comparison rows a photo
@@ -97,7 +97,7 @@ def pseudo_mos(distortion: str, severity: str) -> float:
 
 def synthesise(
     photos: Sequence[Path],
-    plan: Plan,
+    settings: SynthSettings,
     test_share: float,
     known_splits: Mapping[Path, str],
     workers: int,
@@ -110,28 +110,32 @@ def synthesise(
     """
     made: dict[Path, _Made] = {}
     problems = []
-    with spread(workers) as each:
-        for photo, result in zip(photos, each(partial(_rows_of_photo, plan), photos, 2), strict=True):
+    with process_pool(workers) as each:
+        for photo, result in zip(photos, each(partial(_rows_of_photo, settings), photos, 2), strict=True):
             progress()
             if isinstance(result, _Made):
                 made[photo] = result
             else:
                 problems.append(Problem(BROKEN, str(photo), result))
     new = [photo for photo in made if photo not in known_splits]
-    drawn = split_by_group(groups([made[photo].hash for photo in new]), [p.name for p in new], test_share, plan.seed)
+    drawn = split_by_group(
+        near_duplicate_groups([made[photo].hash for photo in new]), [p.name for p in new], test_share, settings.seed
+    )
     split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
-    problems += near_duplicates(list(made), [one.hash for one in made.values()], [split_of[photo] for photo in made])
+    problems += near_duplicate_problems(
+        list(made), [one.hash for one in made.values()], [split_of[photo] for photo in made]
+    )
     rows = [replace(row, split=split_of[photo]) for photo, one in made.items() for row in one.samples]
     return rows, problems
 
 
-def _rows_of_photo(plan: Plan, photo: Path) -> _Made | str:
+def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
     """The pictures and rows of one photo, or why it cannot be read."""
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
     name = photo_name(photo)
-    rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}"))
+    rng = np.random.default_rng(_seed_of(f"{settings.seed}:{name}"))
     try:
         loaded = load_image(photo)
     except ImageError as error:
@@ -139,51 +143,51 @@ def _rows_of_photo(plan: Plan, photo: Path) -> _Made | str:
     clean = loaded.image
     facts = FileFacts(loaded.digest, loaded.width, loaded.height)
     variants = [Variant(photo, NULL, NULL, "none", measure_image(clean), facts)]
-    variants += _damaged(plan, clean, name, rng)
-    nulls = _null_rows(plan, name)
+    variants += _damaged(settings, clean, name, rng)
+    nulls = _null_rows(settings, name)
     samples: list[Sample] = []
-    for task in plan.tasks:
+    for task in settings.tasks:
         if task == "comparison":
-            samples += _comparisons(plan, variants, name, rng)
+            samples += _comparisons(settings, variants, name, rng)
             continue
-        rows = [_single(plan, task, variant, name, rng) for variant in variants]
+        rows = [_single(settings, task, variant, name, rng) for variant in variants]
         if task == "degradation":
-            crop_rng = np.random.default_rng(_seed_of(f"{plan.seed}:{name}:crops"))
-            crops = [_crop(plan, clean, name, index, crop_rng) for index in range(1, nulls)]
-            rows = rows[nulls < 1 :] + [_single(plan, task, crop, name, crop_rng) for crop in crops]
+            crop_rng = np.random.default_rng(_seed_of(f"{settings.seed}:{name}:crops"))
+            crops = [_crop(settings, clean, name, index, crop_rng) for index in range(1, nulls)]
+            rows = rows[nulls < 1 :] + [_single(settings, task, crop, name, crop_rng) for crop in crops]
         samples += rows
     return _Made(difference_hash(clean), samples)
 
 
-def _null_rows(plan: Plan, name: str) -> int:
+def _null_rows(settings: SynthSettings, name: str) -> int:
     """How many degradation rows of one photo have no distortion: the share's count, a fraction drawn by name."""
-    if plan.null_share is None:
+    if settings.null_share is None:
         return 1
-    wanted = plan.per_photo * plan.null_share / (1.0 - plan.null_share)
-    return int(wanted) + (draw_unit(plan.seed, f"null:{name}") < wanted - int(wanted))
+    wanted = settings.per_photo * settings.null_share / (1.0 - settings.null_share)
+    return int(wanted) + (draw_unit(settings.seed, f"null:{name}") < wanted - int(wanted))
 
 
-def _damaged(plan: Plan, clean: Image.Image, name: str, rng: np.random.Generator) -> list[Variant]:
+def _damaged(settings: SynthSettings, clean: Image.Image, name: str, rng: np.random.Generator) -> list[Variant]:
     """`per_photo` damaged pictures, all (class, severity) pairs equally often, in a random order."""
     variants = []
     pixels = np.asarray(clean)
     pairs = [(distortion, severity) for distortion in DISTORTIONS for severity in SEVERITIES]
-    for index in range(plan.per_photo):
+    for index in range(settings.per_photo):
         if index % len(pairs) == 0:
             rng.shuffle(pairs)
         distortion, severity = (str(part) for part in pairs[index % len(pairs)])
         damaged, generator = distort(pixels, distortion, severity, rng)
-        path = plan.out / "images" / f"{name}-{index:03d}-{distortion}-{severity}.png"
+        path = settings.out / "images" / f"{name}-{index:03d}-{distortion}-{severity}.png"
         variants.append(_written(path, Image.fromarray(damaged), distortion, severity, generator))
     return variants
 
 
-def _crop(plan: Plan, clean: Image.Image, name: str, index: int, rng: np.random.Generator) -> Variant:
+def _crop(settings: SynthSettings, clean: Image.Image, name: str, index: int, rng: np.random.Generator) -> Variant:
     """An undistorted picture that is not the photo itself: 80-95 % of its width and height, at a random place."""
     width, height = (max(1, round(side * rng.uniform(0.8, 0.95))) for side in clean.size)
     left, top = (int(rng.integers(whole - part + 1)) for whole, part in zip(clean.size, (width, height), strict=True))
     picture = clean.crop((left, top, left + width, top + height))
-    return _written(plan.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
+    return _written(settings.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
 
 
 def _written(path: Path, picture: Image.Image, distortion: str, severity: str, generator: str) -> Variant:
@@ -195,11 +199,11 @@ def _written(path: Path, picture: Image.Image, distortion: str, severity: str, g
     return Variant(path, distortion, severity, generator, measure_image(picture), facts)
 
 
-def _single(plan: Plan, task: str, variant: Variant, name: str, rng: np.random.Generator) -> Sample:
+def _single(settings: SynthSettings, task: str, variant: Variant, name: str, rng: np.random.Generator) -> Sample:
     rated = task == "score"
     truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
     reasoning = ""
-    if plan.reasoning:
+    if settings.reasoning:
         reasoning = describe_image(variant.measures, rng, variant.rating if rated else None, variant.damage)
     return Sample(
         id=f"{task}/{variant.path.stem}",
@@ -219,11 +223,11 @@ def _single(plan: Plan, task: str, variant: Variant, name: str, rng: np.random.G
     )
 
 
-def _comparisons(plan: Plan, variants: list[Variant], name: str, rng: np.random.Generator) -> list[Sample]:
+def _comparisons(settings: SynthSettings, variants: list[Variant], name: str, rng: np.random.Generator) -> list[Sample]:
     """Pairs of pictures of one photo, every second one with the clean photo as its reference; the order is random."""
     samples: list[Sample] = []
     tries = 0
-    while len(samples) < plan.pairs and tries < 50 * plan.pairs:
+    while len(samples) < settings.pairs and tries < 50 * settings.pairs:
         tries += 1
         first, second = (variants[index] for index in rng.choice(len(variants), 2, replace=False))
         referenced = len(samples) % 2 == 0
@@ -244,7 +248,7 @@ def _comparisons(plan: Plan, variants: list[Variant], name: str, rng: np.random.
                 files={role: variant.facts for role, variant in roles.items()},
                 truth={"winner": winner},
                 raw_label=list(ratings),
-                reasoning=describe_pair(first.damage, second.damage, ratings, rng) if plan.reasoning else "",
+                reasoning=describe_pair(first.damage, second.damage, ratings, rng) if settings.reasoning else "",
                 extra={"content": name},
             )
         )
@@ -269,12 +273,12 @@ def _seed_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def check_plan(plan: Plan, photos: Sequence[Path]) -> None:
-    """Raises UsageError or QInsightError when the plan cannot be carried out on the photos."""
-    if plan.per_photo < 1:
-        raise UsageError(f"--per-photo {plan.per_photo}: at least 1 damaged picture a photo")
-    if plan.null_share is not None and not 0.0 <= plan.null_share < 1.0:
-        raise UsageError(f"--null-share {plan.null_share:g}: a share from 0 up to, but not, 1")
+def check_settings(settings: SynthSettings, photos: Sequence[Path]) -> None:
+    """Raises UsageError or QInsightError when the settings cannot be carried out on the photos."""
+    if settings.per_photo < 1:
+        raise UsageError(f"--per-photo {settings.per_photo}: at least 1 damaged picture a photo")
+    if settings.null_share is not None and not 0.0 <= settings.null_share < 1.0:
+        raise UsageError(f"--null-share {settings.null_share:g}: a share from 0 up to, but not, 1")
     if not photos:
         raise QInsightError("no photos to damage were found")
     names = Counter(photo.stem for photo in photos)

@@ -1,6 +1,6 @@
 """Ratings from the probabilities of level words, as DeQA-Score and Q-Align read them: `deqa:NAME`.
 
-The model is asked how it would rate the picture, its answer is begun for it ("The quality of the image is"), and the
+The model is messages how it would rate the picture, its answer is begun for it ("The quality of the image is"), and the
 rating is the expectation of 5, 4, 3, 2, 1 under the probabilities of "excellent", "good", "fair", "poor", "bad" as the
 next word, among these five. It covers what `core.models` loads: checkpoints of the Qwen2.5-VL architecture, from a
 folder or the hub, trained in this form or not. The published DeQA-Score-Mix3 and one-align are mPLUG-Owl2 models that
@@ -14,37 +14,37 @@ from dataclasses import replace
 from typing import Any
 
 from qinsight_cli.core.engines import Completion, Decoding, Request
-from qinsight_cli.core.engines.local import Batch, LocalEngine
+from qinsight_cli.core.engines.local import LocalEngine, ModelInputs
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.tasks.base import IMAGE, text
 
 QUESTION = "How would you rate the quality of this image?"
 BEGINNING = "The quality of the image is"
-LEVELS = {"excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0, "bad": 1.0}
+LEVEL_WORDS = {"excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0, "bad": 1.0}
 
 
-class LevelEngine(LocalEngine):
+class LevelWordEngine(LocalEngine):
     """Answers a request for a score with the expectation over the level words, in the form that the task reads."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        beginning, self._words = level_tokens(self._tokenizer, str(model.identity["model"]))
+        beginning, self._words = level_word_tokens(self._tokenizer, str(model.identity["model"]))
         self._processor = _Begun(self._processor, beginning)
-        self.identity = {**model.identity, "question": QUESTION, "answer": f"{BEGINNING} {'|'.join(LEVELS)}"}
+        self.identity = {**model.identity, "question": QUESTION, "answer": f"{BEGINNING} {'|'.join(LEVEL_WORDS)}"}
 
-    def prepare(self, requests: Sequence[Request]) -> Batch:
+    def prepare(self, requests: Sequence[Request]) -> ModelInputs:
         """The pictures of the requests under this engine's own question."""
-        asked: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE, text(QUESTION)]}]
-        return super().prepare([replace(request, messages=asked) for request in requests])
+        messages: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE, text(QUESTION)]}]
+        return super().prepare([replace(request, messages=messages) for request in requests])
 
-    def generate(self, batch: Batch, decoding: Decoding) -> list[list[Completion]]:
+    def generate(self, batch: ModelInputs, decoding: Decoding) -> list[list[Completion]]:
         """One rating for each request, whatever the decoding: nothing is drawn."""
         import torch
 
         with torch.inference_mode():
             logits = self._prefill(batch, 1, 1).logits[:, self._words].double().cpu()
-            worth = torch.tensor(list(LEVELS.values()), dtype=torch.float64)
+            worth = torch.tensor(list(LEVEL_WORDS.values()), dtype=torch.float64)
             ratings = (logits.softmax(dim=1) @ worth).tolist()
         return [
             [Completion(f'<answer> {{"rating": {rating:.4f}}} </answer>', length, 1, "stop")] * decoding.samples
@@ -68,21 +68,23 @@ class _Begun:
         return getattr(self._inner, name)
 
 
-def level_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
+def level_word_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
     """The beginning of the answer, and for each level word the token that comes next when it is said.
 
     Most tokenizers join a space to the word after it; for one that parts them the space goes to the beginning.
     Raises QInsightError when two words begin with the same token.
     """
     for beginning, space in ((BEGINNING, " "), (f"{BEGINNING} ", "")):
-        first = [tokenizer.encode(f"{space}{word}", add_special_tokens=False)[0] for word in LEVELS]
+        first = [tokenizer.encode(f"{space}{word}", add_special_tokens=False)[0] for word in LEVEL_WORDS]
         if len(set(first)) == len(first):
             return beginning, first
-    raise QInsightError(f"{name}: its tokenizer cannot tell the level words {', '.join(LEVELS)} by their first token")
+    raise QInsightError(
+        f"{name}: its tokenizer cannot tell the level words {', '.join(LEVEL_WORDS)} by their first token"
+    )
 
 
-def load_level_engine(
+def load_level_word_engine(
     model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None
-) -> LevelEngine:
+) -> LevelWordEngine:
     """A model by name, ready to rate by level words; the options are those of `load_model`."""
-    return LevelEngine(load_model(model, device, dtype, max_pixels))
+    return LevelWordEngine(load_model(model, device, dtype, max_pixels))

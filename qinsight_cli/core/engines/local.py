@@ -33,7 +33,7 @@ LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot b
 
 
 @dataclass(frozen=True)
-class Batch:
+class ModelInputs:
     """Requests as tensors on the CPU, prompts padded on the left to the longest, `length` tokens.
 
     input_ids       (batch, length)
@@ -74,7 +74,7 @@ class LocalEngine:
         known = self._tokenizer.get_vocab()
         self._banned = sorted({known[token] for token in PICTURE_TOKENS if token in known})
 
-    def prepare(self, requests: Sequence[Request]) -> Batch:
+    def prepare(self, requests: Sequence[Request]) -> ModelInputs:
         """Requests (at least one, each with at least one picture) -> one batch. CPU work.
 
         Raises ImageError for a picture of a shape no model can read, QInsightError for a prompt that is too long.
@@ -105,7 +105,7 @@ class LocalEngine:
         positions, deltas = self._network.model.get_rope_index(
             input_ids, (input_ids == processor.image_token_id).int(), image_grid_thw=grids, attention_mask=mask
         )
-        return Batch(
+        return ModelInputs(
             input_ids=input_ids,
             attention_mask=mask,
             positions=positions,
@@ -123,7 +123,7 @@ class LocalEngine:
                 "give a smaller --max-pixels"
             )
 
-    def generate(self, batch: Batch, decoding: Decoding) -> list[list[Completion]]:
+    def generate(self, batch: ModelInputs, decoding: Decoding) -> list[list[Completion]]:
         """For each request of the batch, `decoding.samples` completions.
 
         A completion ends with `</answer>`, at an end-of-text token, or after `decoding.max_new_tokens` (finish_reason
@@ -152,7 +152,7 @@ class LocalEngine:
             for index, length in enumerate(batch.lengths)
         ]
 
-    def _prefill(self, batch: Batch, copies: int, room: int) -> Prefilled:
+    def _prefill(self, batch: ModelInputs, copies: int, room: int) -> Prefilled:
         """Run prompts and pictures through the network once, then make `copies` rows of each."""
         import torch
         from transformers.cache_utils import DynamicCache

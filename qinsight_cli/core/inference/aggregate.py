@@ -12,41 +12,41 @@ from qinsight_cli.core.tasks.base import ParseFailure, Task
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AggregatedAnswer:
     """What the samples of one question say together.
 
     fields     column -> value, as `Task.fields`; a number is the mean over the samples that could be read
-    spread     sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
+    std     sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
     parsed     how many samples could be read
     reasoning  of the sample nearest to the mean, or of the first sample that agrees with the majority
     error      why there is no answer, "kind: detail" of the first sample; None when there is one
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
-    spread: float | None = None
+    std: float | None = None
     parsed: int = 0
     reasoning: str = ""
     error: str | None = None
 
 
-def settle(task: Task, answers: Sequence[Any]) -> Verdict:
-    """Answers and ParseFailures of one question -> its Verdict. A tie between words goes to the one seen first."""
+def aggregate_answers(task: Task, answers: Sequence[Any]) -> AggregatedAnswer:
+    """Answers and ParseFailures of one question -> one. A tie between words goes to the one seen first."""
     read = [answer for answer in answers if not isinstance(answer, ParseFailure)]
     if not read:
-        return Verdict(error=str(answers[0]) if answers else "no_answer: the model was not asked")
+        return AggregatedAnswer(error=str(answers[0]) if answers else "no_answer: the model was not asked")
     fields = [task.fields(answer) for answer in read]
     if all(isinstance(value, float) for value in fields[0].values()):
         return _mean(read, fields)
     winner = Counter(tuple(each.items()) for each in fields).most_common(1)[0][0]
     first = next(answer for answer, each in zip(read, fields, strict=True) if tuple(each.items()) == winner)
-    return Verdict(dict(winner), parsed=len(read), reasoning=first.reasoning)
+    return AggregatedAnswer(dict(winner), parsed=len(read), reasoning=first.reasoning)
 
 
-def _mean(read: Sequence[Any], fields: Sequence[Mapping[str, float]]) -> Verdict:
+def _mean(read: Sequence[Any], fields: Sequence[Mapping[str, float]]) -> AggregatedAnswer:
     """For tasks whose answer is one number."""
     (name,) = fields[0]
     values = [each[name] for each in fields]
     mean = statistics.fmean(values)
     nearest = min(range(len(values)), key=lambda i: abs(values[i] - mean))
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Verdict({name: mean}, spread, len(read), read[nearest].reasoning)
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return AggregatedAnswer({name: mean}, std, len(read), read[nearest].reasoning)

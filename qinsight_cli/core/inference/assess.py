@@ -21,7 +21,7 @@ from typing import Any
 from qinsight_cli.core.engines import Completion, Decoding, Engine
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.inference.journal import Journal
-from qinsight_cli.core.inference.prefetch import Asking, Batch, Item, Question, Queue, loading, prepare
+from qinsight_cli.core.inference.prefetch import Batch, Item, Question, QuestionSettings, Queue, loading, prepare_batch
 from qinsight_cli.core.tasks.base import ParseFailure, Task
 
 Record = dict[str, Any]  # what the journal keeps of one question: completions, notes, seconds
@@ -56,10 +56,10 @@ class Result:
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
     """All that decides a result besides the pictures: the fingerprint of a journal."""
     role_sets = (task.roles, (*task.optional, *task.roles))
-    asked = json.dumps([task.messages(roles, prompt) for roles in role_sets])
+    messages = json.dumps([task.messages(roles, prompt) for roles in role_sets])
     return {
         "task": task.name,
-        "prompt": hashlib.sha256(asked.encode()).hexdigest()[:16],
+        "prompt": hashlib.sha256(messages.encode()).hexdigest()[:16],
         "model": engine.identity,
         "decoding": decoding.as_dict(),
         "seed": seed,
@@ -87,8 +87,8 @@ def assess(
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
-    asking = Asking(task, batch_size, seed, prompt)
-    with _interruptible(on_interrupt) as interrupted, loading(asking, items, engine, known) as batches:
+    settings = QuestionSettings(task, batch_size, seed, prompt)
+    with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known) as batches:
         for batch in _until(batches, interrupted):
             records, errors = _ask(engine, batch, decoding)
             failed |= errors
@@ -121,37 +121,37 @@ def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
 
 def _ask(engine: Engine, batch: Batch, decoding: Decoding) -> tuple[dict[str, Record], dict[str, str]]:
     """One batch through the engine -> ({key: record}, {key: error}). When the batch fails, each alone."""
-    asked = {question: question.request for question in batch.questions if question.request is not None}
-    if not asked:
+    requests = {question: question.request for question in batch.questions if question.request is not None}
+    if not requests:
         return {}, {}
     try:
         if batch.failure is not None:
             raise batch.failure
-        return _generate(engine, batch.prepared, asked, decoding), {}
+        return _generate(engine, batch.prepared, requests, decoding), {}
     except Exception as error:
-        _reraise(error, len(asked))
+        _reraise(error, len(requests))
     records: dict[str, Record] = {}
     errors: dict[str, str] = {}
-    for question, request in asked.items():
+    for question, request in requests.items():
         try:
-            records |= _generate(engine, prepare(engine, [request]), [question], decoding)
+            records |= _generate(engine, prepare_batch(engine, [request]), [question], decoding)
         except Exception as error:
             _reraise(error, 1)
             errors[question.key] = _why(error)
     return records, errors
 
 
-def _generate(engine: Engine, prepared: Any, asked: Collection[Question], decoding: Decoding) -> dict[str, Record]:
+def _generate(engine: Engine, prepared: Any, requests: Collection[Question], decoding: Decoding) -> dict[str, Record]:
     start = time.perf_counter()
     drawn = engine.generate(prepared, decoding)
-    seconds = round((time.perf_counter() - start) / len(asked), 4)
+    seconds = round((time.perf_counter() - start) / len(requests), 4)
     return {
         question.key: {
             "completions": [asdict(completion) for completion in completions],
             "notes": question.notes,
             "seconds": seconds,
         }
-        for question, completions in zip(asked, drawn, strict=True)
+        for question, completions in zip(requests, drawn, strict=True)
     }
 
 

@@ -25,7 +25,7 @@ _PREPARING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Asking:
+class QuestionSettings:
     """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size."""
 
     task: Task
@@ -58,7 +58,9 @@ Queue = queue.Queue[Batch | BaseException | None]
 
 
 @contextmanager
-def loading(asking: Asking, items: Iterable[Item], engine: Engine, known: Container[str]) -> Iterator[Queue]:
+def loading(
+    settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str]
+) -> Iterator[Queue]:
     """A queue of batches filled by a thread that ends with the block. None ends it, an exception is to be raised.
 
     Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
@@ -76,7 +78,7 @@ def loading(asking: Asking, items: Iterable[Item], engine: Engine, known: Contai
 
     def work() -> None:
         try:
-            for questions in _grouped(asking, items, known):
+            for questions in _grouped(settings, items, known):
                 if stop.is_set():
                     return
                 put(_prepared(engine, questions))
@@ -93,12 +95,12 @@ def loading(asking: Asking, items: Iterable[Item], engine: Engine, known: Contai
         thread.join()
 
 
-def _grouped(asking: Asking, items: Iterable[Item], known: Container[str]) -> Iterator[list[Question]]:
+def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container[str]) -> Iterator[list[Question]]:
     queued: set[str] = set()
     questions: list[Question] = []
     for item in items:
-        questions.append(_question(asking, item, known, queued))
-        full = sum(question.request is not None for question in questions) == asking.batch_size
+        questions.append(_question(settings, item, known, queued))
+        full = sum(question.request is not None for question in questions) == settings.batch_size
         if full or len(questions) == LONGEST:
             yield questions
             questions = []
@@ -106,9 +108,9 @@ def _grouped(asking: Asking, items: Iterable[Item], known: Container[str]) -> It
         yield questions
 
 
-def _question(asking: Asking, item: Item, known: Container[str], queued: set[str]) -> Question:
+def _question(settings: QuestionSettings, item: Item, known: Container[str], queued: set[str]) -> Question:
     """Read the files of one item; decode them only when its answer is neither known nor on its way."""
-    task, roles, role = asking.task, asking.task.order(item), ""
+    task, roles, role = settings.task, settings.task.order(item), ""
     question, files, images = Question(item), {}, []
     try:
         for role in roles:
@@ -125,8 +127,8 @@ def _question(asking: Asking, item: Item, known: Container[str], queued: set[str
         return question
     queued.add(question.key)
     # The same pictures draw the same random numbers wherever they stand in the list and whatever batch they are in.
-    drawn = hashlib.sha256(f"{asking.seed}|{question.key}".encode()).digest()
-    question.request = Request(task.messages(roles, asking.prompt), tuple(images), int.from_bytes(drawn[:7], "big"))
+    drawn = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
+    question.request = Request(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big"))
     return question
 
 
@@ -139,13 +141,13 @@ def _prepared(engine: Engine, questions: list[Question]) -> Batch:
     batch = Batch(questions)
     requests = [question.request for question in questions if question.request is not None]
     try:
-        batch.prepared = prepare(engine, requests) if requests else None
+        batch.prepared = prepare_batch(engine, requests) if requests else None
     except Exception as error:
         batch.failure = error
     return batch
 
 
-def prepare(engine: Engine, requests: Sequence[Request]) -> Any:
+def prepare_batch(engine: Engine, requests: Sequence[Request]) -> Any:
     """`engine.prepare`, one thread at a time."""
     with _PREPARING:
         return engine.prepare(requests)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from qinsight_cli.core.inference.aggregate import Verdict, settle
+from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
 from qinsight_cli.core.inference.assess import Result
 from qinsight_cli.core.inference.journal import write_atomically
 from qinsight_cli.core.tasks.base import ParseFailure, Task
@@ -35,11 +35,13 @@ _FORMULA = tuple("=+-@\t\r\0")
 
 def row_of(task: Task, result: Result, model: str) -> Row:
     """One Result -> one row. What the model wrote is kept for the samples that could not be read."""
-    verdict = settle(task, result.answers) if result.error is None else Verdict(error=result.error)
-    fields = {name: _number(value, len(result.answers)) for name, value in verdict.fields.items()}
+    aggregated = (
+        aggregate_answers(task, result.answers) if result.error is None else AggregatedAnswer(error=result.error)
+    )
+    fields = {name: _number(value, len(result.answers)) for name, value in aggregated.fields.items()}
     known = {"path": result.images.get("image"), **result.images, **fields}
-    known |= {"rating_std": _number(verdict.spread, 2), "samples": verdict.parsed}
-    known |= {"reasoning": verdict.reasoning, "error": verdict.error}
+    known |= {"rating_std": _number(aggregated.std, 2), "samples": aggregated.parsed}
+    known |= {"reasoning": aggregated.reasoning, "error": aggregated.error}
     row = {column: known.get(column) for column in COLUMNS[task.name]}
     row["model"] = model
     row["prompt_tokens"] = result.completions[0].prompt_tokens if result.completions else 0

@@ -21,18 +21,18 @@ _PROMPT = (
 
 
 @dataclass(frozen=True)
-class Level:
+class DistortionSeverity:
     """The severity of the distortion asked about; "null" when it is not there."""
 
     severity: str
     reasoning: str = ""
 
 
-def question(distortion: str) -> Task:
+def task_for(distortion: str) -> Task:
     """The task that asks about one distortion."""
     words = _PROMPT.format(name=distortion)
 
-    def parse(completion: str) -> Level | ParseFailure:
+    def parse(completion: str) -> DistortionSeverity | ParseFailure:
         return _parse(completion, distortion)
 
     return Task(
@@ -42,13 +42,13 @@ def question(distortion: str) -> Task:
         parse=parse,
         rewards=lambda completion, truth: {"r_fmt": format_reward(completion)},
         weights={"r_fmt": 1.0},
-        truth=lambda row: Level(row["severity"] if row["distortion"] == distortion else NULL),
+        truth=lambda row: DistortionSeverity(row["severity"] if row["distortion"] == distortion else NULL),
         answer=lambda truth: f'{{"severity": "{truth.severity}"}}',
         fields=lambda answer: {"severity": answer.severity},
     )
 
 
-def _parse(completion: str, distortion: str) -> Level | ParseFailure:
+def _parse(completion: str, distortion: str) -> DistortionSeverity | ParseFailure:
     """Also reads an answer in the form of Table A: naming another distortion, it says that this one is not there."""
     parts = split_completion(completion)
     if isinstance(parts, ParseFailure):
@@ -64,12 +64,12 @@ def _parse(completion: str, distortion: str) -> Level | ParseFailure:
         return ParseFailure("unknown_severity", f"the severity is {severity!r}")
     if (found.get("distortion_class") or distortion).lower() != distortion:
         severity = NULL
-    return Level(severity, reasoning)
+    return DistortionSeverity(severity, reasoning)
 
 
-def combine(levels: Sequence[str]) -> Mapping[str, Any]:
+def most_severe(severities: Sequence[str]) -> Mapping[str, Any]:
     """The severities of `DISTORTIONS`, in that order, -> the fields of the degradation task."""
-    ranks = [(*SEVERITIES, NULL).index(level) if level != NULL else -1 for level in levels]
+    ranks = [(*SEVERITIES, NULL).index(severity) if severity != NULL else -1 for severity in severities]
     worst = max(ranks)
     if worst < 0:
         return {"distortion": NULL, "severity": NULL}

@@ -58,7 +58,7 @@ class RunFolder:
     def completions(self) -> Path:
         return self.path / "completions.jsonl"
 
-    def check(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
+    def check_resumable(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
         """Raises QInsightError when the folder holds another run, one that was not asked to be resumed, or none that
         was, or is no folder."""
         began = (self.path / "recipe.yaml").is_file()
@@ -78,9 +78,9 @@ class RunFolder:
     def open(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> Path | None:
         """Make the folder, or find the checkpoint to go on from; None is a start from the beginning.
 
-        Raises QInsightError as `check` does, and when the folder cannot be made.
+        Raises QInsightError as `check_resumable` does, and when the folder cannot be made.
         """
-        self.check(recipe, data, resume)
+        self.check_resumable(recipe, data, resume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qinsight_cli.core.bench.systems.base import Asking
+from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.engines import Decoding
 
 MODULE = runpy.run_path(str(Path(__file__).parents[2] / "bench_data.py"))
@@ -29,11 +29,11 @@ def no_progress(noun: str, total: int) -> Iterator[Any]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What `asking` said to the user."""
+def told() -> list[str]:
+    """What `answer_settings.say` told the user."""
     return []
 
 
 @pytest.fixture
-def asking(tmp_path: Path, said: list[str]) -> Asking:
-    return Asking(tmp_path / "bench", Decoding(), 8, 0, False, False, said.append, no_progress)
+def answer_settings(tmp_path: Path, told: list[str]) -> AnswerSettings:
+    return AnswerSettings(tmp_path / "bench", Decoding(), 8, 0, False, False, told.append, no_progress)

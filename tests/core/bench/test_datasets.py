@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qinsight_cli.core.bench import datasets
-from qinsight_cli.core.bench.paper import choose
+from qinsight_cli.core.bench.paper import choose_tables
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -19,14 +19,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(*tables: str) -> list[str]:
-    return [folder.name for folder in datasets.find_datasets([], choose(tables)[0])[0]]
+    return [folder.name for folder in datasets.find_datasets([], choose_tables(tables)[0])[0]]
 
 
 def test_without_data_the_missing_datasets_are_named_with_their_command() -> None:
-    found, missing = datasets.find_datasets([], choose(["table5"])[0])
+    found, missing = datasets.find_datasets([], choose_tables(["table5"])[0])
     assert found == []
     assert missing == ["srbench is not prepared: qinsight prepare srbench SOURCE"]
-    assert len(datasets.find_datasets([], choose(["table1"])[0])[1]) == 7
+    assert len(datasets.find_datasets([], choose_tables(["table1"])[0])[1]) == 7
 
 
 def test_data_under_data_is_found_by_task(make: Any) -> None:
@@ -52,7 +52,7 @@ def test_the_papers_own_dataset_goes_before_others_for_tables_with_one(make: Any
 def test_computed_ratings_are_measured_on_only_when_named(make: Any) -> None:
     make.scores(Path("data/synth"), "synth", ratings="pseudo-MOS from means")
     assert names("table1") == []
-    assert [f.name for f in datasets.find_datasets([Path("data/synth")], choose(["table1"])[0])[0]] == ["synth"]
+    assert [f.name for f in datasets.find_datasets([Path("data/synth")], choose_tables(["table1"])[0])[0]] == ["synth"]
     loaded = datasets.load_dataset(Path("data/synth"), "score", "test", None, 0)
     assert loaded is not None
     assert loaded.note == "The ratings of synth are pseudo-MOS from means."
@@ -61,13 +61,13 @@ def test_computed_ratings_are_measured_on_only_when_named(make: Any) -> None:
 def test_folders_that_serve_no_table_are_refused(make: Any) -> None:
     make.degradations(Path("data/kadis"))
     with pytest.raises(QInsightError, match="data/kadis holds degradation rows, but table1 asks for score"):
-        datasets.check_folders([Path("data/kadis")], choose(["table1"]))
-    datasets.check_folders([Path("data/kadis")], choose(["table1", "table2"]))
+        datasets.check_folders([Path("data/kadis")], choose_tables(["table1"]))
+    datasets.check_folders([Path("data/kadis")], choose_tables(["table1", "table2"]))
     with pytest.raises(QInsightError, match="qinsight prepare koniq SOURCE --out elsewhere/koniq"):
-        datasets.check_folders([Path("elsewhere/koniq")], choose(["table1"]))
+        datasets.check_folders([Path("elsewhere/koniq")], choose_tables(["table1"]))
     make.degradations(Path("b/kadis"))
     with pytest.raises(QInsightError, match="two datasets are called kadis"):
-        datasets.check_folders([Path("data/kadis"), Path("b/kadis")], choose(["table2"]))
+        datasets.check_folders([Path("data/kadis"), Path("b/kadis")], choose_tables(["table2"]))
 
 
 def test_a_split_that_is_not_there_says_which_are(make: Any) -> None:

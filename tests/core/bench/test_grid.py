@@ -10,7 +10,7 @@ from rich.console import Console
 
 from qinsight_cli.core.bench import render
 from qinsight_cli.core.bench.grid import BEST, SECOND, Cell, Grid, Line
-from qinsight_cli.core.bench.paper import TABLES, choose
+from qinsight_cli.core.bench.paper import TABLES, choose_tables
 from qinsight_cli.core.errors import UsageError
 
 
@@ -50,7 +50,7 @@ def test_equal_notes_are_one_footnote(grid: Grid) -> None:
 
 def test_the_papers_own_marks_on_table_1() -> None:
     # Bold and underlined in the paper, where its text can be read: KonIQ, SPAQ, KADID, LiveW and CSIQ by PLCC.
-    (table,) = choose(["table1"])
+    (table,) = choose_tables(["table1"])
     lines = table.published()
     marks = Grid("1", "", table.columns, lines).marks()
     found = {(column, mark): lines[number].method for (number, column), mark in marks.items()
@@ -125,7 +125,7 @@ def test_intervals_are_shown_when_asked_for() -> None:
 
 
 def test_tables_by_name_alias_and_number() -> None:
-    assert [table.number for table in choose(["srbench", "TABLE1", "b", "score"])] == ["1", "5", "B"]
-    assert len(choose(["all"])) == 6
+    assert [table.number for table in choose_tables(["srbench", "TABLE1", "b", "score"])] == ["1", "5", "B"]
+    assert len(choose_tables(["all"])) == 6
     with pytest.raises(UsageError, match="did you mean table1"):
-        choose(["tabel1"])
+        choose_tables(["tabel1"])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from qinsight_cli.core.data.labels import Labelled
 from qinsight_cli.core.data.manifest import Sample, read_split
-from qinsight_cli.core.data.prepare import Options, prepare
+from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
 from qinsight_cli.core.data.problems import Problem
 
 Draw = Callable[..., Path]
@@ -51,7 +51,7 @@ def prepared(tmp_path: Path) -> Prepare:
 
     def run(labelled: Labelled, **options: Any) -> tuple[dict[str, Sample], dict[str, Any], list[Problem]]:
         out = options.pop("out", tmp_path / "out")
-        card, problems = prepare(labelled, Options(out, **options), lambda total: lambda: None)
+        card, problems = prepare_dataset(labelled, PrepareSettings(out, **options), lambda total: lambda: None)
         rows = [row for path in sorted(out.glob("*.jsonl")) for row in read_split(out, path.stem)]
         return {row.id: row for row in rows}, card, problems
 

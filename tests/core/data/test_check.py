@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qinsight_cli.core.data.check import Report, check, histogram, summary
+from qinsight_cli.core.data.check import CheckReport, check_dataset, histogram, summary
 from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.data.readers.csv_table import Columns, read
 from qinsight_cli.core.errors import QInsightError
@@ -21,8 +21,8 @@ def dataset(tmp_path: Path, table, draw, prepared) -> Path:
     return tmp_path / "out"
 
 
-def examine(folder: Path, quick: bool = False) -> Report:
-    return check(folder, 1, quick, lambda total: lambda: None)
+def examine(folder: Path, quick: bool = False) -> CheckReport:
+    return check_dataset(folder, 1, quick, lambda total: lambda: None)
 
 
 def change(folder: Path, manifest: str, line: int, **fields: object) -> None:

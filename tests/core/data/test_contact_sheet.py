@@ -20,7 +20,7 @@ def portrait(photo, tmp_path: Path) -> Path:
 
 
 def test_every_generator_at_every_severity(portrait: Path, photo, tmp_path: Path) -> None:
-    rows = contact_sheet.draw(portrait, tmp_path / "sheet.png", seed=0)
+    rows = contact_sheet.draw_contact_sheet(portrait, tmp_path / "sheet.png", seed=0)
     assert rows == sum(len(names) for names in GENERATORS.values()) == 18
     page = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"), dtype=int)
     height, width = photo.shape[:2]
@@ -37,10 +37,10 @@ def test_every_generator_at_every_severity(portrait: Path, photo, tmp_path: Path
 
 def test_a_small_photo_and_bad_paths(tmp_path: Path, portrait: Path) -> None:
     Image.new("RGB", (30, 20), "red").save(tmp_path / "small.png")
-    contact_sheet.draw(tmp_path / "small.png", tmp_path / "sheet.jpg", 0)
+    contact_sheet.draw_contact_sheet(tmp_path / "small.png", tmp_path / "sheet.jpg", 0)
     with pytest.raises(QInsightError, match="cannot write the contact sheet"):
-        contact_sheet.draw(tmp_path / "small.png", tmp_path / "gone/sheet.png", 0)
+        contact_sheet.draw_contact_sheet(tmp_path / "small.png", tmp_path / "gone/sheet.png", 0)
     with pytest.raises(QInsightError, match="cannot write the contact sheet"):
-        contact_sheet.draw(tmp_path / "small.png", tmp_path / "sheet.unknown", 0)
+        contact_sheet.draw_contact_sheet(tmp_path / "small.png", tmp_path / "sheet.unknown", 0)
     with pytest.raises(ImageError):
-        contact_sheet.draw(tmp_path / "gone.png", tmp_path / "sheet.png", 0)
+        contact_sheet.draw_contact_sheet(tmp_path / "gone.png", tmp_path / "sheet.png", 0)

@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.data.inspect_images import Job, Look, look, look_all, spread
+from qinsight_cli.core.data.inspect_images import (
+    ImageToInspect,
+    InspectedImage,
+    inspect_image,
+    inspect_images,
+    process_pool,
+)
 from qinsight_cli.core.data.near_duplicates import difference_hash
 from qinsight_cli.core.errors import QInsightError
 
 
 def test_what_is_seen_of_a_picture(tmp_path: Path, draw) -> None:
     path = draw(tmp_path / "a.png", 3, (36, 32))
-    seen = look(Job(path))
-    assert isinstance(seen, Look)
+    seen = inspect_image(ImageToInspect(path))
+    assert isinstance(seen, InspectedImage)
     assert seen.path == path
     assert seen.facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with Image.open(path) as opened:
@@ -28,40 +34,40 @@ def test_sizes_are_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
-    seen = look(Job(tmp_path / "a.jpg"))
-    assert isinstance(seen, Look)
+    seen = inspect_image(ImageToInspect(tmp_path / "a.jpg"))
+    assert isinstance(seen, InspectedImage)
     assert (seen.facts.width, seen.facts.height) == (20, 40)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_a_broken_picture_gives_its_reason(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    reason = look(Job(tmp_path / "a.jpg"))
+    reason = inspect_image(ImageToInspect(tmp_path / "a.jpg"))
     assert isinstance(reason, str)
     assert "\n" not in reason
 
 
 def test_a_copy_has_the_same_bytes(tmp_path: Path, draw) -> None:
     path = draw(tmp_path / "a.jpg", 3)
-    seen = look(Job(path, copy_to=tmp_path / "out/deep/a.jpg"))
-    assert isinstance(seen, Look)
+    seen = inspect_image(ImageToInspect(path, copy_to=tmp_path / "out/deep/a.jpg"))
+    assert isinstance(seen, InspectedImage)
     assert seen.path.read_bytes() == path.read_bytes()
     assert list((tmp_path / "out/deep").iterdir()) == [seen.path]
 
 
 def test_many_on_several_cores_in_order(tmp_path: Path, draw) -> None:
-    jobs = [Job(draw(tmp_path / f"{i}.png", i)) for i in range(40)]
+    jobs = [ImageToInspect(draw(tmp_path / f"{i}.png", i)) for i in range(40)]
     (tmp_path / "7.png").write_bytes(b"")
     seen: list[int] = []
-    results = look_all(jobs, 2, lambda: seen.append(1))
+    results = inspect_images(jobs, 2, lambda: seen.append(1))
     assert len(seen) == 40
     assert [i for i, result in enumerate(results) if isinstance(result, str)] == [7]
-    assert [result.path for result in results if isinstance(result, Look)] == [
+    assert [result.path for result in results if isinstance(result, InspectedImage)] == [
         j.path for i, j in enumerate(jobs) if i != 7
     ]
-    assert results == look_all(jobs, 1, lambda: None)
+    assert results == inspect_images(jobs, 1, lambda: None)
 
 
 def test_a_worker_that_is_killed_is_one_clear_line() -> None:
-    with pytest.raises(QInsightError, match="try fewer --workers"), spread(2) as each:
+    with pytest.raises(QInsightError, match="try fewer --workers"), process_pool(2) as each:
         list(each(os._exit, [1, 2], 1))

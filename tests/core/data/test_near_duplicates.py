@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from qinsight_cli.core.data.near_duplicates import NEAR, difference_hash, groups, pairs_across
+from qinsight_cli.core.data.near_duplicates import NEAR, difference_hash, near_duplicate_groups, near_duplicate_pairs
 
 BITS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 255), max_size=12)
 
@@ -39,7 +39,7 @@ def test_other_sizes_and_files_of_a_photo_are_near_and_other_photos_are_not(phot
 
 @given(BITS, st.integers(0, 20))
 def test_groups_are_the_connected_parts(hashes: list[int], near: int) -> None:
-    found = groups(hashes, near)
+    found = near_duplicate_groups(hashes, near)
     reached = {i: {i} for i in range(len(hashes))}
     for _ in hashes:  # by brute force: neighbours of neighbours until nothing changes
         for i in reached:
@@ -56,4 +56,4 @@ def test_pairs_across_by_brute_force(rows: list[tuple[int, str]]) -> None:
         for i, j in itertools.combinations(range(len(rows)), 2)
         if sides[i] != sides[j] and differing(hashes[i], hashes[j]) <= NEAR
     ]
-    assert pairs_across(hashes, sides) == expected
+    assert near_duplicate_pairs(hashes, sides) == expected

@@ -13,7 +13,7 @@ from PIL import Image
 
 from qinsight_cli.core.data.labels import Labelled
 from qinsight_cli.core.data.manifest import read_split
-from qinsight_cli.core.data.prepare import Options, prepare
+from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
 from qinsight_cli.core.data.problems import BROKEN, MISSING, UNLABELLED
 from qinsight_cli.core.data.readers.csv_table import Columns, read
 from qinsight_cli.core.errors import QInsightError
@@ -172,7 +172,7 @@ def test_an_interrupted_run_is_run_again_to_the_same_bytes(
         return lambda: next(left)  # StopIteration after 30 pictures, as good as a power cut
 
     with pytest.raises((StopIteration, RuntimeError)):
-        prepare(hundred, Options(tmp_path / "out", copy=True), stop)
+        prepare_dataset(hundred, PrepareSettings(tmp_path / "out", copy=True), stop)
     assert not list((tmp_path / "out").glob("*.jsonl"))
     prepared(hundred, copy=True)
     assert content_of(tmp_path / "out") == whole

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qinsight_cli.core.data.readers import SIGNS
-from qinsight_cli.core.data.source_files import Pictures, label_files, looks_like
+from qinsight_cli.core.data.source_files import ImageFinder, label_files, looks_like
 from qinsight_cli.core.errors import QInsightError
 
 # One label file of each dataset, where its authors put it, and its first line.
@@ -61,11 +61,11 @@ def test_the_shallowest_label_file_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
+def pictures(tmp_path: Path) -> ImageFinder:
     for name in ("a/x.png", "b/x.png", "b/deep/Y.JPG", "z.bmp", ".hidden/h.png", "out/x.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    return Pictures(tmp_path, folders=("b",), without=tmp_path / "out")
+    return ImageFinder(tmp_path, folders=("b",), without=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def pictures(tmp_path: Path) -> Pictures:
         ("", None),
     ],
 )
-def test_finding_a_picture(name: str, found: str | None, pictures: Pictures) -> None:
+def test_finding_a_picture(name: str, found: str | None, pictures: ImageFinder) -> None:
     assert pictures.find(name) == (pictures.root / found if found else None)
 
 
-def test_all_pictures_but_hidden_ones_and_the_output(pictures: Pictures) -> None:
+def test_all_pictures_but_hidden_ones_and_the_output(pictures: ImageFinder) -> None:
     assert {path.relative_to(pictures.root).as_posix() for path in pictures} == {
         "a/x.png",
         "b/x.png",
@@ -104,9 +104,9 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_is_not(tmp_path: Path) -> N
     (tmp_path / "set").mkdir()
     (tmp_path / "set/images").symlink_to(tmp_path / "disk/images")
     (tmp_path / "disk/images/up").symlink_to(tmp_path / "disk")
-    assert Pictures(tmp_path / "set").find("images/x.png") == tmp_path / "set/images/x.png"
+    assert ImageFinder(tmp_path / "set").find("images/x.png") == tmp_path / "set/images/x.png"
 
 
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(QInsightError, match="no such folder"):
-        Pictures(tmp_path / "gone")
+        ImageFinder(tmp_path / "gone")

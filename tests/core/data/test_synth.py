@@ -33,18 +33,20 @@ def photos_there(photo, tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> synth.Plan:
-    return synth.Plan(tmp_path / "out", 20, ("degradation",), pairs=4, reasoning=False, seed=0)
+def settings(tmp_path: Path) -> synth.SynthSettings:
+    return synth.SynthSettings(tmp_path / "out", 20, ("degradation",), pairs=4, reasoning=False, seed=0)
 
 
-def make(photos: list[Path], plan: synth.Plan, share: float = 0.3, known=None, workers: int = 1) -> list[Sample]:
-    rows, problems = synth.synthesise(photos, plan, share, known or {}, workers, lambda: None)
+def make(
+    photos: list[Path], settings: synth.SynthSettings, share: float = 0.3, known=None, workers: int = 1
+) -> list[Sample]:
+    rows, problems = synth.synthesise(photos, settings, share, known or {}, workers, lambda: None)
     assert problems == []
     return rows
 
 
-def test_class_and_severity_are_balanced_and_one_in_21_is_null(photos_there, plan) -> None:
-    rows = make(photos_there, plan)
+def test_class_and_severity_are_balanced_and_one_in_21_is_null(photos_there, settings) -> None:
+    rows = make(photos_there, settings)
     counts = Counter((row.truth["distortion"], row.truth["severity"]) for row in rows)
     assert counts == dict.fromkeys(itertools.product(DISTORTIONS, SEVERITIES), 6) | {("null", "null"): 6}
     assert len({row.id for row in rows}) == len(rows) == 126
@@ -54,44 +56,44 @@ def test_class_and_severity_are_balanced_and_one_in_21_is_null(photos_there, pla
             assert row.images["image"] in photos_there
 
 
-def test_the_facts_are_those_of_the_files(photos_there, plan) -> None:
-    for row in make(photos_there[:1], replace(plan, tasks=("degradation", "comparison"))):
+def test_the_facts_are_those_of_the_files(photos_there, settings) -> None:
+    for row in make(photos_there[:1], replace(settings, tasks=("degradation", "comparison"))):
         for role, path in row.images.items():
             assert row.files[role].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
             with Image.open(path) as opened:
                 assert (row.files[role].width, row.files[role].height) == opened.size
 
 
-def test_a_photo_is_on_one_side_with_all_that_is_made_of_it(photos_there, plan) -> None:
+def test_a_photo_is_on_one_side_with_all_that_is_made_of_it(photos_there, settings) -> None:
     sides: dict[str, set[str]] = {}
-    for row in make(photos_there, replace(plan, tasks=("degradation", "score", "comparison"))):
+    for row in make(photos_there, replace(settings, tasks=("degradation", "score", "comparison"))):
         sides.setdefault(row.extra["content"], set()).add(row.split)
     assert len(sides) == 6
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_known_splits_are_kept(photos_there, plan) -> None:
+def test_known_splits_are_kept(photos_there, settings) -> None:
     known = {photos_there[0]: "test", photos_there[1]: "train"}
-    rows = make(photos_there[:2], plan, share=0.0, known=known)
+    rows = make(photos_there[:2], settings, share=0.0, known=known)
     assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[0])} == {"test"}
     assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[1])} == {"train"}
 
 
-def test_the_same_twice_and_on_several_cores(photos_there, plan, tmp_path: Path) -> None:
-    plan = replace(plan, per_photo=6, tasks=("degradation", "comparison"), reasoning=True)
-    once, many = make(photos_there, plan), make(photos_there, replace(plan, out=tmp_path / "two"), workers=2)
+def test_the_same_twice_and_on_several_cores(photos_there, settings, tmp_path: Path) -> None:
+    settings = replace(settings, per_photo=6, tasks=("degradation", "comparison"), reasoning=True)
+    once, many = make(photos_there, settings), make(photos_there, replace(settings, out=tmp_path / "two"), workers=2)
     assert [(r.id, r.split, r.truth, r.reasoning, r.files) for r in once] == [
         (r.id, r.split, r.truth, r.reasoning, r.files) for r in many
     ]
-    other = make(photos_there, replace(plan, seed=1, out=tmp_path / "three"))
+    other = make(photos_there, replace(settings, seed=1, out=tmp_path / "three"))
     assert [r.files for r in other] != [r.files for r in once]
 
 
-def test_jpeg_quality_is_the_generators(photos_there, plan) -> None:
+def test_jpeg_quality_is_the_generators(photos_there, settings) -> None:
     """The picture of a JPEG row is the photo through Pillow's own JPEG at the published quality, pixel for pixel."""
     qualities = dict(zip(SEVERITIES, (25, 18, 12, 8, 5), strict=True))
     checked = 0
-    for row in make(photos_there, plan):
+    for row in make(photos_there, settings):
         if row.extra["generator"] != "jpeg":
             continue
         photo = next(path for path in photos_there if synth.photo_name(path) == row.extra["content"])
@@ -103,13 +105,13 @@ def test_jpeg_quality_is_the_generators(photos_there, plan) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3])
-def test_another_share_of_null(share: float, photos_there, plan, tmp_path: Path) -> None:
+def test_another_share_of_null(share: float, photos_there, settings, tmp_path: Path) -> None:
     """Drawn by name, so near the share over 24 photos; the damaged pictures stay the same."""
     photos = []
     for index in range(24):
         photos.append(tmp_path / f"photos/p{index}.png")
         Image.open(photos_there[index % 6]).rotate(3 * index).resize((40, 30)).save(photos[-1])
-    small = replace(plan, per_photo=8)
+    small = replace(settings, per_photo=8)
     rows = make(photos, replace(small, null_share=share))
     nulls = [row for row in rows if row.truth["distortion"] == "null"]
     assert abs(len(nulls) / len(rows) - share) < 0.04
@@ -119,8 +121,8 @@ def test_another_share_of_null(share: float, photos_there, plan, tmp_path: Path)
     assert len({row.id for row in rows}) == len(rows)
 
 
-def test_scores_and_pairs_follow_the_pseudo_mos(photos_there, plan) -> None:
-    rows = make(photos_there, replace(plan, tasks=("score", "comparison"), reasoning=True))
+def test_scores_and_pairs_follow_the_pseudo_mos(photos_there, settings) -> None:
+    rows = make(photos_there, replace(settings, tasks=("score", "comparison"), reasoning=True))
     ratings = {row.images["image"]: row.truth["rating"] for row in rows if row.task == "score"}
     assert set(ratings.values()) <= {synth.PSEUDO_MOS_CLEAN} | {v for vs in synth.PSEUDO_MOS.values() for v in vs}
     pairs = [row for row in rows if row.task == "comparison"]
@@ -140,21 +142,21 @@ def test_scores_and_pairs_follow_the_pseudo_mos(photos_there, plan) -> None:
         assert all(quality in row.reasoning for quality in words)
 
 
-def test_a_photo_that_cannot_be_read_is_a_problem(photos_there, plan) -> None:
+def test_a_photo_that_cannot_be_read_is_a_problem(photos_there, settings) -> None:
     photos_there[2].write_bytes(b"no photo")
-    rows, problems = synth.synthesise(photos_there, plan, 0.3, {}, 1, lambda: None)
+    rows, problems = synth.synthesise(photos_there, settings, 0.3, {}, 1, lambda: None)
     assert len(rows) == 5 * 21
     assert [(problem.kind, problem.name) for problem in problems] == [(BROKEN, str(photos_there[2]))]
 
 
-def test_plans_that_cannot_be(photos_there, plan, tmp_path: Path) -> None:
+def test_plans_that_cannot_be(photos_there, settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--per-photo 0"):
-        synth.check_plan(replace(plan, per_photo=0), photos_there)
+        synth.check_settings(replace(settings, per_photo=0), photos_there)
     for share in (-0.1, 1.0):
         with pytest.raises(UsageError, match="--null-share"):
-            synth.check_plan(replace(plan, null_share=share), photos_there)
+            synth.check_settings(replace(settings, null_share=share), photos_there)
     with pytest.raises(QInsightError, match="no photos"):
-        synth.check_plan(plan, [])
+        synth.check_settings(settings, [])
     for twin in ("other/crop 0.png", "photos/crop 0.jpg"):
         with pytest.raises(QInsightError, match="share the name 'crop 0'; rename one"):
-            synth.check_plan(plan, [*photos_there, tmp_path / twin])
+            synth.check_settings(settings, [*photos_there, tmp_path / twin])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qinsight_cli.core.inference.aggregate import settle
+from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 from qinsight_cli.core.tasks.comparison import Comparison
 from qinsight_cli.core.tasks.degradation import Degradation
@@ -15,29 +15,31 @@ FAILED = ParseFailure("no_answer", "nothing there")
 
 
 def test_scores_give_mean_and_sample_deviation_of_those_read() -> None:
-    verdict = settle(TASKS["score"], [Score(3.0, "a"), FAILED, Score(4.0, "b"), Score(4.5, "c")])
-    assert verdict.fields["rating"] == pytest.approx(np.mean([3.0, 4.0, 4.5]))
-    assert verdict.spread == pytest.approx(np.std([3.0, 4.0, 4.5], ddof=1))
-    assert (verdict.parsed, verdict.reasoning, verdict.error) == (3, "b", None)
+    aggregated = aggregate_answers(TASKS["score"], [Score(3.0, "a"), FAILED, Score(4.0, "b"), Score(4.5, "c")])
+    assert aggregated.fields["rating"] == pytest.approx(np.mean([3.0, 4.0, 4.5]))
+    assert aggregated.std == pytest.approx(np.std([3.0, 4.0, 4.5], ddof=1))
+    assert (aggregated.parsed, aggregated.reasoning, aggregated.error) == (3, "b", None)
 
 
 def test_one_score_has_no_deviation() -> None:
-    verdict = settle(TASKS["score"], [FAILED, Score(2.5, "x")])
-    assert (verdict.fields, verdict.spread, verdict.parsed) == ({"rating": 2.5}, None, 1)
+    aggregated = aggregate_answers(TASKS["score"], [FAILED, Score(2.5, "x")])
+    assert (aggregated.fields, aggregated.std, aggregated.parsed) == ({"rating": 2.5}, None, 1)
 
 
 def test_words_go_by_majority_and_a_tie_to_the_first_seen() -> None:
     noise, blur = Degradation("noise", "slight", "n"), Degradation("blur", "slight", "b")
     severe = Degradation("noise", "serious", "s")
-    assert settle(TASKS["degradation"], [noise, blur, severe, blur]).fields == TASKS["degradation"].fields(blur)
-    assert settle(TASKS["degradation"], [noise, blur]).reasoning == "n"
-    verdict = settle(
+    assert aggregate_answers(TASKS["degradation"], [noise, blur, severe, blur]).fields == TASKS["degradation"].fields(
+        blur
+    )
+    assert aggregate_answers(TASKS["degradation"], [noise, blur]).reasoning == "n"
+    aggregated = aggregate_answers(
         TASKS["comparison"], [Comparison("Similar", "x"), Comparison("Image B", "y"), Comparison("Image B")]
     )
-    assert (verdict.fields, verdict.reasoning, verdict.parsed) == ({"winner": "Image B"}, "y", 3)
+    assert (aggregated.fields, aggregated.reasoning, aggregated.parsed) == ({"winner": "Image B"}, "y", 3)
 
 
 def test_when_none_can_be_read_the_first_says_why() -> None:
-    verdict = settle(TASKS["score"], [FAILED, ParseFailure("out_of_range", "9")])
-    assert verdict.error == "no_answer: nothing there"
-    assert (verdict.fields, verdict.parsed) == ({}, 0)
+    aggregated = aggregate_answers(TASKS["score"], [FAILED, ParseFailure("out_of_range", "9")])
+    assert aggregated.error == "no_answer: nothing there"
+    assert (aggregated.fields, aggregated.parsed) == ({}, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qinsight_cli.core.tasks.base import SYSTEM_PROMPT, ParseFailure
-from qinsight_cli.core.tasks.single_distortion import Level, combine, question
+from qinsight_cli.core.tasks.single_distortion import DistortionSeverity, most_severe, task_for
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from qinsight_cli.core.tasks.single_distortion import Level, combine, question
     ],
 )
 def test_what_is_read(answer: str, severity: str) -> None:
-    found = question("noise").parse(f"<think> grain </think><answer> {answer} </answer>")
-    assert found == Level(severity, "grain")
+    found = task_for("noise").parse(f"<think> grain </think><answer> {answer} </answer>")
+    assert found == DistortionSeverity(severity, "grain")
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_what_is_read(answer: str, severity: str) -> None:
     ],
 )
 def test_what_is_not(completion: str, kind: str) -> None:
-    found = question("noise").parse(completion)
+    found = task_for("noise").parse(completion)
     assert isinstance(found, ParseFailure)
     assert found.kind == kind
 
 
 def test_each_question_is_about_one_distortion_in_the_house_form() -> None:
-    system, user = question("blur").messages(("image",))
+    system, user = task_for("blur").messages(("image",))
     assert system["content"][0]["text"] == SYSTEM_PROMPT
     assert [part["type"] for part in user["content"]] == ["image", "text"]
     assert '"blur"' in user["content"][1]["text"]
@@ -58,4 +58,4 @@ def test_each_question_is_about_one_distortion_in_the_house_form() -> None:
     ],
 )
 def test_the_most_severe_wins_and_the_first_of_equals(levels: tuple[str, ...], answer: tuple[str, str]) -> None:
-    assert tuple(combine(levels).values()) == answer
+    assert tuple(most_severe(levels).values()) == answer

@@ -86,15 +86,15 @@ def test_a_line_of_metrics() -> None:
 
 
 def test_curves_are_drawn_where_there_is_something_to_draw(tmp_path: Path) -> None:
-    curves.draw([], tmp_path)
+    curves.draw_curves([], tmp_path)
     assert not list(tmp_path.iterdir())
     lines = [{"step": step, "reward": step / 10, "r_comp": None, "kl": 0.01 * step} for step in range(1, 11)]
-    curves.draw([{"step": 0, "eval": {"reward": 0.1}}, *lines, {"step": 10, "eval": {"reward": 0.9}}], tmp_path)
+    curves.draw_curves([{"step": 0, "eval": {"reward": 0.1}}, *lines, {"step": 10, "eval": {"reward": 0.9}}], tmp_path)
     for name in ("rewards.png", "kl.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 600
     first = (tmp_path / "kl.png").read_bytes()
-    curves.draw([replace_kl(line) for line in lines], tmp_path)
+    curves.draw_curves([replace_kl(line) for line in lines], tmp_path)
     assert (tmp_path / "kl.png").read_bytes() != first
 
 

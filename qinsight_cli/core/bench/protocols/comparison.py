@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qinsight_cli.core import metrics
 from qinsight_cli.core.bench.grid import Cell
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.readers.srbench import ORIGINAL, subsets
 from qinsight_cli.core.errors import QInsightError
@@ -32,29 +32,29 @@ class Pair:
 
     methods   of A and B; None where the dataset names none
     mos       of A and B, higher better; None where they are not known
-    said      Image A, Image B or Similar; None when there is no answer
+    predicted  Image A, Image B or Similar; None when there is no answer
     """
 
     content: str
     methods: tuple[str, str] | None
     mos: tuple[float, float] | None
     truth: str
-    said: str | None
+    predicted: str | None
 
     def points(self, ties: str) -> float:
         """1 for the right answer, 0 for a wrong one or none; Similar on a pair with a winner as `TIES` says."""
-        if self.said == self.truth:
+        if self.predicted == self.truth:
             return 1.0
-        return TIES[ties] if self.said == "Similar" else 0.0
+        return TIES[ties] if self.predicted == "Similar" else 0.0
 
 
-def pair_up(samples: Sequence[Sample], said: Sequence[Said], original: bool = True) -> list[Pair]:
+def pair_up(samples: Sequence[Sample], answers: Sequence[RowAnswer], original: bool = True) -> list[Pair]:
     """Rows and their answers -> Pairs; without `original`, those with the picture before degradation are left out."""
-    pairs = [_pair(sample, answer) for sample, answer in zip(samples, said, strict=True)]
+    pairs = [_pair(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
     return [pair for pair in pairs if original or pair.methods is None or ORIGINAL not in pair.methods]
 
 
-def _pair(sample: Sample, answer: Said) -> Pair:
+def _pair(sample: Sample, answer: RowAnswer) -> Pair:
     methods, raw = sample.extra.get("methods"), sample.raw_label
     known = isinstance(raw, list) and len(raw) == 2
     return Pair(
@@ -62,7 +62,7 @@ def _pair(sample: Sample, answer: Said) -> Pair:
         methods=(str(methods[0]), str(methods[1])) if methods else None,
         mos=(float(raw[0]), float(raw[1])) if known else None,
         truth=sample.truth["winner"],
-        said=None if answer.error is not None else answer.fields["winner"],
+        predicted=None if answer.error is not None else answer.fields["winner"],
     )
 
 
@@ -94,7 +94,7 @@ def _accuracy(pairs: Sequence[Pair], ties: str, draws: int, seed: int) -> Cell:
         low, high = metrics.interval(
             lambda rows: 100.0 * float(sums[rows].sum() / counts[rows].sum()), len(sums), draws, seed
         )
-    failed = sum(pair.said is None for pair in pairs)
+    failed = sum(pair.predicted is None for pair in pairs)
     note = f"{failed:,} of {len(pairs):,} pairs have no readable answer and count as wrong." if failed else ""
     return Cell(100.0 * float(sums.sum() / counts.sum()), "percent", low, high, note, len(pairs), failed)
 
@@ -121,7 +121,7 @@ def _wins(pairs: Sequence[Pair]) -> tuple[list[str], NDArray[np.float64], NDArra
         assert pair.methods is not None
         for side, method in enumerate(pair.methods):
             played[method] += 1
-            won[method] += _share(pair.said, side)
+            won[method] += _share(pair.predicted, side)
             true[method] = pair.mos[side] if pair.mos else true[method] + _share(pair.truth, side)
     methods = sorted(played)
     return (
@@ -138,7 +138,7 @@ def _share(winner: str | None, side: int) -> float:
 
 
 def _correlations(pairs: Sequence[Pair], fitted: bool, draws: int, seed: int) -> dict[str, Cell]:
-    shares = [(said, truth) for _, said, truth in wins(pairs).values()]
+    shares = [(share, truth) for _, share, truth in wins(pairs).values()]
     linear = metrics.plcc_logistic if fitted else metrics.plcc
     return {
         "PLCC": _mean_of(linear, shares, draws, seed),
@@ -154,9 +154,9 @@ def _mean_of(
 ) -> Cell:
     """The mean over contents of a correlation; contents for which it is undefined are left out and counted."""
     values, reasons = [], []
-    for said, truth in shares:
+    for share, truth in shares:
         try:
-            values.append(statistic(said, truth))
+            values.append(statistic(share, truth))
         except QInsightError as error:
             reasons.append(str(error))
     if not values:

@@ -11,7 +11,7 @@ import numpy as np
 from qinsight_cli.core import metrics
 from qinsight_cli.core.bench.grid import Cell
 from qinsight_cli.core.bench.paper import AVERAGE, CLASS_COLUMNS
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL
 
@@ -28,11 +28,11 @@ class Hits:
     failed: int
 
 
-def hits(samples: Sequence[Sample], said: Sequence[Said]) -> Hits:
+def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
     """Rows and their answers -> Hits. An answer that could not be read is wrong."""
     classes: dict[str, list[bool]] = {name: [] for name in CLASSES}
     levels: dict[str, list[bool]] = {name: [] for name in CLASSES}
-    for sample, answer in zip(samples, said, strict=True):
+    for sample, answer in zip(samples, answers, strict=True):
         truth = sample.truth["distortion"]
         right = answer.error is None and answer.fields["distortion"] == truth
         classes[truth].append(right)
@@ -40,7 +40,7 @@ def hits(samples: Sequence[Sample], said: Sequence[Said]) -> Hits:
     return Hits(
         {name: tuple(rows) for name, rows in classes.items()},
         {name: tuple(rows) for name, rows in levels.items()},
-        sum(answer.error is not None for answer in said),
+        sum(answer.error is not None for answer in answers),
     )
 
 
@@ -71,10 +71,10 @@ def _cell(groups: Sequence[Sequence[bool]], note: str, draws: int, seed: int) ->
     return Cell(value, "accuracy", low, high, note, sum(map(len, groups)))
 
 
-def confusion(samples: Sequence[Sample], said: Sequence[Said]) -> Any:
-    """Counts, int64 (5, 6): rows the true class, columns the class said and last the unread, as `CLASSES`."""
+def confusion(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Any:
+    """Counts, int64 (5, 6): rows the true class, columns the class answered and last the unread, as `CLASSES`."""
     counts = np.zeros((len(CLASSES), len(CLASSES) + 1), dtype=np.int64)
-    for sample, answer in zip(samples, said, strict=True):
+    for sample, answer in zip(samples, answers, strict=True):
         column = len(CLASSES) if answer.error is not None else CLASSES.index(answer.fields["distortion"])
         counts[CLASSES.index(sample.truth["distortion"]), column] += 1
     return counts

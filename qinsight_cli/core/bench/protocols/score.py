@@ -12,7 +12,7 @@ import numpy as np
 from qinsight_cli.core import metrics
 from qinsight_cli.core.bench.grid import Cell
 from qinsight_cli.core.bench.paper import DATASETS
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 
@@ -26,11 +26,11 @@ class Scores:
     failed: int
 
 
-def pair_up(samples: Sequence[Sample], said: Sequence[Said]) -> Scores:
+def pair_up(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Scores:
     """Rows and their answers -> Scores. A rating that is not finite counts as failed."""
     pairs = [
         (float(answer.fields["rating"]), float(sample.truth["rating"]))
-        for sample, answer in zip(samples, said, strict=True)
+        for sample, answer in zip(samples, answers, strict=True)
         if answer.error is None and math.isfinite(answer.fields["rating"])
     ]
     return Scores(tuple(p for p, _ in pairs), tuple(t for _, t in pairs), len(samples) - len(pairs))

@@ -12,7 +12,7 @@ from qinsight_cli.core.engines import Decoding
 
 
 @dataclass(frozen=True)
-class Said:
+class RowAnswer:
     """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Asking:
+class AnswerSettings:
     """How systems are asked.
 
     folder      of the bench; journals go to `folder`/journals
@@ -58,7 +58,7 @@ class System(Protocol):
     def refusal(self, dataset: Dataset) -> str | None:
         """Why it cannot answer this dataset's task, or None when it can."""
 
-    def answers(self, dataset: Dataset, asking: Asking) -> Sequence[Said]:
+    def answers(self, dataset: Dataset, settings: AnswerSettings) -> Sequence[RowAnswer]:
         """One answer for each row of the dataset, in order."""
 
     def facts(self) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems import psnr_ssim
-from qinsight_cli.core.bench.systems.base import Asking, Said
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.bench.systems.predictions import winners
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
@@ -27,7 +27,7 @@ from qinsight_cli.core.images import read_image
 from qinsight_cli.core.inference.journal import Journal
 
 WORKER = Path(__file__).with_name("pyiqa_worker.py")
-BATCH = 16  # pictures between two writes to the journal
+JOURNAL_EVERY = 16  # pictures between two writes to the journal
 KONIQ = "KonIQ"
 
 
@@ -76,7 +76,7 @@ def baseline_of(name: str) -> Baseline:
     return Baseline(name, name, trained_on="what pyiqa says of it")
 
 
-class Metric:
+class MetricSystem:
     """One metric. `python` is the interpreter that has pyiqa; PSNR and SSIM run in this one."""
 
     def __init__(self, label: str, baseline: Baseline, python: str | None, device: str) -> None:
@@ -102,9 +102,9 @@ class Metric:
             return f"{self.label} needs references, and {dataset.key} has none"
         return None
 
-    def answers(self, dataset: Dataset, asking: Asking) -> list[Said]:
+    def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         if dataset.task == "score":
-            return self._measure([(s.images["image"], _reference(s)) for s in dataset.samples], dataset, asking)
+            return self._measure([(s.images["image"], _reference(s)) for s in dataset.samples], dataset, settings)
         originals = _originals(dataset.samples)
         questions = [
             (sample.images[role], _reference(sample, originals))
@@ -112,33 +112,37 @@ class Metric:
             for role in ("image_a", "image_b")
         ]
         unique = list(dict.fromkeys(questions))
-        said = dict(zip(unique, self._measure(unique, dataset, asking), strict=True))
-        return winners([(said[a], said[b]) for a, b in zip(questions[::2], questions[1::2], strict=True)])
+        answers = dict(zip(unique, self._measure(unique, dataset, settings), strict=True))
+        return winners([(answers[a], answers[b]) for a, b in zip(questions[::2], questions[1::2], strict=True)])
 
-    def _measure(self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, asking: Asking) -> list[Said]:
+    def _measure(
+        self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, settings: AnswerSettings
+    ) -> list[RowAnswer]:
         """The metric of each (picture, reference), higher better; what the journal holds is not computed again."""
         if self.here:
             self._identity = {"metric": self.baseline.name, "through": "scikit-image"}
         elif self._worker is None:
             self._worker = Worker(self.python, self.baseline.name, self.device)
             self._identity = {"metric": self.baseline.name, **self._worker.facts}
-        said = []
+        answers = []
         with (
-            Journal(asking.journal(self.label, dataset, "metric"), self._identity, asking.restart) as journal,
-            asking.progress(f"{self.label} on {dataset.key}", len(questions)) as advance,
+            Journal(settings.journal(self.label, dataset, "metric"), self._identity, settings.restart) as journal,
+            settings.progress(f"{self.label} on {dataset.key}", len(questions)) as advance,
         ):
-            for start in range(0, len(questions), BATCH):
+            for start in range(0, len(questions), JOURNAL_EVERY):
                 fresh: dict[str, dict[str, Any]] = {}
-                for image, reference in questions[start : start + BATCH]:
-                    said.append(self._one(image, reference, journal, fresh))
+                for image, reference in questions[start : start + JOURNAL_EVERY]:
+                    answers.append(self._one(image, reference, journal, fresh))
                     advance()
                 if fresh:
                     journal.append(fresh)
-        return said
+        return answers
 
-    def _one(self, image: Path, reference: Path | None, journal: Journal, fresh: dict[str, dict[str, Any]]) -> Said:
+    def _one(
+        self, image: Path, reference: Path | None, journal: Journal, fresh: dict[str, dict[str, Any]]
+    ) -> RowAnswer:
         if self.baseline.reference and reference is None:
-            return Said(error="it has no reference")
+            return RowAnswer(error="it has no reference")
         chosen = reference if self.baseline.reference or self._wants_reference else None
         try:
             digests = [read_image(path)[1] for path in (image, chosen) if path is not None]
@@ -147,10 +151,10 @@ class Metric:
                 fresh[key] = {"value": self._value(image, chosen)}
             record = fresh[key] if key in fresh else journal[key]
         except ImageError as error:
-            return Said(error=str(error))
+            return RowAnswer(error=str(error))
         if math.isnan(record["value"]):
-            return Said(error="the metric is not a number")
-        return Said({"rating": -record["value"] if self._lower_better else record["value"]})
+            return RowAnswer(error="the metric is not a number")
+        return RowAnswer({"rating": -record["value"] if self._lower_better else record["value"]})
 
     @property
     def _wants_reference(self) -> bool:

@@ -7,84 +7,88 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
-from qinsight_cli.core.bench.systems.base import Asking, Said
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.engines import Engine
-from qinsight_cli.core.inference.aggregate import settle
+from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.tasks import TASKS, Task
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
-from qinsight_cli.core.tasks.single_distortion import combine, question
+from qinsight_cli.core.tasks.single_distortion import most_severe, task_for
 
-LEVELS = "deqa:"  # a model name that begins so is rated by its level words
+LEVEL_WORD_PREFIX = "deqa:"  # a model name that begins so is rated by its level words
 
 
-class Model:
+class ModelSystem:
     """A model by name; it is loaded when it is first asked."""
 
     def __init__(self, label: str, name: str, device: str, dtype: str, max_pixels: int | None) -> None:
         self.label, self.name = label, name
         self.note = ""
-        self._settings = (device, dtype, max_pixels)
+        self._load_options = (device, dtype, max_pixels)
         self._engine: Engine | None = None
         self._identity: Mapping[str, Any] = {}
-        if self.by_levels:
+        if self.by_level_words:
             self.note = f"{label}: expectation over the probabilities of the level words, excellent to bad."
 
     @property
-    def by_levels(self) -> bool:
-        return self.name.startswith(LEVELS)
+    def by_level_words(self) -> bool:
+        return self.name.startswith(LEVEL_WORD_PREFIX)
 
     def refusal(self, dataset: Dataset) -> str | None:
-        if self.by_levels and dataset.task != "score":
+        if self.by_level_words and dataset.task != "score":
             return f"{self.label} reads level words, which are for scores; {dataset.key} asks for {dataset.task}"
         return None
 
-    def answers(self, dataset: Dataset, asking: Asking) -> list[Said]:
+    def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         items = [{role: str(path) for role, path in sample.images.items()} for sample in dataset.samples]
-        if dataset.task == "degradation" and asking.sequential:
-            return self._one_by_one(items, dataset, asking)
-        return self._ask(TASKS[dataset.task], items, dataset, asking)
+        if dataset.task == "degradation" and settings.sequential:
+            return self._one_by_one(items, dataset, settings)
+        return self._ask(TASKS[dataset.task], items, dataset, settings)
 
-    def _one_by_one(self, items: Sequence[Mapping[str, str]], dataset: Dataset, asking: Asking) -> list[Said]:
-        asked = [self._ask(question(distortion), items, dataset, asking) for distortion in DISTORTIONS]
-        return [_combined(each) for each in zip(*asked, strict=True)]
+    def _one_by_one(
+        self, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
+    ) -> list[RowAnswer]:
+        severities = [self._ask(task_for(distortion), items, dataset, settings) for distortion in DISTORTIONS]
+        return [_combined(each) for each in zip(*severities, strict=True)]
 
-    def _ask(self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, asking: Asking) -> list[Said]:
-        engine = self._loaded(asking)
-        settings = settings_of(task, engine, asking.decoding, asking.seed)
-        journal = Journal(asking.journal(self.label, dataset, task.name), settings, asking.restart)
-        with journal, asking.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
+    def _ask(
+        self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
+    ) -> list[RowAnswer]:
+        engine = self._loaded(settings)
+        fingerprint = settings_of(task, engine, settings.decoding, settings.seed)
+        journal = Journal(settings.journal(self.label, dataset, task.name), fingerprint, settings.restart)
+        with journal, settings.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
             if len(journal):
-                asking.say(f"going on: {len(journal)} answers are in {journal.path}")
-            said = []
+                settings.say(f"going on: {len(journal)} answers are in {journal.path}")
+            answers = []
             for result in assess(
                 task,
                 items,
                 engine,
-                asking.decoding,
-                batch_size=asking.batch_size,
-                seed=asking.seed,
+                settings.decoding,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
                 journal=journal,
-                on_interrupt=lambda: asking.say("finishing this batch; Ctrl-C again to stop at once"),
+                on_interrupt=lambda: settings.say("finishing this batch; Ctrl-C again to stop at once"),
             ):
-                verdict = settle(task, result.answers) if result.error is None else None
-                error = result.error if verdict is None else verdict.error
-                said.append(Said(verdict.fields if verdict and error is None else {}, error))
+                aggregated = aggregate_answers(task, result.answers) if result.error is None else None
+                error = result.error if aggregated is None else aggregated.error
+                answers.append(RowAnswer(aggregated.fields if aggregated and error is None else {}, error))
                 advance()
-            return said
+            return answers
 
-    def _loaded(self, asking: Asking) -> Engine:
+    def _loaded(self, settings: AnswerSettings) -> Engine:
         if self._engine is None:
-            asking.say(f"model: {self.label}" if self.label == self.name else f"model: {self.label} ({self.name})")
-            if self.by_levels:
-                from qinsight_cli.core.engines.level_words import load_level_engine
+            settings.say(f"model: {self.label}" if self.label == self.name else f"model: {self.label} ({self.name})")
+            if self.by_level_words:
+                from qinsight_cli.core.engines.level_words import load_level_word_engine
 
-                self._engine = load_level_engine(self.name.removeprefix(LEVELS), *self._settings)
+                self._engine = load_level_word_engine(self.name.removeprefix(LEVEL_WORD_PREFIX), *self._load_options)
             else:
                 from qinsight_cli.core.engines import local
 
-                self._engine = local.load_engine(self.name, *self._settings)
+                self._engine = local.load_engine(self.name, *self._load_options)
             self._identity = self._engine.identity
         return self._engine
 
@@ -95,9 +99,9 @@ class Model:
         self._engine = None
 
 
-def _combined(each: Sequence[Said]) -> Said:
-    unread = next((said for said in each if said.error is not None), None)
-    return unread or Said(combine([said.fields["severity"] for said in each]))
+def _combined(each: Sequence[RowAnswer]) -> RowAnswer:
+    unread = next((answer for answer in each if answer.error is not None), None)
+    return unread or RowAnswer(most_severe([answer.fields["severity"] for answer in each]))
 
 
 def parse_label(argument: str) -> tuple[str, str]:

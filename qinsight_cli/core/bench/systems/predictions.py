@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
-from qinsight_cli.core.bench.systems.base import Asking, Said
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.comparison import WINNERS
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
@@ -31,7 +31,7 @@ Row = Mapping[str, str]
 Parts = tuple[str, ...]  # the names in a path, as `parts_of` makes them: what identifies a picture
 
 
-class Predictions:
+class PredictionsFile:
     """One predictions file. It is read when it is made: QInsightError when it cannot be."""
 
     def __init__(self, label: str, path: Path) -> None:
@@ -39,7 +39,7 @@ class Predictions:
         self._columns, self._rows = _read(path)
         self.matched = 0
         self.stranger = ""
-        self._pictures: dict[str, Pictures] = {}
+        self._pictures: dict[str, ImageMatcher] = {}
 
     def refusal(self, dataset: Dataset) -> str | None:
         if self._layout(dataset.task):
@@ -51,40 +51,40 @@ class Predictions:
         """All datasets of the run: a name that could be a picture of two of them is refused, not guessed."""
         for task in {dataset.task for dataset in datasets}:
             rows = [sample for dataset in datasets if dataset.task == task for sample in dataset.samples]
-            self._pictures[task] = Pictures([path for row in rows for path in row.images.values()])
+            self._pictures[task] = ImageMatcher([path for row in rows for path in row.images.values()])
 
     def _layout(self, task: str) -> tuple[str, ...]:
         return next((layout for layout in _COLUMNS[task] if set(layout) <= set(self._columns)), ())
 
-    def answers(self, dataset: Dataset, asking: Asking) -> list[Said]:
+    def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         """One answer for each row of the dataset; all without one when the file is about other pictures."""
         layout = self._layout(dataset.task)
         if dataset.task not in self._pictures:
             self.learn([dataset])
         pictures = self._pictures[dataset.task]
         if "winner" in layout:
-            said = self._winners(dataset, pictures)
+            answers = self._winners(dataset, pictures)
         elif dataset.task == "comparison":
-            said = self._by_rating(dataset, pictures)
+            answers = self._by_rating(dataset, pictures)
         else:
-            said = self._single(dataset, pictures)
-        if all(answer.error == MISSING for answer in said):
+            answers = self._single(dataset, pictures)
+        if all(answer.error == MISSING for answer in answers):
             self.stranger = self.stranger or self._strangers(dataset)
             return []
         self.matched += 1
-        self._tell(dataset, pictures, asking)
-        return said
+        self._tell(dataset, pictures, settings)
+        return answers
 
-    def _tell(self, dataset: Dataset, pictures: Pictures, asking: Asking) -> None:
+    def _tell(self, dataset: Dataset, pictures: ImageMatcher, settings: AnswerSettings) -> None:
         """What the user should know of the matching, once for each file."""
         if self.matched > 1:
             return
         unknown = pictures.unknown
         if unknown and dataset.total == len(dataset.samples):
             of = f"{len(unknown)} of {len(self._rows)} rows name no picture"
-            asking.say(f"{self.path}: {of} of the datasets, the first {next(iter(unknown))!r}")
+            settings.say(f"{self.path}: {of} of the datasets, the first {next(iter(unknown))!r}")
         if pictures.by_name:
-            asking.say(f"{self.path}: {len(pictures.by_name)} rows are matched by file name alone, not by folder")
+            settings.say(f"{self.path}: {len(pictures.by_name)} rows are matched by file name alone, not by folder")
 
     def _strangers(self, dataset: Dataset) -> str:
         names = [self._rows[0].get("path") or self._rows[0].get("image_a", "")] if self._rows else ["(none)"]
@@ -94,26 +94,26 @@ class Predictions:
             f"(its first is {names[0]!r}, the dataset's {first.name!r})"
         )
 
-    def _single(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
+    def _single(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
         read = _rating if dataset.task == "score" else _degradation
         found = self._by_path(pictures, read)
-        return [found.get(parts_of(sample.images["image"]), Said(error=MISSING)) for sample in dataset.samples]
+        return [found.get(parts_of(sample.images["image"]), RowAnswer(error=MISSING)) for sample in dataset.samples]
 
-    def _by_rating(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
+    def _by_rating(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
         found = self._by_path(pictures, _rating)
         sides = [[found.get(parts_of(s.images[role])) for role in ("image_a", "image_b")] for s in dataset.samples]
         return winners([(first, second) for first, second in sides])
 
-    def _by_path(self, pictures: Pictures, read: Callable[[Row], Said]) -> dict[Parts, Said]:
-        found: dict[Parts, Said] = {}
+    def _by_path(self, pictures: ImageMatcher, read: Callable[[Row], RowAnswer]) -> dict[Parts, RowAnswer]:
+        found: dict[Parts, RowAnswer] = {}
         for row in self._rows:
             picture = pictures.find(row["path"])
             if picture is not None:
                 self._once(found, picture, read(row), row["path"])
         return found
 
-    def _winners(self, dataset: Dataset, pictures: Pictures) -> list[Said]:
-        found: dict[tuple[Parts, Parts], Said] = {}
+    def _winners(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
+        found: dict[tuple[Parts, Parts], RowAnswer] = {}
         for row in self._rows:
             first, second = pictures.find(row["image_a"]), pictures.find(row["image_b"])
             if first is not None and second is not None:
@@ -121,10 +121,10 @@ class Predictions:
         sides = [[parts_of(s.images[role]) for role in ("image_a", "image_b")] for s in dataset.samples]
         return [_in_order(found, first, second) for first, second in sides]
 
-    def _once(self, found: dict[Any, Said], key: Any, said: Said, name: str) -> None:
-        if key in found and found[key] != said:
+    def _once(self, found: dict[Any, RowAnswer], key: Any, answer: RowAnswer, name: str) -> None:
+        if key in found and found[key] != answer:
             raise QInsightError(f"{self.path} says two things of {name}; remove one row")
-        found[key] = said
+        found[key] = answer
 
     def facts(self) -> dict[str, Any]:
         import hashlib
@@ -136,7 +136,7 @@ class Predictions:
         """Nothing is held open."""
 
 
-class Pictures:
+class ImageMatcher:
     """Pictures found by any tail of their paths.
 
     unknown  names that are none of them
@@ -181,27 +181,27 @@ def parts_of(path: str | Path) -> Parts:
     return tuple(parts)
 
 
-def winners(rated: Sequence[tuple[Said | None, Said | None]]) -> list[Said]:
+def winners(rated: Sequence[tuple[RowAnswer | None, RowAnswer | None]]) -> list[RowAnswer]:
     """The answers to A and to B of each pair -> which is better; equal ratings are Similar."""
-    return [_better(first or Said(error=MISSING), second or Said(error=MISSING)) for first, second in rated]
+    return [_better(first or RowAnswer(error=MISSING), second or RowAnswer(error=MISSING)) for first, second in rated]
 
 
-def _better(first: Said, second: Said) -> Said:
+def _better(first: RowAnswer, second: RowAnswer) -> RowAnswer:
     error = first.error or second.error
     if error is not None:
-        return Said(error=error)
+        return RowAnswer(error=error)
     a, b = first.fields["rating"], second.fields["rating"]
-    return Said({"winner": "Similar" if a == b else "Image A" if a > b else "Image B"})
+    return RowAnswer({"winner": "Similar" if a == b else "Image A" if a > b else "Image B"})
 
 
-def _in_order(found: Mapping[tuple[Parts, Parts], Said], first: Parts, second: Parts) -> Said:
+def _in_order(found: Mapping[tuple[Parts, Parts], RowAnswer], first: Parts, second: Parts) -> RowAnswer:
     """The answer to (first, second), or that to (second, first) turned around."""
-    said = found.get((first, second))
-    if said is None and (second, first) in found:
-        said = found[second, first]
-        if said.error is None:
-            said = Said({"winner": _SWAPPED[said.fields["winner"]]})
-    return said or Said(error=MISSING)
+    answer = found.get((first, second))
+    if answer is None and (second, first) in found:
+        answer = found[second, first]
+        if answer.error is None:
+            answer = RowAnswer({"winner": _SWAPPED[answer.fields["winner"]]})
+    return answer or RowAnswer(error=MISSING)
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:
@@ -220,29 +220,29 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
     return columns, rows
 
 
-def _rating(row: Row) -> Said:
+def _rating(row: Row) -> RowAnswer:
     try:
         value = float(row["rating"])
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        return Said(error=f"the rating is {row['rating']!r}, not a number")
-    return Said({"rating": value})
+        return RowAnswer(error=f"the rating is {row['rating']!r}, not a number")
+    return RowAnswer({"rating": value})
 
 
-def _degradation(row: Row) -> Said:
+def _degradation(row: Row) -> RowAnswer:
     distortion = row["distortion"].lower()
     distortion = _CLASS_NAMES.get(distortion, distortion)
     severity = NULL if distortion == NULL else row["severity"].lower()
     if distortion not in CLASSES:
-        return Said(error=f"the distortion is {row['distortion']!r}, not one of {', '.join(CLASSES)}")
+        return RowAnswer(error=f"the distortion is {row['distortion']!r}, not one of {', '.join(CLASSES)}")
     if severity not in (*SEVERITIES, NULL):
-        return Said(error=f"the severity is {row['severity']!r}, not one of {', '.join(SEVERITIES)}")
-    return Said({"distortion": distortion, "severity": severity})
+        return RowAnswer(error=f"the severity is {row['severity']!r}, not one of {', '.join(SEVERITIES)}")
+    return RowAnswer({"distortion": distortion, "severity": severity})
 
 
-def _winner(row: Row) -> Said:
+def _winner(row: Row) -> RowAnswer:
     winner = next((winner for winner in WINNERS if winner.lower() == row["winner"].lower()), None)
     if winner is None:
-        return Said(error=f"the winner is {row['winner']!r}, not one of {', '.join(WINNERS)}")
-    return Said({"winner": winner})
+        return RowAnswer(error=f"the winner is {row['winner']!r}, not one of {', '.join(WINNERS)}")
+    return RowAnswer({"winner": winner})

@@ -1,4 +1,4 @@
-"""One reader per published dataset: its original layout -> labels, which `building` turns into manifest rows.
+"""One reader per published dataset: its original layout -> labels, which `data.prepare` turns into manifest rows.
 
 A reader is a module with `read(source, ...) -> Labelled`: it finds the label files, checks their header and numbers,
 and opens no picture. `SIGNS` knows every dataset by the files that only it has.

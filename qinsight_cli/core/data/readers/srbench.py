@@ -18,7 +18,7 @@ from typing import Any
 from qinsight_cli.core.data.label_tables import read_words
 from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem
 from qinsight_cli.core.data.readers.srbench_votes import Votes, read_votes
-from qinsight_cli.core.data.source_files import Pictures, label_files
+from qinsight_cli.core.data.source_files import ImageFinder, label_files
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 
@@ -159,7 +159,7 @@ def _reference_of(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
     """Content -> its reference in the folder. Raises QInsightError when a content has none."""
     if folder is None:
         return {}
-    by_content = {path.stem.partition("_")[0]: str(path) for path in sorted(Pictures(folder), reverse=True)}
+    by_content = {path.stem.partition("_")[0]: str(path) for path in sorted(ImageFinder(folder), reverse=True)}
     missing = sorted({stem(name).partition("_")[0] for name in names} - set(by_content))
     if missing:
         raise QInsightError(f"{folder} has no reference for {len(missing)} contents, the first {missing[0]!r}")

@@ -18,7 +18,7 @@ LABELS = {
 }
 
 
-def draw(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
+def draw_curves(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Write rewards.png and kl.png into `folder`; without logged steps, nothing."""
     steps = [line for line in lines if "eval" not in line]
     if not steps:

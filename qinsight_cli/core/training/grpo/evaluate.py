@@ -18,7 +18,7 @@ from qinsight_cli.core.metrics import plcc, srcc
 from qinsight_cli.core.tasks import ParseFailure, Task
 from qinsight_cli.core.tasks.degradation import NULL
 
-BATCH = 8
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outcome:
     rewards: dict[str, float]
 
 
-def choose(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+def choose_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     """At most `limit` rows, as many of each task and source as there are, the same for the same seed."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, sample in enumerate(samples):
@@ -50,7 +50,7 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
     for name, task in tasks.items():
         rows = [sample for sample in samples if sample.task == name]
         items = [{role: str(path) for role, path in row.images.items()} for row in rows]
-        answered = assess(task, items, engine, Decoding(max_new_tokens=tokens), batch_size=BATCH)
+        answered = assess(task, items, engine, Decoding(max_new_tokens=tokens), batch_size=BATCH_SIZE)
         for row, result in zip(rows, answered, strict=True):
             text = result.completions[0].text if result.completions else ""
             answer = task.parse(text)

@@ -1,7 +1,7 @@
 """Prompts and pictures computed once for all completions of a group, in the rollouts and in the update.
 
 TRL repeats a prompt for each of its N completions and computes all of it N times. Here the rollouts prefill a prompt
-once and decode N rows from copies of its cache, and the update lays the N completions behind one prompt in one
+once and decode N rows from copies of its cache, and the update packs the N completions behind one prompt in one
 sequence: a mask keeps them from seeing each other, and their positions all begin where the prompt ends. The
 log-probabilities are the same but for rounding. Imports torch: import this module only when a model is at hand.
 """
@@ -37,7 +37,7 @@ def _pictures(pixels: Tensor, grids: Tensor, pictures: Sequence[int], start: int
 # The rollouts
 
 
-class Recorder(Chooser):
+class RecordingChooser(Chooser):
     """A chooser that remembers what it chose, end-of-text tokens included. `written`: token ids of each row."""
 
     def __init__(self, decoding: Decoding, draws: Tensor, banned: Tensor) -> None:
@@ -93,7 +93,7 @@ def roll_out(
     draws: float32 (prompts * copies, max_new_tokens) in [0, 1); banned: token ids that are never chosen.
     """
     nothing = torch.zeros(network.config.text_config.vocab_size, dtype=torch.bool)  # no text ends a completion early
-    choose = Recorder(decoding, draws, banned)
+    choose = RecordingChooser(decoding, draws, banned)
     with torch.inference_mode():
         start = _prefill(network, prompts, decoding.max_new_tokens, tokenizer.pad_token_id)
         decode(network, tokenizer, start, decoding.max_new_tokens, choose, Endings(frozenset(eos), nothing))
@@ -180,10 +180,10 @@ class Rows:
     def groups(self) -> list[Rows]:
         """Runs of rows with the same prompt and the same pictures."""
         rows = [self.part(index, index + 1) for index in range(len(self.input_ids))]
-        starts = [0] + [index for index in range(1, len(rows)) if not rows[index]._asks_as(rows[index - 1])]
+        starts = [0] + [index for index in range(1, len(rows)) if not rows[index]._same_prompt(rows[index - 1])]
         return [self.part(start, end) for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
 
-    def _asks_as(self, other: Rows) -> bool:
+    def _same_prompt(self, other: Rows) -> bool:
         prompt = slice(None, -self.completion)
         return (
             torch.equal(self.input_ids[:, prompt], other.input_ids[:, prompt])
@@ -210,28 +210,28 @@ def shared_log_probs(model: Any, network: Any, rows: Rows) -> tuple[Tensor, Tens
     prompt = slice(None, -rows.completion)
     prompt_ids, prompt_mask = firsts.input_ids[:, prompt].contiguous(), firsts.mask[:, prompt].contiguous()
     positions, _ = _positions(network, prompt_ids, prompt_mask, firsts.grids)
-    laid = [
-        _lay_out(group, prompt_ids[index], int(prompt_mask[index].sum()), positions[:, index])
+    packed = [
+        _pack(group, prompt_ids[index], int(prompt_mask[index].sum()), positions[:, index])
         for index, group in enumerate(groups)
     ]
-    segments = pad_sequence([one.segments for one in laid], batch_first=True, padding_value=FILLER)
+    segments = pad_sequence([one.segments for one in packed], batch_first=True, padding_value=FILLER)
     output = model(
-        input_ids=pad_sequence([one.ids for one in laid], batch_first=True),
+        input_ids=pad_sequence([one.ids for one in packed], batch_first=True),
         attention_mask={"full_attention": _mask(segments)},
-        position_ids=pad_sequence([one.positions for one in laid], batch_first=True).permute(2, 0, 1),
+        position_ids=pad_sequence([one.positions for one in packed], batch_first=True).permute(2, 0, 1),
         pixel_values=firsts.pixels,
         image_grid_thw=firsts.grids,
-        shift_labels=pad_sequence([one.labels for one in laid], batch_first=True, padding_value=UNSCORED),
+        shift_labels=pad_sequence([one.labels for one in packed], batch_first=True, padding_value=UNSCORED),
         fused_lm_head=True,
     )
     return tuple(  # type: ignore[return-value]
-        None if values is None else _unpack(values, laid, rows.completion)
+        None if values is None else _unpack(values, packed, rows.completion)
         for values in (output.log_probs, output.entropy)
     )
 
 
 @dataclass(frozen=True)
-class Laid:
+class PackedGroup:
     """A prompt and its completions in one sequence of `length` tokens.
 
     Each completion begins with a copy of the prompt's last token, which predicts its first one.
@@ -245,7 +245,7 @@ class Laid:
     counts: tuple[int, ...]
 
 
-def _lay_out(group: Rows, prompt: Tensor, length: int, positions: Tensor) -> Laid:
+def _pack(group: Rows, prompt: Tensor, length: int, positions: Tensor) -> PackedGroup:
     """prompt: (padded length,) with `length` tokens at its end; positions: (3, padded length)."""
     completions = group.input_ids[:, -group.completion :]
     counts = tuple(group.mask[:, -group.completion :].sum(1).tolist())
@@ -258,7 +258,7 @@ def _lay_out(group: Rows, prompt: Tensor, length: int, positions: Tensor) -> Lai
         labels.append(row[:count])
         segments.append(torch.full_like(row[:count], number))
         places.append(positions[:, -1:] + torch.arange(count, device=row.device))
-    return Laid(torch.cat(ids), torch.cat(labels), torch.cat(segments), torch.cat(places, dim=1).T, counts)
+    return PackedGroup(torch.cat(ids), torch.cat(labels), torch.cat(segments), torch.cat(places, dim=1).T, counts)
 
 
 def _mask(segments: Tensor) -> Tensor:
@@ -267,10 +267,10 @@ def _mask(segments: Tensor) -> Tensor:
     return ((key == 0) | (key == query)).tril()[:, None]
 
 
-def _unpack(values: Tensor, laid: Sequence[Laid], width: int) -> Tensor:
+def _unpack(values: Tensor, packed: Sequence[PackedGroup], width: int) -> Tensor:
     """(groups, length) -> (rows, width), in the order of the rows."""
     rows = []
-    for one, line in zip(laid, values, strict=True):
+    for one, line in zip(packed, values, strict=True):
         start = len(one.ids) - sum(one.counts)
         for count in one.counts:
             rows.append(pad(line[start : start + count], (0, width - count)))

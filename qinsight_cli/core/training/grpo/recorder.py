@@ -27,16 +27,16 @@ from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line
 SHOWN = ("reward", "r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "kl")
 
 
-class Runner(MultiTaskTrainer):
+class RecordingTrainer(MultiTaskTrainer):
     """MultiTaskTrainer that keeps a `RunFolder`. `final_processor` is the one that goes beside the weights."""
 
-    def __init__(self, job: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
+    def __init__(self, training_run: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
         super().__init__(**settings)
-        self._job, self._folder, self._final_processor = job, folder, final_processor
+        self._training_run, self._folder, self._final_processor = training_run, folder, final_processor
         # Besides answering the held-out rows, the engine makes the patch embedding the matrix product that it is.
-        self._engine = LocalEngine(Model(self._network, final_processor, {"model": job.recipe.model}))
+        self._engine = LocalEngine(Model(self._network, final_processor, {"model": training_run.recipe.model}))
         self.remove_callback(PrinterCallback)  # it prints to stdout
-        self.add_callback(_Recorder(self))
+        self.add_callback(_RecordingCallback(self))
 
     @property
     def _writes(self) -> bool:
@@ -77,14 +77,14 @@ class Runner(MultiTaskTrainer):
         ]
 
     def draw(self) -> None:
-        curves.draw(read_lines(self._folder.metrics), self._folder.path)
+        curves.draw_curves(read_lines(self._folder.metrics), self._folder.path)
 
     # Held-out rows
 
     def hold_out(self) -> None:
         """Answer the held-out rows, each process its share; record the figures, and keep the best model."""
-        recipe, tasks = self._job.recipe, self._job.tasks
-        share = self._job.asked[self.accelerator.process_index :: self.accelerator.num_processes]
+        recipe, tasks = self._training_run.recipe, self._training_run.tasks
+        share = self._training_run.evaluation_rows[self.accelerator.process_index :: self.accelerator.num_processes]
         self.model.eval()
         with self.accelerator.autocast():
             found = evaluate.outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
@@ -116,7 +116,7 @@ class Runner(MultiTaskTrainer):
 
     def _leave(self, target: Path, what: str) -> None:
         """Weights in the recipe's final dtype, an adapter merged into a copy of them, with processor and card."""
-        recipe = self._job.recipe
+        recipe = self._training_run.recipe
         temporary = target.with_name(target.name + ".part")
         shutil.rmtree(temporary, ignore_errors=True)
         if self.accelerator.distributed_type in OWN_LOOP:
@@ -131,7 +131,7 @@ class Runner(MultiTaskTrainer):
             shutil.move(target, temporary)
         self._final_processor.save_pretrained(temporary)
         lines = read_lines(self._folder.metrics)
-        card = model_card(recipe, self._job.data, lines, self.state.global_step, what)
+        card = model_card(recipe, self._training_run.data, lines, self.state.global_step, what)
         write_text(temporary / "README.md", card)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
@@ -153,27 +153,30 @@ class Runner(MultiTaskTrainer):
         return merged
 
 
-class _Recorder(TrainerCallback):
-    """Calls the runner at the right moments."""
+class _RecordingCallback(TrainerCallback):
+    """Calls the trainer at the right moments."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, trainer: RecordingTrainer) -> None:
+        self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 0 and self._runner._job.held_out:
-            self._runner.hold_out()
+        if state.global_step == 0 and self._trainer._training_run.held_out:
+            self._trainer.hold_out()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        due = state.global_step % self._runner._job.recipe.eval_every == 0 or state.global_step == state.max_steps
-        if due and self._runner._job.held_out:
-            self._runner.hold_out()
+        due = (
+            state.global_step % self._trainer._training_run.recipe.eval_every == 0
+            or state.global_step == state.max_steps
+        )
+        if due and self._trainer._training_run.held_out:
+            self._trainer.hold_out()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero:
-            self._runner.note(logs)
+            self._trainer.note(logs)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_text(checkpoint / WHOLE, "")
-            self._runner.draw()
+            self._trainer.draw()

@@ -20,7 +20,7 @@ from qinsight_cli.core.models.loading import load_model, load_processor, torch_d
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training.grpo import checks, schedule
-from qinsight_cli.core.training.grpo.evaluate import choose
+from qinsight_cli.core.training.grpo.evaluate import choose_rows
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.images import check_images
@@ -31,7 +31,7 @@ FULL_DISK = ("no space left", "os error 28", "errno 28")
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingRun:
     """What to train on what: the recipe, the training rows, the held-out rows, and the datasets they come from."""
 
     recipe: GrpoRecipe
@@ -44,9 +44,9 @@ class Job:
         return tasks_of(self.recipe)
 
     @property
-    def asked(self) -> list[Sample]:
+    def evaluation_rows(self) -> list[Sample]:
         """The held-out rows that an evaluation asks about."""
-        return choose(self.held_out, self.recipe.eval_rows, self.recipe.seed)
+        return choose_rows(self.held_out, self.recipe.eval_rows, self.recipe.seed)
 
 
 def processes() -> int:
@@ -58,25 +58,28 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
+def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path:
     """Train and return `out`/final, a model folder. `RunFolder` says what else `out` holds.
 
     Raises QInsightError before the first step for anything in the recipe, the data or the model that cannot work, for
     a folder of another run, and for a full disk.
     """
-    recipe = job.recipe
+    recipe = training_run.recipe
     _check_installed(recipe)
-    chosen = schedule.make_plan(recipe, job.samples, processes())
+    chosen = schedule.make_schedule(recipe, training_run.samples, processes())
     folder = RunFolder(out)
     if is_main():
-        folder.check(recipe, job.data, resume)
+        folder.check_resumable(recipe, training_run.data, resume)
     model_folder = locate(recipe.model)
     processor = load_processor(model_folder, recipe.max_pixels or None)
     if is_main():
-        print(f"checking {len(chosen.rows) + len(job.asked):,} rows and their pictures", file=sys.stderr)
-        check(job, chosen, model_folder, processor)
-    trainer = _trainer(job, chosen, model_folder, folder, resume)
-    checkpoint = _told_by_main(folder.open(recipe, job.data, resume) if is_main() else None)
+        print(
+            f"checking {len(chosen.rows) + len(training_run.evaluation_rows):,} rows and their pictures",
+            file=sys.stderr,
+        )
+        check_run(training_run, chosen, model_folder, processor)
+    trainer = _trainer(training_run, chosen, model_folder, folder, resume)
+    checkpoint = _told_by_main(folder.open(recipe, training_run.data, resume) if is_main() else None)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
@@ -91,36 +94,36 @@ def run_grpo(job: Job, out: Path, resume: bool = False) -> Path:
         raise
 
 
-def check(job: Job, chosen: schedule.Plan, model_folder: Path, processor: Any) -> int:
+def check_run(training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, processor: Any) -> int:
     """All checks before the first step; the longest prompt in tokens. Raises QInsightError for the first failure."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    rows = [*chosen.rows, *job.asked]
+    rows = [*chosen.rows, *training_run.evaluation_rows]
     found = check_images(rows)
-    answer = checks.check_answers(rows, job.tasks, job.recipe.weights, processor.tokenizer)
+    answer = checks.check_answers(rows, training_run.tasks, training_run.recipe.weights, processor.tokenizer)
     context = {**config, **config.get("text_config", {})}["max_position_embeddings"]
-    room = job.recipe.max_completion_tokens
-    return checks.check_lengths(rows, job.tasks, found, processor, context, answer, room)
+    room = training_run.recipe.max_completion_tokens
+    return checks.check_lengths(rows, training_run.tasks, found, processor, context, answer, room)
 
 
-def describe(job: Job) -> str:
+def describe(training_run: TrainingRun) -> str:
     """What `--dry-run` prints: the resolved recipe, the rows, the steps, the tokens and the memory."""
-    recipe = job.recipe
-    chosen = schedule.make_plan(recipe, job.samples, processes())
+    recipe = training_run.recipe
+    chosen = schedule.make_schedule(recipe, training_run.samples, processes())
     _check_installed(recipe)
     where = locate(recipe.model) if resolve(recipe.model).folder else None
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
-    batches, rollouts = chosen.batches, chosen.steps * recipe.total_batch // recipe.num_iterations
+    batch, rollouts = chosen.batch, chosen.steps * recipe.total_batch // recipe.num_iterations
     lines = [
         yaml.safe_dump({"grpo": settings}, sort_keys=False).rstrip(),
         "",
         "rows        " + ", ".join(f"{task} {count:,}" for task, count in chosen.counts().items()),
-        f"batch       {recipe.total_batch} completions = {batches.per_device} x {batches.accumulation} accumulated x "
-        f"{_processes(batches.processes)}, {batches.prompts} prompts",
-        f"steps       {chosen.steps:,}, {chosen.steps * batches.prompts / max(1, len(chosen.rows)):.2f} times each row",
+        f"batch       {recipe.total_batch} completions = {batch.per_device} x {batch.accumulation} accumulated x "
+        f"{_processes(batch.processes)}, {batch.prompts} prompts",
+        f"steps       {chosen.steps:,}, {chosen.steps * batch.prompts / max(1, len(chosen.rows)):.2f} times each row",
         f"rollouts    {rollouts:,}",
     ]
     if where is not None:
-        longest = check(job, chosen, where, load_processor(where, recipe.max_pixels or None))
+        longest = check_run(training_run, chosen, where, load_processor(where, recipe.max_pixels or None))
         most = rollouts * recipe.max_completion_tokens
         lines.append(f"tokens      at most {most:,} written; the longest prompt has {longest:,}")
     known = schedule.sizes(recipe.model, where)
@@ -168,22 +171,24 @@ def _check_installed(recipe: GrpoRecipe) -> None:
             )
 
 
-def _trainer(job: Job, chosen: schedule.Plan, model_folder: Path, folder: RunFolder, resume: bool) -> Any:
+def _trainer(
+    training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, folder: RunFolder, resume: bool
+) -> Any:
     """The trainer, ready to run. The arguments come first: DeepSpeed must be set up when the weights are read."""
     from transformers.utils import logging
     from trl import GRPOConfig
 
     from qinsight_cli.core.training.grpo.path_processor import path_processor
-    from qinsight_cli.core.training.grpo.recorder import Runner
+    from qinsight_cli.core.training.grpo.recorder import RecordingTrainer
 
     logging.disable_progress_bar()
-    recipe = job.recipe
+    recipe = training_run.recipe
     functions, weights = reward_functions(recipe)
     on_cpu = torch_device("auto").type == "cpu"
     # TRL itself still goes by the names that transformers warns of.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
-    _check_distribution(recipe, arguments, bool(job.held_out))
+    _check_distribution(recipe, arguments, bool(training_run.held_out))
     model = load_model(str(model_folder), "cpu", recipe.dtype, recipe.max_pixels or None)
     if recipe.freeze_vision:
         model.network.model.visual.requires_grad_(False)
@@ -192,14 +197,14 @@ def _trainer(job: Job, chosen: schedule.Plan, model_folder: Path, folder: RunFol
         from peft import LoraConfig
 
         adapter = LoraConfig(**lora_arguments(recipe))
-    room = 3 * chosen.batches.prompts
-    return Runner(
-        job=job,
+    room = 3 * chosen.batch.prompts
+    return RecordingTrainer(
+        training_run=training_run,
         folder=folder,
         model=model.network,
         args=arguments,
         reward_funcs=functions,
-        train_dataset=dataset(chosen.rows, job.tasks),
+        train_dataset=dataset(chosen.rows, training_run.tasks),
         processing_class=path_processor(model.processor, room),
         peft_config=adapter,
         skip_zero_variance=recipe.skip_zero_variance,

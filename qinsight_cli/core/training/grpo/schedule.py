@@ -27,7 +27,7 @@ GB = 1e9
 
 
 @dataclass(frozen=True)
-class Batches:
+class UpdateBatch:
     """How an update's completions come together: per_device * accumulation * processes = total_batch."""
 
     per_device: int
@@ -37,10 +37,10 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """The rows of a run, one prompt each, and the updates it makes."""
 
-    batches: Batches
+    batch: UpdateBatch
     rows: tuple[Sample, ...]
     steps: int
 
@@ -48,9 +48,9 @@ class Plan:
         return dict(sorted(Counter(row.task for row in self.rows).items()))
 
 
-def make_plan(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> Plan:
+def make_schedule(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> Schedule:
     """Raises QInsightError when the batch does not divide or the data is too little for one update."""
-    batches = divide(recipe, processes)
+    batch = divide(recipe, processes)
     missing = next((task for task in recipe.tasks if not any(row.task == task for row in samples)), None)
     if missing:
         raise QInsightError(
@@ -58,19 +58,19 @@ def make_plan(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> 
             f"qinsight prepare synth PHOTOS --tasks {missing}"
         )
     rows = mixed(samples, recipe)
-    if len(rows) < batches.prompts:
+    if len(rows) < batch.prompts:
         raise QInsightError(
-            f"the data has {len(rows)} training rows and an update takes {batches.prompts} prompts; "
+            f"the data has {len(rows)} training rows and an update takes {batch.prompts} prompts; "
             f"lower --batch below {recipe.total_batch}"
         )
-    steps = recipe.max_steps or math.ceil(recipe.epochs * (len(rows) // batches.prompts))
-    needed = math.ceil(steps / recipe.num_iterations) * batches.prompts
+    steps = recipe.max_steps or math.ceil(recipe.epochs * (len(rows) // batch.prompts))
+    needed = math.ceil(steps / recipe.num_iterations) * batch.prompts
     if needed < len(rows):
         rows = random.Random(recipe.seed).sample(rows, needed)
-    return Plan(batches, tuple(rows), steps)
+    return Schedule(batch, tuple(rows), steps)
 
 
-def divide(recipe: GrpoRecipe, processes: int) -> Batches:
+def divide(recipe: GrpoRecipe, processes: int) -> UpdateBatch:
     """The recipe's total batch of completions on so many processes."""
     total, group = recipe.total_batch, recipe.num_generations
     if total % group:
@@ -84,7 +84,7 @@ def divide(recipe: GrpoRecipe, processes: int) -> Batches:
             f"a batch of {total} completions is not a multiple of {recipe.per_device_batch} on each of "
             f"{processes} {'process' if processes == 1 else 'processes'}; {way_out}"
         )
-    return Batches(recipe.per_device_batch, total // together, processes, total // group)
+    return UpdateBatch(recipe.per_device_batch, total // together, processes, total // group)
 
 
 def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.training.grpo.schedule import Plan
+from qinsight_cli.core.training.grpo.schedule import Schedule
 from qinsight_cli.core.training.recipe import GrpoRecipe
 
 KEPT_CHECKPOINTS = 2  # a kill while one is written leaves the other
 
 
-def grpo_arguments(recipe: GrpoRecipe, plan: Plan, weights: list[float], out: Path, on_cpu: bool) -> dict[str, Any]:
+def grpo_arguments(
+    recipe: GrpoRecipe, schedule: Schedule, weights: list[float], out: Path, on_cpu: bool
+) -> dict[str, Any]:
     """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8."""
     return {
         **_objective(recipe, weights),
         **_rollouts(recipe),
         "output_dir": str(out),
-        "max_steps": plan.steps,
-        "per_device_train_batch_size": plan.batches.per_device,
-        "gradient_accumulation_steps": plan.batches.accumulation,
-        "steps_per_generation": plan.batches.accumulation,  # completions are drawn for one update, with its weights
+        "max_steps": schedule.steps,
+        "per_device_train_batch_size": schedule.batch.per_device,
+        "gradient_accumulation_steps": schedule.batch.accumulation,
+        "steps_per_generation": schedule.batch.accumulation,  # completions are drawn for one update, with its weights
         # AdamW, from one learning rate to another in a straight line (Sec. 4.1). "linear" would end at 0.
         "optim": "adamw_torch_fused",
         "learning_rate": recipe.learning_rate,

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from qinsight_cli.core.bench.protocols import comparison
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.readers import srbench
 
@@ -25,8 +25,8 @@ def sample(content: str, methods: tuple[str, str], mos: tuple[float, float]) -> 
     return Sample("", "comparison", "test", "srbench", images, {"winner": winner}, raw_label=list(mos), extra=extra)
 
 
-def answers(samples: list[Sample], rule: Any) -> list[Said]:
-    return [Said({"winner": rule(sample)}) for sample in samples]
+def answers(samples: list[Sample], rule: Any) -> list[RowAnswer]:
+    return [RowAnswer({"winner": rule(sample)}) for sample in samples]
 
 
 def perfect(sample: Sample) -> str:
@@ -122,7 +122,7 @@ def three(said: dict[tuple[str, str], str | None]) -> list[comparison.Pair]:
     mos = {"SwinIR": 10.0, "RealESRNet": 20.0, "Original": 60.0}
     rows = [sample("c", names, (mos[names[0]], mos[names[1]])) for names in said]
     return comparison.pair_up(
-        rows, [Said(error="x") if answer is None else Said({"winner": answer}) for answer in said.values()]
+        rows, [RowAnswer(error="x") if answer is None else RowAnswer({"winner": answer}) for answer in said.values()]
     )
 
 
@@ -160,13 +160,13 @@ def test_a_pair_without_an_answer_is_wrong_counted_and_won_by_nobody() -> None:
 
 def test_a_true_tie_is_won_by_saying_so() -> None:
     rows = [sample("c", ("SwinIR", "HGGT"), (5.0, 5.0))]
-    assert comparison.pair_up(rows, [Said({"winner": "Similar"})])[0].points("wrong") == 1.0
-    assert comparison.pair_up(rows, [Said({"winner": "Image A"})])[0].points("half") == 0.0
+    assert comparison.pair_up(rows, [RowAnswer({"winner": "Similar"})])[0].points("wrong") == 1.0
+    assert comparison.pair_up(rows, [RowAnswer({"winner": "Image A"})])[0].points("half") == 0.0
 
 
 def test_rows_without_methods_have_an_overall_accuracy_alone() -> None:
     row = Sample("x", "comparison", "test", "synth", {}, {"winner": "Image A"})
-    found = comparison.cells(comparison.pair_up([row], [Said({"winner": "Image A"})]))
+    found = comparison.cells(comparison.pair_up([row], [RowAnswer({"winner": "Image A"})]))
     assert list(found) == ["Overall-Acc"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from qinsight_cli.core.bench.paper import figures
 from qinsight_cli.core.bench.protocols import degradation
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 
 # Class -> pictures, class right, class and level right: the counts that give Q-Insight's row of Table 2.
@@ -21,7 +21,7 @@ COUNTS = {
 }
 
 
-def rows() -> tuple[list[Sample], list[Said]]:
+def rows() -> tuple[list[Sample], list[RowAnswer]]:
     samples, said = [], []
     for name, (total, right, level) in COUNTS.items():
         severity = "null" if name == "null" else "serious"
@@ -33,7 +33,7 @@ def rows() -> tuple[list[Sample], list[Said]]:
                 "distortion": name if index < right else wrong,
                 "severity": severity if index < level else "slight",
             }
-            said.append(Said(answer))
+            said.append(RowAnswer(answer))
     return samples, said
 
 
@@ -52,13 +52,13 @@ def test_the_published_row_follows_from_its_counts() -> None:
 
 def test_a_level_of_another_class_is_wrong() -> None:
     sample = Sample("x", "degradation", "test", "x", {}, {"distortion": "noise", "severity": "slight"})
-    found = degradation.hits([sample], [Said({"distortion": "blur", "severity": "slight"})])
+    found = degradation.hits([sample], [RowAnswer({"distortion": "blur", "severity": "slight"})])
     assert found.levels["noise"] == (False,)
 
 
 def test_unread_answers_are_wrong_counted_and_shown() -> None:
     samples, said = rows()
-    said[:3] = [Said(error="truncated")] * 3
+    said[:3] = [RowAnswer(error="truncated")] * 3
     found = degradation.cells(degradation.hits(samples, said), 0)
     assert found["Deg. Acc."]["Noise"].value == pytest.approx(223 / 226)
     assert found["Deg. Acc."]["Average"].note == "3 of 1,000 pictures have no readable answer and count as wrong."
@@ -71,6 +71,6 @@ def test_unread_answers_are_wrong_counted_and_shown() -> None:
 
 def test_classes_without_rows_are_left_out_of_the_average() -> None:
     sample = Sample("x", "degradation", "test", "x", {}, {"distortion": "noise", "severity": "slight"})
-    found = degradation.cells(degradation.hits([sample], [Said({"distortion": "noise", "severity": "slight"})]), 0)
+    found = degradation.cells(degradation.hits([sample], [RowAnswer({"distortion": "noise", "severity": "slight"})]), 0)
     assert set(found["Deg. Acc."]) == {"Noise", "Average"}
     assert found["Deg. Acc."]["Average"].value == 1.0

@@ -12,7 +12,7 @@ from scipy import stats
 from qinsight_cli.core.bench.grid import Cell
 from qinsight_cli.core.bench.paper import DATASETS
 from qinsight_cli.core.bench.protocols import score
-from qinsight_cli.core.bench.systems.base import Said
+from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
 
 
@@ -21,7 +21,7 @@ def rows(ratings: list[float]) -> list[Sample]:
 
 
 def found(predicted: list[float | None], truth: list[float]) -> score.Scores:
-    said = [Said(error="no") if value is None else Said({"rating": value}) for value in predicted]
+    said = [RowAnswer(error="no") if value is None else RowAnswer({"rating": value}) for value in predicted]
     return score.pair_up(rows(truth), said)
 
 

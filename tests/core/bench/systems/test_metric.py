@@ -16,15 +16,15 @@ from scipy.ndimage import gaussian_filter
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.paper import TABLES
 from qinsight_cli.core.bench.systems import psnr_ssim
-from qinsight_cli.core.bench.systems.base import Asking
-from qinsight_cli.core.bench.systems.metric import BASELINES, Metric, baseline_of
+from qinsight_cli.core.bench.systems.base import AnswerSettings
+from qinsight_cli.core.bench.systems.metric import BASELINES, MetricSystem, baseline_of
 from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 
 # A package that looks like pyiqa to the worker: brightness, lower better, and a metric that fails on one width.
 STAND_IN = """
 __version__ = "0.0"
-class Metric:
+class MetricSystem:
     def __init__(self, name):
         self.name, self.lower_better = name, name == "dark"
         self.metric_mode = "FR" if name == "difference" else "NR"
@@ -37,7 +37,7 @@ class Metric:
 def create_metric(name, device):
     if name == "unknown":
         raise KeyError("no such metric")
-    return Metric(name)
+    return MetricSystem(name)
 """
 
 
@@ -99,34 +99,40 @@ def load(folder: Path, task: str) -> Any:
     return datasets.load_dataset(folder, task, "test", None, 0)
 
 
-def test_psnr_on_comparisons_takes_the_original_as_reference(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_psnr_on_comparisons_takes_the_original_as_reference(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
     dataset = load(make.comparisons(tmp_path / "srbench", 1), "comparison")
-    metric = Metric("PSNR", baseline_of("psnr"), None, "cpu")
-    said = metric.answers(dataset, asking)
+    metric = MetricSystem("PSNR", baseline_of("psnr"), None, "cpu")
+    said = metric.answers(dataset, answer_settings)
     # Each picture is darker than the one before: the nearer to the original, the brighter, so PSNR is always right.
     assert [answer.fields["winner"] for answer in said] == [sample.truth["winner"] for sample in dataset.samples]
     assert metric.note == "PSNR: against the reference of each picture, on SRIQA-Bench the content's Original."
-    again = Metric("PSNR", baseline_of("psnr"), None, "cpu").answers(dataset, asking)
+    again = MetricSystem("PSNR", baseline_of("psnr"), None, "cpu").answers(dataset, answer_settings)
     assert again == said
 
 
-def test_a_metric_with_references_needs_them(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_a_metric_with_references_needs_them(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
     dataset = load(make.scores(tmp_path / "koniq", "koniq"), "score")
     assert "needs references, and koniq has none" in str(
-        Metric("PSNR", baseline_of("psnr"), None, "cpu").refusal(dataset)
+        MetricSystem("PSNR", baseline_of("psnr"), None, "cpu").refusal(dataset)
     )
     kadis = load(make.degradations(tmp_path / "kadis"), "degradation")
-    assert "one number a picture" in str(Metric("NIQE", baseline_of("niqe"), None, "cpu").refusal(kadis))
+    assert "one number a picture" in str(MetricSystem("NIQE", baseline_of("niqe"), None, "cpu").refusal(kadis))
 
 
-def test_rows_with_a_reference_are_measured_against_it(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_rows_with_a_reference_are_measured_against_it(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
     reference = make.grey(tmp_path / "d" / "r.png", 200)
     rows = []
     for level, more in ((100, {"reference": reference}), (150, {"reference": reference}), (170, {})):
         images = {"image": make.grey(tmp_path / "d" / f"{level}.png", level), **more}
         rows.append(Sample(str(level), "score", "test", "csiq", images, {"rating": 3.0}))
     write_dataset(tmp_path / "d", rows, {"name": "csiq"})
-    said = Metric("PSNR", baseline_of("psnr"), None, "cpu").answers(load(tmp_path / "d", "score"), asking)
+    said = MetricSystem("PSNR", baseline_of("psnr"), None, "cpu").answers(
+        load(tmp_path / "d", "score"), answer_settings
+    )
     assert [round(answer.fields["rating"], 2) for answer in said[:2]] == [
         round(20 * math.log10(255 / 100), 2),
         round(20 * math.log10(255 / 50), 2),
@@ -143,13 +149,15 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_worker_measures_turns_around_and_survives_a_bad_picture(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_the_worker_measures_turns_around_and_survives_a_bad_picture(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
     folder = make.scores(tmp_path / "koniq", "koniq", 4)
     make.grey(folder / "images" / "02.png", 100, 33)
     dataset = load(folder, "score")
-    metric = Metric("Dark", baseline_of("dark"), sys.executable, "cpu")
+    metric = MetricSystem("Dark", baseline_of("dark"), sys.executable, "cpu")
     try:
-        said = metric.answers(dataset, asking)
+        said = metric.answers(dataset, answer_settings)
     finally:
         metric.close()
     # The stand-in gives 255 - level and calls it lower better: higher ratings are brighter.
@@ -159,32 +167,36 @@ def test_the_worker_measures_turns_around_and_survives_a_bad_picture(make: Any, 
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_what_is_in_the_journal_is_not_measured_again(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_what_is_in_the_journal_is_not_measured_again(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
     dataset = load(make.scores(tmp_path / "koniq", "koniq", 4), "score")
     for _ in range(2):
-        metric = Metric("Dark", baseline_of("dark"), sys.executable, "cpu")
-        assert len(metric.answers(dataset, asking)) == 4
+        metric = MetricSystem("Dark", baseline_of("dark"), sys.executable, "cpu")
+        assert len(metric.answers(dataset, answer_settings)) == 4
         metric.close()
-    (journal,) = (asking.folder / "journals").iterdir()
+    (journal,) = (answer_settings.folder / "journals").iterdir()
     assert len(journal.read_text().splitlines()) == 5
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_metric_that_pyiqa_has_not_is_one_line(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_a_metric_that_pyiqa_has_not_is_one_line(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
     dataset = load(make.scores(tmp_path / "koniq", "koniq", 4), "score")
     with pytest.raises(QInsightError, match=r"unknown through pyiqa under .* cannot run: KeyError: 'no such metric'"):
-        Metric("x", baseline_of("unknown"), sys.executable, "cpu").answers(dataset, asking)
+        MetricSystem("x", baseline_of("unknown"), sys.executable, "cpu").answers(dataset, answer_settings)
     with pytest.raises(QInsightError, match="--baselines-python /nowhere/python cannot be run"):
-        Metric("x", baseline_of("niqe"), "/nowhere/python", "cpu").answers(dataset, asking)
+        MetricSystem("x", baseline_of("niqe"), "/nowhere/python", "cpu").answers(dataset, answer_settings)
 
 
-def test_without_pyiqa_the_way_out_is_named(make: Any, tmp_path: Path, asking: Asking, monkeypatch: Any) -> None:
+def test_without_pyiqa_the_way_out_is_named(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, monkeypatch: Any
+) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "pyiqa.py").write_text("raise ModuleNotFoundError(\"No module named 'pyiqa'\")")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     dataset = load(make.scores(tmp_path / "koniq", "koniq", 4), "score")
     with pytest.raises(QInsightError, match="--baselines-python"):
-        Metric("NIQE", baseline_of("niqe"), None, "cpu").answers(dataset, asking)
+        MetricSystem("NIQE", baseline_of("niqe"), None, "cpu").answers(dataset, answer_settings)
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("psnr", 1e-3), ("ssim", 1e-3)])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from qinsight_cli.core.bench import datasets
-from qinsight_cli.core.bench.systems.base import Asking
-from qinsight_cli.core.bench.systems.model import Model, parse_label
+from qinsight_cli.core.bench.systems.base import AnswerSettings
+from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
@@ -48,12 +48,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> DarkEngine:
 
 
 def test_four_questions_a_picture_and_the_most_severe_answer(
-    make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, engine: DarkEngine
 ) -> None:
     dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis"), "degradation", "test", None, 0)
     assert dataset is not None
-    one_by_one = replace(asking, sequential=True)
-    model = Model("m", "tiny", "cpu", "auto", None)
+    one_by_one = replace(answer_settings, sequential=True)
+    model = ModelSystem("m", "tiny", "cpu", "auto", None)
     said = model.answers(dataset, one_by_one)
     assert engine.asked == dict.fromkeys(DISTORTIONS, 15)
     for sample, answer in zip(dataset.samples, said, strict=True):
@@ -61,30 +61,32 @@ def test_four_questions_a_picture_and_the_most_severe_answer(
         expected = ("darken", "serious") if dark else ("noise", "slight")
         assert tuple(answer.fields.values()) == expected
     model.close()
-    assert Model("m", "tiny", "cpu", "auto", None).answers(dataset, one_by_one) == said
+    assert ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, one_by_one) == said
     assert sum(engine.asked.values()) == 60  # the second time all came from the journals
 
 
 def test_an_answer_that_cannot_be_read_fails_its_picture_alone(
-    make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine, monkeypatch: pytest.MonkeyPatch
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, engine: DarkEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis", each=1), "degradation", "test", None, 0)
     assert dataset is not None
     real = engine._answer
     monkeypatch.setattr(engine, "_answer", lambda r: "?" if np.asarray(r.images[0]).mean() < 60 else real(r))
-    said = Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+    said = ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
     assert [answer.error is not None for answer in said] == [
         sample.truth["distortion"] == "darken" for sample in dataset.samples
     ]
 
 
-def test_a_journal_of_another_engine_is_refused(make: Any, tmp_path: Path, asking: Asking, engine: DarkEngine) -> None:
+def test_a_journal_of_another_engine_is_refused(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, engine: DarkEngine
+) -> None:
     dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis", each=1), "degradation", "test", None, 0)
     assert dataset is not None
-    Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+    ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
     engine.identity = {"model": "another"}
     with pytest.raises(QInsightError, match=r"model\.model dark -> another"):
-        Model("m", "tiny", "cpu", "auto", None).answers(dataset, replace(asking, sequential=True))
+        ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
 
 
 def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

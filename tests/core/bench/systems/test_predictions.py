@@ -9,8 +9,8 @@ import pytest
 
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.datasets import Dataset
-from qinsight_cli.core.bench.systems.base import Asking, Said
-from qinsight_cli.core.bench.systems.predictions import MISSING, Pictures, Predictions
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
+from qinsight_cli.core.bench.systems.predictions import MISSING, ImageMatcher, PredictionsFile
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -25,27 +25,29 @@ def koniq(make: Any, tmp_path: Path) -> Dataset:
     return load(make.scores(tmp_path / "koniq", "koniq", 4), "score")
 
 
-def predictions(tmp_path: Path, *lines: str) -> Predictions:
+def predictions(tmp_path: Path, *lines: str) -> PredictionsFile:
     path = tmp_path / "p.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Predictions("x", path)
+    return PredictionsFile("x", path)
 
 
 def ratings(said: Any) -> list[Any]:
     return [answer.fields.get("rating", answer.error) for answer in said]
 
 
-def test_paths_are_matched_however_they_are_written(tmp_path: Path, koniq: Dataset, asking: Asking) -> None:
+def test_paths_are_matched_however_they_are_written(
+    tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
+) -> None:
     here = koniq.samples[1].images["image"]
     found = predictions(
         *(tmp_path, "path,rating", "03.png,4"),
         *(f"{here},2", "D:\\elsewhere\\Koniq\\IMAGES\\02.PNG,3", "./images/../images/00.png,1"),
     )
-    assert ratings(found.answers(koniq, asking)) == [1.0, 2.0, 3.0, 4.0]
+    assert ratings(found.answers(koniq, answer_settings)) == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_name_that_several_pictures_have_needs_more_of_its_path() -> None:
-    pictures = Pictures([Path("/a/one/1.png"), Path("/a/two/1.png")])
+    pictures = ImageMatcher([Path("/a/one/1.png"), Path("/a/two/1.png")])
     assert pictures.find("one/1.png") == ("a", "one", "1.png")
     assert pictures.find("two\\1.PNG") == ("a", "two", "1.png")
     with pytest.raises(QInsightError, match=r"'1\.png' names 2 pictures"):
@@ -55,23 +57,29 @@ def test_a_name_that_several_pictures_have_needs_more_of_its_path() -> None:
     assert pictures.find("2.png") is None
     assert list(pictures.unknown) == ["2.png"]
     assert list(pictures.by_name) == []
-    assert Pictures([Path("/a/1.png")]).find("b/1.png") == ("a", "1.png")
+    assert ImageMatcher([Path("/a/1.png")]).find("b/1.png") == ("a", "1.png")
 
 
-def test_missing_and_unreadable_ratings_are_rows_with_an_error(tmp_path: Path, koniq: Dataset, asking: Asking) -> None:
+def test_missing_and_unreadable_ratings_are_rows_with_an_error(
+    tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
+) -> None:
     found = predictions(tmp_path, "path,rating", "00.png,nan", "01.png,good", "02.png,3.5")
-    words = ratings(found.answers(koniq, asking))
+    words = ratings(found.answers(koniq, answer_settings))
     assert words == ["the rating is 'nan', not a number", "the rating is 'good', not a number", 3.5, MISSING]
 
 
-def test_rows_about_other_pictures_are_counted(tmp_path: Path, koniq: Dataset, asking: Asking, said: list[str]) -> None:
-    predictions(tmp_path, "path,rating", "00.png,1", "99.png,2", "98.png,2").answers(koniq, asking)
-    assert said == [f"{tmp_path}/p.csv: 2 of 3 rows name no picture of the datasets, the first '99.png'"]
+def test_rows_about_other_pictures_are_counted(
+    tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings, told: list[str]
+) -> None:
+    predictions(tmp_path, "path,rating", "00.png,1", "99.png,2", "98.png,2").answers(koniq, answer_settings)
+    assert told == [f"{tmp_path}/p.csv: 2 of 3 rows name no picture of the datasets, the first '99.png'"]
 
 
-def test_a_file_about_other_pictures_alone_is_told_apart(tmp_path: Path, koniq: Dataset, asking: Asking) -> None:
+def test_a_file_about_other_pictures_alone_is_told_apart(
+    tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
+) -> None:
     found = predictions(tmp_path, "path,rating", "other/77.png,1")
-    assert found.answers(koniq, asking) == []
+    assert found.answers(koniq, answer_settings) == []
     assert found.matched == 0
     assert "about other pictures than koniq" in found.stranger
     assert "'other/77.png'" in found.stranger
@@ -79,12 +87,12 @@ def test_a_file_about_other_pictures_alone_is_told_apart(tmp_path: Path, koniq: 
 
 
 def test_two_answers_to_one_picture_are_refused_unless_they_agree(
-    tmp_path: Path, koniq: Dataset, asking: Asking
+    tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
 ) -> None:
     with pytest.raises(QInsightError, match=r"says two things of images/00\.png"):
-        predictions(tmp_path, "path,rating", "00.png,1", "images/00.png,2").answers(koniq, asking)
+        predictions(tmp_path, "path,rating", "00.png,1", "images/00.png,2").answers(koniq, answer_settings)
     found = predictions(tmp_path, "path,rating", "00.png,1", "images/00.png,1.0")
-    assert ratings(found.answers(koniq, asking))[0] == 1.0
+    assert ratings(found.answers(koniq, answer_settings))[0] == 1.0
 
 
 def test_columns_of_another_task_are_refused(tmp_path: Path, koniq: Dataset) -> None:
@@ -100,27 +108,27 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -
     path = tmp_path / "p.csv"
     path.write_bytes(content)
     with pytest.raises(QInsightError, match=words):
-        Predictions("x", path)
+        PredictionsFile("x", path)
     with pytest.raises(QInsightError, match="cannot read"):
-        Predictions("x", tmp_path / "nowhere.csv")
+        PredictionsFile("x", tmp_path / "nowhere.csv")
 
 
 def test_degradations_take_the_papers_words_for_compression_and_nothing(
-    make: Any, tmp_path: Path, asking: Asking
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
 ) -> None:
     dataset = load(make.degradations(tmp_path / "kadis", each=1), "degradation")
     found = predictions(
         *(tmp_path, "path,distortion,severity", "noise-0.png,Noise,Slight", "blur-0.png,fog,slight"),
         *("compression-0.png,JPEG,serious", "darken-0.png,darken,much", "null-0.png,none,"),
-    ).answers(dataset, asking)
-    assert found[0] == Said({"distortion": "noise", "severity": "slight"})
-    assert found[2] == Said({"distortion": "compression", "severity": "serious"})
-    assert found[4] == Said({"distortion": "null", "severity": "null"})
+    ).answers(dataset, answer_settings)
+    assert found[0] == RowAnswer({"distortion": "noise", "severity": "slight"})
+    assert found[2] == RowAnswer({"distortion": "compression", "severity": "serious"})
+    assert found[4] == RowAnswer({"distortion": "null", "severity": "null"})
     assert "the distortion is 'fog'" in str(found[1].error)
     assert "the severity is 'much'" in str(found[3].error)
 
 
-def test_winners_in_either_order_and_from_ratings(make: Any, tmp_path: Path, asking: Asking) -> None:
+def test_winners_in_either_order_and_from_ratings(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
     dataset = load(make.comparisons(tmp_path / "srbench", 1), "comparison")
     lines, rated = ["image_a,image_b,winner"], {}
     for sample in dataset.samples:
@@ -129,9 +137,9 @@ def test_winners_in_either_order_and_from_ratings(make: Any, tmp_path: Path, ask
         other = second if won == first else first
         lines.append(f"{won},{other},image a")  # the winner always first, whatever the manifest's order
         rated |= dict(zip((first, second), sample.raw_label, strict=True))
-    said = predictions(tmp_path, *lines).answers(dataset, asking)
+    said = predictions(tmp_path, *lines).answers(dataset, answer_settings)
     assert [answer.fields["winner"] for answer in said] == [sample.truth["winner"] for sample in dataset.samples]
     by_rating = predictions(tmp_path, "path,rating", *(f"{name},{mos}" for name, mos in rated.items()))
-    assert [a.fields for a in by_rating.answers(dataset, asking)] == [a.fields for a in said]
-    equal = predictions(tmp_path, "path,rating", *(f"{name},1" for name in rated)).answers(dataset, asking)
+    assert [a.fields for a in by_rating.answers(dataset, answer_settings)] == [a.fields for a in said]
+    equal = predictions(tmp_path, "path,rating", *(f"{name},1" for name in rated)).answers(dataset, answer_settings)
     assert {answer.fields["winner"] for answer in equal} == {"Similar"}

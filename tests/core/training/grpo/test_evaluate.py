@@ -26,11 +26,11 @@ def row(number: int, task: str = "score", source: str = "koniq", **truth: Any) -
 def test_every_task_and_source_is_asked_alike() -> None:
     rows = [row(number) for number in range(500)] + [row(number, source="spaq") for number in range(20)]
     rows += [row(number, "degradation", "kadis", distortion="null", severity="null") for number in range(100)]
-    chosen = evaluate.choose(rows, 150, 3)
+    chosen = evaluate.choose_rows(rows, 150, 3)
     assert Counter(one.source for one in chosen) == {"koniq": 65, "spaq": 20, "kadis": 65}
-    assert chosen == evaluate.choose(rows, 150, 3)
-    assert chosen != evaluate.choose(rows, 150, 4)
-    assert evaluate.choose(rows, 1000, 3) == rows
+    assert chosen == evaluate.choose_rows(rows, 150, 3)
+    assert chosen != evaluate.choose_rows(rows, 150, 4)
+    assert evaluate.choose_rows(rows, 1000, 3) == rows
 
 
 def test_accuracies_are_those_of_table_2() -> None:

@@ -42,11 +42,11 @@ RECIPE = GrpoRecipe(
 
 
 @pytest.fixture
-def job(talking_model: Path, small_dataset: Path) -> Callable[..., run.Job]:
-    def make(**changes: Any) -> run.Job:
+def job(talking_model: Path, small_dataset: Path) -> Callable[..., run.TrainingRun]:
+    def make(**changes: Any) -> run.TrainingRun:
         recipe = replace(RECIPE, model=str(talking_model), **changes)
         rows, data = collect([small_dataset], recipe.tasks)
-        return run.Job(recipe, rows, data, rows[::9])
+        return run.TrainingRun(recipe, rows, data, rows[::9])
 
     return make
 
@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, talking_model: Path, smal
     """The folder of an undisturbed run."""
     rows, data = collect([small_dataset], TASKS)
     out = tmp_path_factory.mktemp("runs") / "whole"
-    run.run_grpo(run.Job(replace(RECIPE, model=str(talking_model)), rows, data, rows[::9]), out)
+    run.run_grpo(run.TrainingRun(replace(RECIPE, model=str(talking_model)), rows, data, rows[::9]), out)
     return out
 
 

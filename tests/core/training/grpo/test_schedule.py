@@ -32,7 +32,7 @@ def rows(**counts: int) -> list[Sample]:
 )
 def test_the_total_batch_is_cut_exactly(processes: int, per_device: int, accumulation: int) -> None:
     batches = schedule.divide(replace(RECIPE, per_device_batch=per_device), processes)
-    assert batches == schedule.Batches(per_device, accumulation, processes, 16)
+    assert batches == schedule.UpdateBatch(per_device, accumulation, processes, 16)
     assert batches.per_device * batches.accumulation * batches.processes == 128
 
 
@@ -53,20 +53,20 @@ def test_a_batch_that_does_not_divide_is_refused(recipe: GrpoRecipe, processes: 
 
 def test_the_papers_run_in_steps() -> None:
     # 14,000 rows in 10 epochs of 16 prompts an update.
-    chosen = schedule.make_plan(load_grpo("paper"), rows(score=7000, degradation=7000), 16)
+    chosen = schedule.make_schedule(load_grpo("paper"), rows(score=7000, degradation=7000), 16)
     assert chosen.steps == 8750
-    assert chosen.batches == schedule.Batches(8, 1, 16, 16)
+    assert chosen.batch == schedule.UpdateBatch(8, 1, 16, 16)
     assert chosen.counts() == {"degradation": 7000, "score": 7000}
 
 
 def test_a_short_run_takes_no_more_rows_than_it_needs() -> None:
     samples = rows(score=500, degradation=500)
-    chosen = schedule.make_plan(replace(RECIPE, max_steps=3), samples, 1)
+    chosen = schedule.make_schedule(replace(RECIPE, max_steps=3), samples, 1)
     assert (chosen.steps, len(chosen.rows)) == (3, 48)
     assert len({row.id for row in chosen.rows}) == 48
-    assert chosen == schedule.make_plan(replace(RECIPE, max_steps=3), samples, 1)
-    assert chosen.rows != schedule.make_plan(replace(RECIPE, max_steps=3, seed=1), samples, 1).rows
-    assert len(schedule.make_plan(replace(RECIPE, max_steps=4, num_iterations=2), samples, 1).rows) == 32
+    assert chosen == schedule.make_schedule(replace(RECIPE, max_steps=3), samples, 1)
+    assert chosen.rows != schedule.make_schedule(replace(RECIPE, max_steps=3, seed=1), samples, 1).rows
+    assert len(schedule.make_schedule(replace(RECIPE, max_steps=4, num_iterations=2), samples, 1).rows) == 32
 
 
 def test_a_mix_reweights_and_repeats_only_what_it_must() -> None:
@@ -92,7 +92,7 @@ def test_a_mix_reweights_and_repeats_only_what_it_must() -> None:
 )
 def test_data_that_does_not_do(recipe: GrpoRecipe, says: str) -> None:
     with pytest.raises(QInsightError, match=says):
-        schedule.make_plan(recipe, rows(score=100, degradation=100), 1)
+        schedule.make_schedule(recipe, rows(score=100, degradation=100), 1)
 
 
 def test_sizes_come_from_the_headers_of_the_weights(random_model: Path) -> None:

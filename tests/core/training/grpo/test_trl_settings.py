@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from qinsight_cli.core.training.grpo.schedule import Batches, Plan
+from qinsight_cli.core.training.grpo.schedule import Schedule, UpdateBatch
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
 
-PLAN = Plan(Batches(8, 2, 8, 16), (), 8750)
+PLAN = Schedule(UpdateBatch(8, 2, 8, 16), (), 8750)
 
 
 def test_the_paper_in_trl(tmp_path: Path) -> None:
