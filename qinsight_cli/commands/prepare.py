@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands import prepare_check, prepare_synth
+from qinsight_cli.commands import prepare_check, prepare_pairs, prepare_synth
 from qinsight_cli.commands.prepare_dataset import (
     CORES,
     Copy,
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command("check")(prepare_check.check)
 app.command("synth")(prepare_synth.synth)
+app.command("pairs")(prepare_pairs.pairs)
 
 # Datasets whose reader takes nothing but the folder.
 PLAIN = {

@@ -36,6 +36,10 @@ def synth(
     test_share: Annotated[
         float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")
     ] = 0.15,
+    varied: Annotated[
+        bool,
+        typer.Option("--varied", help="Parts of the photos at random sizes, damaged by many implementations."),
+    ] = False,
     seed: Seed = 0,
     skip_bad: SkipBad = False,
     workers: Workers = CORES,
@@ -53,9 +57,13 @@ def synth(
         _draw_sheet(sources, contact_sheet, seed)
         return
     photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
-    known_splits = _rated_photos(clean_from, min_rating) if clean_from else {}
+    rated = _rated_photos(clean_from, min_rating) if clean_from else {}
+    known_splits = {photo: split for photo, (split, _) in rated.items()}
+    ratings = {photo: rating for photo, (_, rating) in rated.items()}
     photos = [*photos, *known_splits][:limit]
-    settings = SynthSettings(folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share)
+    settings = SynthSettings(
+        folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share, varied, ratings
+    )
     check_settings(settings, photos)
     _make(settings, photos, known_splits, test_share, skip_bad, workers)
 
@@ -86,6 +94,7 @@ def _make(
         **({} if settings.null_share is None else {"null_share": settings.null_share}),
         "test_share": test_share,
         "seed": settings.seed,
+        **({"varied": True} if settings.varied else {}),
         "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength"
         if "score" in settings.tasks
         else None,
@@ -114,13 +123,17 @@ def _any_photo() -> Path:
     return Path(skimage.__file__).parent / "data" / "astronaut.png"
 
 
-def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, str]:
-    """The photos of a prepared score dataset rated at least `min_rating`, each with its split."""
+def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, tuple[str, float]]:
+    """The photos of a prepared score dataset rated at least `min_rating`, each with its split and rating."""
     from qinsight_cli.core.data.manifest import read_split
     from qinsight_cli.core.errors import QInsightError
 
     rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
-    photos = {row.images["image"].resolve(): row.split for row in rows if row.truth["rating"] >= min_rating}
+    photos = {
+        row.images["image"].resolve(): (row.split, row.truth["rating"])
+        for row in rows
+        if row.truth["rating"] >= min_rating
+    }
     if not photos:
         raise QInsightError(f"{dataset} holds no photo rated {min_rating} or more")
     return photos

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
 from qinsight_cli.core.data.labels import Label, Labelled, extremes, rating
 from qinsight_cli.core.data.manifest import Sample, claim, write_dataset
@@ -250,9 +248,8 @@ def _reasoning(row: FoundLabel, looks: Mapping[str, InspectedImage], options: Pr
         return ""
     measures = looks["image"].measures
     assert measures is not None
-    rng = np.random.default_rng([options.seed, *row.images["image"].name.encode()])
     damage = (row.truth["distortion"], row.truth["severity"]) if "distortion" in row.truth else None
-    return describe_image(measures, rng, rating=row.truth.get("rating"), damage=damage)
+    return describe_image(measures, damage)
 
 
 def _scale(labelled: Labelled) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reasoning for training rows, computed from the picture: exposure, contrast, colour, sharpness, and the damage known.
 
 These sentences are what the warm start of a small model learns to say. Every statement is either measured on the
-pixels here or is the label of the row; the wording varies with the random generator.
+pixels here or is the label of the row.
 """
 
 from __future__ import annotations
@@ -18,39 +18,24 @@ from qinsight_cli.core.tasks.degradation import NULL
 # Measured on a picture scaled to this area, so that words do not depend on resolution.
 AREA = 256 * 256
 
-# Cut points between the words below, near the 5, 20, 70 and 90 % quantiles over photos of BIQ2021 and BSDS500.
-EXPOSURE = ((45, 75, 150, 185), ("very dark", "rather dark", "balanced", "bright", "very bright"))
-CONTRAST = ((25, 40, 62, 76), ("very flat", "low", "medium", "strong", "harsh"))
-COLOUR = ((10, 22, 50, 75), ("nearly absent", "muted", "natural", "vivid", "very vivid"))
-SHARPNESS = ((0.08, 0.18, 0.5, 0.8), ("very soft", "soft", "fairly sharp", "crisp", "very gritty"))
-QUALITY = ((1.8, 2.6, 3.4, 4.2), ("bad", "poor", "fair", "good", "excellent"))  # the words of ITU-R BT.500
+# Cut points between the words below, near the 20 and 70 % quantiles over photos of BIQ2021 and BSDS500, and how near to
+# a cut point a value may be before nothing is said of it: what is said shall be plain to see.
+EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
+CONTRAST = ((40, 62), ("low", "medium", "strong"))
+COLOUR = ((22, 50), ("muted", "natural", "vivid"))
+SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
+SILENT = {"exposure": 5.0, "contrast": 2.5, "colour": 2.5, "sharpness": 0.04}
 
-_OPENINGS = (
-    "Exposure is {exposure}, contrast is {contrast} and colour is {colour}.",
-    "The light is {exposure}, with {contrast} contrast and {colour} colour.",
-    "The picture looks {exposure}; its contrast is {contrast}, its colour {colour}.",
-    "With {contrast} contrast and {colour} colour, the exposure is {exposure}.",
-)
-_DETAIL = (
-    "Fine detail is {sharpness}.",
-    "Edges look {sharpness}.",
-    "Texture appears {sharpness}.",
-)
 _DAMAGE = {
-    "noise": ("random grain covers the surfaces", "speckles of noise disturb smooth areas"),
-    "blur": ("edges are smeared by blur", "blur has washed out the detail"),
-    "compression": ("compression leaves blocks and ringing", "coding artifacts break up the surfaces"),
-    "darken": ("shadows are crushed by darkening", "the frame has been darkened"),
+    "noise": "noise: grain covers the surfaces",
+    "blur": "blur: edges are smeared",
+    "compression": "compression: blocks and ringing show",
+    "darken": "darkening: shadows are lost",
 }
-_FOUND = ("There is {severity} {name}: {evidence}.", "I see {severity} {name}; {evidence}.")
-# Worded as _FOUND is, so that "no" and a severity are alternatives at the same place.
-_CLEAN = ("There is no sign of added distortion.", "I see no sign of noise, blur, compression or darkening.")
-_QUALITY_SENTENCES = (
-    "Overall the quality is {quality}.",
-    "I would call the quality {quality}.",
-    "This makes for {quality} quality.",
-)
 _NOUN = {"noise": "noise", "blur": "blur", "compression": "compression", "darken": "darkening"}
+_PICTURE = "The picture"
+ARTEFACTS = "artefacts"  # what is none of the four classes
+CLEAN = "There is no added damage."
 
 
 @dataclass(frozen=True)
@@ -84,49 +69,40 @@ def word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
     return scale[1][bisect_right(scale[0], value)]
 
 
-def describe_image(
-    measures: Measures,
-    rng: np.random.Generator,
-    rating: float | None = None,
-    damage: tuple[str, str] | None = None,
-) -> str:
-    """A few sentences: what was measured, then the damage (distortion, severity) and the quality word when known."""
-
-    def pick(choices: tuple[str, ...]) -> str:
-        return choices[rng.integers(len(choices))]
-
-    sentences = [
-        pick(_OPENINGS).format(
-            exposure=word(measures.exposure, EXPOSURE),
-            contrast=word(measures.contrast, CONTRAST),
-            colour=word(measures.colour, COLOUR),
-        ),
-        pick(_DETAIL).format(sharpness=word(measures.sharpness, SHARPNESS)),
+def describe_image(measures: Measures, damage: tuple[str, str] | None = None) -> str:
+    """A few words: what was measured, then the damage (distortion, severity) when it is known."""
+    said = [
+        f"{word(value, scale)} {name}"
+        for name, value, scale, margin in (
+            ("light", measures.exposure, EXPOSURE, SILENT["exposure"]),
+            ("contrast", measures.contrast, CONTRAST, SILENT["contrast"]),
+            ("colour", measures.colour, COLOUR, SILENT["colour"]),
+            ("detail", measures.sharpness, SHARPNESS, SILENT["sharpness"]),
+        )
+        if min(abs(value - cut) for cut in scale[0]) >= margin
     ]
+    sentences = [f"{_PICTURE} has {', '.join(said)}."] if said else []
     if damage is not None:
-        sentences.append(damage_sentence(*damage, pick))
-    if rating is not None:
-        sentences.append(pick(_QUALITY_SENTENCES).format(quality=word(rating, QUALITY)))
-    return " ".join(sentences)
+        sentences.append(damage_sentence(*damage))
+    return " ".join(sentences) or "Nothing stands out."
 
 
-def damage_sentence(distortion: str, severity: str, pick) -> str:
-    if distortion == NULL:
-        return pick(_CLEAN)
-    return pick(_FOUND).format(severity=severity, name=_NOUN[distortion], evidence=pick(_DAMAGE[distortion]))
+def damage_sentence(distortion: str, severity: str) -> str:
+    return CLEAN if distortion == NULL else f"There is {severity} {_DAMAGE[distortion]}."
 
 
-def describe_pair(
-    first: tuple[str, str], second: tuple[str, str], ratings: tuple[float, float], rng: np.random.Generator
-) -> str:
-    """Why one of two pictures is better: the damage and the quality word of each."""
+def describe_pair(first: str, second: str) -> str:
+    """What is said of each picture alone (`describe_image`, `describe_damage`), said of Image A and Image B."""
+    return f"{_named(first, 'Image A')} {_named(second, 'Image B')}"
 
-    def one(name: str, damage: tuple[str, str], rating: float) -> str:
-        distortion, severity = damage
-        found = "no added distortion" if distortion == NULL else f"{severity} {_NOUN[distortion]}"
-        shape = ("{name} shows {found} and looks {quality}", "In {name} I see {found}, quality {quality}")[
-            rng.integers(2)
-        ]
-        return shape.format(name=name, found=found, quality=word(rating, QUALITY))
 
-    return f"{one('Image A', first, ratings[0])}. {one('Image B', second, ratings[1])}."
+def _named(said: str, name: str) -> str:
+    if said.startswith(_PICTURE):
+        return name + said.removeprefix(_PICTURE)
+    return f"{name}: {said}"
+
+
+def describe_damage(distortion: str, severity: str) -> str:
+    """What is said of a picture whose damage is known, when it is one of two."""
+    found = "no damage" if distortion == NULL else f"{severity} {_NOUN.get(distortion, ARTEFACTS)}"
+    return f"{_PICTURE} has {found}."

@@ -7,8 +7,6 @@ gets a pseudo-MOS, and with comparison the pictures of one photo are paired.
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,68 +17,29 @@ import numpy as np
 from PIL import Image
 
 from qinsight_cli.core.data.distortions import distort
-from qinsight_cli.core.data.inspect_images import process_pool, write_bytes
+from qinsight_cli.core.data.inspect_images import process_pool
 from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplicate_groups
 from qinsight_cli.core.data.problems import BROKEN, Problem, near_duplicate_problems
-from qinsight_cli.core.data.reasoning import Measures, describe_image, describe_pair, measure_image
-from qinsight_cli.core.data.splits import draw_unit, split_by_group
+from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN
+from qinsight_cli.core.data.reasoning import measure_image
+from qinsight_cli.core.data.splits import split_by_group
+from qinsight_cli.core.data.synth_rows import (
+    CLEARLY,
+    SIMILAR,
+    SynthSettings,
+    Variant,
+    null_rows,
+    pair_row,
+    photo_name,
+    seed_of,
+    single_row,
+    write_variant,
+)
+from qinsight_cli.core.data.synth_varied import UNRATED, varied_rows
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 from qinsight_cli.core.images import load_image
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
-
-# Pseudo-MOS of a damaged photo, 1-5: the mean human MOS of KADID-10k (Lin et al., 2019) for the nearest of its
-# distortion types (white noise and impulse; Gaussian, lens and motion blur; JPEG and JPEG2000; darken), read off at the
-# strengths of our generators and averaged over them. Darkening is compared by where mid-grey goes: KADID-10k's levels
-# take lightness 0.5 to 0.475, 0.45, 0.4, 0.3 and 0.1. It does not rate its clean references: 4.7 lies just above its
-# mildest damage.
-PSEUDO_MOS = {
-    "noise": (3.0, 2.4, 2.1, 1.8, 1.5),
-    "blur": (2.9, 2.1, 1.8, 1.5, 1.35),
-    "compression": (3.6, 3.0, 2.4, 1.9, 1.45),
-    "darken": (4.1, 3.6, 3.1, 2.6, 2.15),
-}
-PSEUDO_MOS_CLEAN = 4.7
-# Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
-SIMILAR, CLEARLY = 0.1, 0.4
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One picture of one photo. `path` is the written picture, or the photo itself for "null"."""
-
-    path: Path
-    distortion: str
-    severity: str
-    generator: str
-    measures: Measures
-    facts: FileFacts
-
-    @property
-    def damage(self) -> tuple[str, str]:
-        return self.distortion, self.severity
-
-    @property
-    def rating(self) -> float:
-        return pseudo_mos(self.distortion, self.severity)
-
-
-@dataclass(frozen=True)
-class SynthSettings:
-    """What `synthesise` makes of every photo.
-
-    pairs       comparison rows a photo
-    null_share  share of degradation rows without a distortion; None for one a photo. For a smaller share some photos
-                have none, for a larger one crops of the photo are added
-    """
-
-    out: Path
-    per_photo: int
-    tasks: tuple[str, ...]
-    pairs: int
-    reasoning: bool
-    seed: int
-    null_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +48,6 @@ class _Made:
 
     hash: int
     samples: list[Sample]
-
-
-def pseudo_mos(distortion: str, severity: str) -> float:
-    return PSEUDO_MOS_CLEAN if distortion == NULL else PSEUDO_MOS[distortion][SEVERITIES.index(severity)]
 
 
 def synthesise(
@@ -135,36 +90,32 @@ def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
 
     cv2.setNumThreads(1)  # the pool already uses every core
     name = photo_name(photo)
-    rng = np.random.default_rng(_seed_of(f"{settings.seed}:{name}"))
+    rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}"))
     try:
         loaded = load_image(photo)
     except ImageError as error:
         return str(error)
     clean = loaded.image
     facts = FileFacts(loaded.digest, loaded.width, loaded.height)
-    variants = [Variant(photo, NULL, NULL, "none", measure_image(clean), facts)]
+    if settings.varied:
+        return _Made(
+            difference_hash(clean), varied_rows(settings, clean, name, settings.ratings.get(photo, UNRATED), rng)
+        )
+    variants = [Variant(photo, NULL, NULL, "none", measure_image(clean), facts, PSEUDO_MOS_CLEAN)]
     variants += _damaged(settings, clean, name, rng)
-    nulls = _null_rows(settings, name)
+    nulls = null_rows(settings, name)
     samples: list[Sample] = []
     for task in settings.tasks:
         if task == "comparison":
             samples += _comparisons(settings, variants, name, rng)
             continue
-        rows = [_single(settings, task, variant, name, rng) for variant in variants]
+        rows = [single_row(settings, task, variant, name) for variant in variants]
         if task == "degradation":
-            crop_rng = np.random.default_rng(_seed_of(f"{settings.seed}:{name}:crops"))
+            crop_rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}:crops"))
             crops = [_crop(settings, clean, name, index, crop_rng) for index in range(1, nulls)]
-            rows = rows[nulls < 1 :] + [_single(settings, task, crop, name, crop_rng) for crop in crops]
+            rows = rows[nulls < 1 :] + [single_row(settings, task, crop, name) for crop in crops]
         samples += rows
     return _Made(difference_hash(clean), samples)
-
-
-def _null_rows(settings: SynthSettings, name: str) -> int:
-    """How many degradation rows of one photo have no distortion: the share's count, a fraction drawn by name."""
-    if settings.null_share is None:
-        return 1
-    wanted = settings.per_photo * settings.null_share / (1.0 - settings.null_share)
-    return int(wanted) + (draw_unit(settings.seed, f"null:{name}") < wanted - int(wanted))
 
 
 def _damaged(settings: SynthSettings, clean: Image.Image, name: str, rng: np.random.Generator) -> list[Variant]:
@@ -178,7 +129,7 @@ def _damaged(settings: SynthSettings, clean: Image.Image, name: str, rng: np.ran
         distortion, severity = (str(part) for part in pairs[index % len(pairs)])
         damaged, generator = distort(pixels, distortion, severity, rng)
         path = settings.out / "images" / f"{name}-{index:03d}-{distortion}-{severity}.png"
-        variants.append(_written(path, Image.fromarray(damaged), distortion, severity, generator))
+        variants.append(write_variant(path, Image.fromarray(damaged), distortion, severity, generator))
     return variants
 
 
@@ -187,40 +138,7 @@ def _crop(settings: SynthSettings, clean: Image.Image, name: str, index: int, rn
     width, height = (max(1, round(side * rng.uniform(0.8, 0.95))) for side in clean.size)
     left, top = (int(rng.integers(whole - part + 1)) for whole, part in zip(clean.size, (width, height), strict=True))
     picture = clean.crop((left, top, left + width, top + height))
-    return _written(settings.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
-
-
-def _written(path: Path, picture: Image.Image, distortion: str, severity: str, generator: str) -> Variant:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)  # lossless, so that the damage is exactly the generator's
-    data = buffer.getvalue()
-    write_bytes(path, data)
-    facts = FileFacts(hashlib.sha256(data).hexdigest(), picture.width, picture.height)
-    return Variant(path, distortion, severity, generator, measure_image(picture), facts)
-
-
-def _single(settings: SynthSettings, task: str, variant: Variant, name: str, rng: np.random.Generator) -> Sample:
-    rated = task == "score"
-    truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
-    reasoning = ""
-    if settings.reasoning:
-        reasoning = describe_image(variant.measures, rng, variant.rating if rated else None, variant.damage)
-    return Sample(
-        id=f"{task}/{variant.path.stem}",
-        task=task,
-        split="",
-        source="synth",
-        images={"image": variant.path},
-        files={"image": variant.facts},
-        truth=truth,
-        reasoning=reasoning,
-        extra={
-            "content": name,
-            "generator": variant.generator,
-            "damage": variant.distortion,
-            "pseudo_mos": variant.rating,
-        },
-    )
+    return write_variant(settings.out / "images" / f"{name}-null-{index:03d}.png", picture, NULL, NULL, "crop")
 
 
 def _comparisons(settings: SynthSettings, variants: list[Variant], name: str, rng: np.random.Generator) -> list[Sample]:
@@ -234,24 +152,8 @@ def _comparisons(settings: SynthSettings, variants: list[Variant], name: str, rn
         winner = _winner(first.rating, second.rating)
         if winner is None or (winner == "Similar" and not referenced):  # without a reference "Similar" is not offered
             continue
-        roles = {"image_a": first, "image_b": second}
-        if referenced:
-            roles = {"reference": variants[0], **roles}
-        ratings = (first.rating, second.rating)
-        samples.append(
-            Sample(
-                id=f"comparison/{name}-{len(samples):03d}",
-                task="comparison",
-                split="",
-                source="synth",
-                images={role: variant.path for role, variant in roles.items()},
-                files={role: variant.facts for role, variant in roles.items()},
-                truth={"winner": winner},
-                raw_label=list(ratings),
-                reasoning=describe_pair(first.damage, second.damage, ratings, rng) if settings.reasoning else "",
-                extra={"content": name},
-            )
-        )
+        reference = variants[0] if referenced else None
+        samples.append(pair_row(settings, name, len(samples), (first, second), reference, winner))
     return samples
 
 
@@ -261,16 +163,6 @@ def _winner(first: float, second: float) -> str | None:
     if abs(first - second) < CLEARLY:
         return None
     return "Image A" if first > second else "Image B"
-
-
-def photo_name(photo: Path) -> str:
-    """A file name part that is the photo's own: its stem, made plain, and four hex digits of its name's hash."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
-    return f"{plain}-{hashlib.sha256(photo.name.encode()).hexdigest()[:4]}"
-
-
-def _seed_of(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def check_settings(settings: SynthSettings, photos: Sequence[Path]) -> None:

@@ -64,8 +64,9 @@ class LocalEngine:
 
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
-        embedding = model.network.model.visual.patch_embed
-        embedding.forward = MethodType(_embed_patches, embedding)
+        embedding = getattr(model.network.model.visual, "patch_embed", None)
+        if embedding is not None:
+            embedding.forward = MethodType(_embed_patches, embedding)
         # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config

@@ -53,15 +53,18 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
 def _load_network(folder: Path, precision: Any) -> Any:
     """The network on the CPU in the given torch dtype, whatever the dtype of its files. Every weight must be there."""
     from safetensors import SafetensorError
-    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
+    from qinsight_cli.core.models.conv_tower import register
+
+    register()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
     try:
         with _no_progress_bar():
-            network, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            network, report = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 config=config,
                 dtype=precision,

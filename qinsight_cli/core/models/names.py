@@ -17,6 +17,8 @@ from pathlib import Path
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models import hub
 
+# Of config.json: Qwen2.5-VL, and the same with this project's own vision module (`conv_tower`).
+MODEL_TYPES = ("qwen2_5_vl", "qinsight_conv_vl")
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parents[2] / "tiny"
 SHORT_NAMES = {
@@ -65,7 +67,7 @@ def locate(name: str) -> Path:
     where = resolve(name)
     folder = where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
     kind = _model_type(folder)
-    if kind != "qwen2_5_vl":
+    if kind not in MODEL_TYPES:
         raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
     missing = [path.name for path in weight_files(folder) if not path.is_file()]
     if missing:

