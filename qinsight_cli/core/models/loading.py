@@ -102,6 +102,9 @@ def load_processor(folder: Path, max_pixels: int | None = None) -> Any:
     from transformers import AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+    from qinsight_cli.core.conv_tower import register
+
+    register()
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
         # transformers would go on with a tokenizer that knows no words.
         raise QInsightError(f"{folder}: its processor cannot be read: there is no tokenizer.json")
