@@ -48,6 +48,7 @@ class Phase:
             data has, for the positions of text depend on the shape of the picture before it
     batch   pictures a step; a row with several pictures counts as several
     mix     share of each `task` or `task/source` in the batches
+    direct_share   share of the rows that are answered without reasoning, for `--mode direct`
     frozen_blocks  so many blocks at the start of a convolutional vision module stay as they are
     """
 
@@ -61,6 +62,7 @@ class Phase:
     windows: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     vision_learning_rate: float | None = None
     frozen_blocks: int = 0
+    direct_share: float = 0.0
     warmup: int = 0
 
 
