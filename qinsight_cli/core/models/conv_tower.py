@@ -11,7 +11,7 @@ Imports torch and transformers: import this module only when a model is at hand.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class ConvVLConfig(Qwen2_5_VLConfig):
     """A Qwen2.5-VL configuration whose vision part is `ConvVisionConfig`."""
 
     model_type = "qinsight_conv_vl"
-    sub_configs_defaults = {"vision_config": ConvVisionConfig, "text_config": Qwen2_5_VLTextConfig}
+    sub_configs_defaults: ClassVar = {"vision_config": ConvVisionConfig, "text_config": Qwen2_5_VLTextConfig}
 
 
 class Convolution(nn.Module):
@@ -136,7 +136,7 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
     """Patches of pictures -> one token for each 32 x 32 pixels, as `Qwen2_5_VisionTransformerPretrainedModel` gives."""
 
     config_class = ConvVisionConfig
-    _no_split_modules = ["Block"]
+    _no_split_modules: ClassVar = ["Block"]
 
     def __init__(self, config: ConvVisionConfig, *inputs: Any, **settings: Any) -> None:
         super().__init__(config, *inputs, **settings)
@@ -201,7 +201,7 @@ class ConvVLModel(qwen.Qwen2_5_VLModel):
     """Qwen2_5_VLModel with `ConvTower` as its `visual`."""
 
     config_class = ConvVLConfig
-    _no_split_modules = ["Qwen2_5_VLDecoderLayer", "Block"]
+    _no_split_modules: ClassVar = ["Qwen2_5_VLDecoderLayer", "Block"]
 
     def __init__(self, config: ConvVLConfig) -> None:
         qwen.Qwen2_5_VLPreTrainedModel.__init__(self, config)

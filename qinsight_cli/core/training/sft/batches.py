@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -209,8 +209,10 @@ class Collator:
             for row in rows
         ]
         drawn = [self._drawn(row, rng) for row in rows]
+        direct = rng.random(len(rows)) < self.phase.direct_share
+        told = [replace(row, reasoning="") if bare else row for row, bare in zip(rows, direct, strict=True)]
         completions = [
-            gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(rows, drawn, strict=True)
+            gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(told, drawn, strict=True)
         ]
         batch = self.processor(
             text=[prompt + completion for prompt, completion in zip(prompts, completions, strict=True)],
