@@ -102,7 +102,7 @@ def load_processor(folder: Path, max_pixels: int | None = None) -> Any:
     from transformers import AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from qinsight_cli.core.conv_tower import register
+    from qinsight_cli.core.models.conv_tower import register
 
     register()
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
