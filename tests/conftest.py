@@ -56,6 +56,43 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def random_conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder like `random_model`, with the convolutional vision module: a trunk of random weights, built by the
+    code that builds `tiny`, but for the ImageNet weights, which not every machine has."""
+    import torch
+
+    from qinsight_cli.core.models.conv_tower import Trunk
+    from qinsight_cli.core.training.sft import new_model
+
+    def random_trunk(name: str) -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        trunk = Trunk()
+        for module in trunk.modules():
+            if isinstance(module, torch.nn.Conv2d):  # so that no stage fades away
+                torch.nn.init.kaiming_normal_(module.weight)
+                torch.nn.init.normal_(module.bias, std=0.1)
+        return trunk.state_dict()
+
+    folder = tmp_path_factory.mktemp("random-conv-model")
+    shape = new_model.Shape(
+        vocabulary=320,
+        encoder="efficientnet-lite0",
+        vision_hidden=48,
+        text_hidden=64,
+        text_layers=2,
+        text_heads=2,
+        text_kv_heads=1,
+        text_intermediate=128,
+        min_pixels=64 * 64,
+        max_pixels=128 * 128,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(new_model, "encoder_weights", random_trunk)
+        new_model.build(folder, CORPUS, shape, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real images and labels that QINSIGHT_DATA names; tests that need it skip without it."""
     folder = os.environ.get("QINSIGHT_DATA")

@@ -144,8 +144,9 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
             raise ValueError(f"patch_size times spatial_merge_size must be {CELL}")
         self.spatial_merge_size = config.spatial_merge_size
         self.trunk = Trunk()
-        self.center = nn.Parameter(torch.zeros(STATISTICS), requires_grad=False)
-        self.scale = nn.Parameter(torch.ones(STATISTICS), requires_grad=False)
+        # Set from pictures before the first step (`heads.standardise`), then trained with the rest.
+        self.center = nn.Parameter(torch.zeros(STATISTICS))
+        self.scale = nn.Parameter(torch.ones(STATISTICS))
         self.widen = nn.Linear(STATISTICS, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.narrow = nn.Linear(config.hidden_size, config.out_hidden_size)

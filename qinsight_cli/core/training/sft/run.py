@@ -120,7 +120,7 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
     folder = out / f"{number}-{phase.name}"
     folder.mkdir(exist_ok=True)
     model = load_model(str(start), device="cpu" if recipe.model == "new" else "auto", dtype="float32")
-    _freeze(model.network.model.visual, phase.frozen_blocks)
+    freeze(model.network.model.visual, phase.frozen_blocks)
     stage = Stage(model.network, model.processor, samples, recipe, folder)
     trainer = _seeing_trainer(stage, phase, number) if phase.kind == "see" else _talking_trainer(stage, phase, number)
     trainer.add_callback(_mark_checkpoints())
@@ -135,7 +135,7 @@ def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, sample
         shutil.rmtree(checkpoint)
 
 
-def _freeze(tower: Any, blocks: int) -> None:
+def freeze(tower: Any, blocks: int) -> None:
     """Keep the stem and so many blocks of a convolutional vision module as they are."""
     if not blocks:
         return

@@ -1,5 +1,6 @@
 """Which rows come when, and what tensors they become."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,22 @@ import pytest
 from PIL import Image
 
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.data.synth import PSEUDO_MOS, PSEUDO_MOS_CLEAN
+from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS, PSEUDO_MOS_CLEAN
+from qinsight_cli.core.data.reasoning import CLEAN, damage_sentence, describe_damage, describe_pair
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.images import resized_size
 from qinsight_cli.core.training.recipe import Phase
-from qinsight_cli.core.training.sft.batches import IGNORED, Collator, gold_completion, plan_batches, token_weights
+from qinsight_cli.core.training.sft.batches import (
+    IGNORED,
+    Collator,
+    digit_columns,
+    draw_rating,
+    gold_completion,
+    plan_batches,
+    token_weights,
+)
 
 TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
 SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})
@@ -115,17 +125,17 @@ def test_see_labels(small_rows: list[Sample], processor: Any) -> None:
 
 
 def test_token_weights_mark_the_tokens_that_carry_the_answer(processor: Any) -> None:
-    weights = {"rating": 8.0, "quality": 6.0, "severity": 10.0}
-    completion = '<think> I see slight noise. The quality is poor. </think><answer> {"rating": 3.42} </answer>'
+    weights = {"rating": 8.0, "distortion": 6.0, "severity": 10.0}
+    completion = '<think> There is slight noise: grain shows. </think><answer> {"rating": 3.42} </answer>'
     tokens = processor.tokenizer(completion, return_offsets_mapping=True)["offset_mapping"]
     values = token_weights(completion, processor.tokenizer, weights)
     heavy: dict[float, set[int]] = {}
     for value, (start, end) in zip(values, tokens, strict=True):
         heavy.setdefault(value, set()).update(range(start, end))
-    for word, weight in (("3.42", 8.0), ("poor", 6.0), ("slight", 10.0)):
+    for word, weight in (("3.42", 8.0), ("noise", 6.0), ("slight", 10.0)):
         start = completion.index(word)
         assert set(range(start, start + len(word))) <= heavy[weight]
-    assert completion.index("noise") in heavy[1.0]
+    assert completion.index("grain") in heavy[1.0]
 
 
 def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sample], processor: Any) -> None:
@@ -145,11 +155,11 @@ def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sampl
 @pytest.mark.parametrize(
     ("said", "heavy"),
     [
-        ("I see no sign of noise, blur, compression or darkening.", ["no"]),
-        ("I see slight blur; edges are smeared by blur.", ["slight", "blur"]),
-        ("There is no sign of added distortion.", ["no"]),
+        (CLEAN, ["no"]),
+        (damage_sentence("blur", "slight"), ["slight", "blur"]),
+        (damage_sentence("darken", "catastrophic"), ["catastrophic", "darkening"]),
         (
-            "Image A shows no added distortion and looks good. In Image B I see serious noise.",
+            describe_pair(describe_damage("null", "null"), describe_damage("noise", "serious")),
             ["no", "serious", "noise"],
         ),
     ],
@@ -160,3 +170,85 @@ def test_alternatives_at_one_place_weigh_the_same(processor: Any, said: str, hea
     values = token_weights(said, processor.tokenizer, weights)
     marked = "".join(said[a:b] if value == 10.0 else "|" for (a, b), value in zip(offsets, values, strict=True))
     assert marked.replace("|", " ").split() == heavy
+
+
+def gaussian(rating: float, spread: float) -> dict[str, float]:
+    """ "3.4" -> its probability, over the ratings of one decimal."""
+    names = [f"{tens / 10:.1f}" for tens in range(10, 51)]
+    density = [math.exp(-((float(name) - rating) ** 2) / 2 / spread**2) for name in names]
+    return {name: value / sum(density) for name, value in zip(names, density, strict=True)}
+
+
+@pytest.mark.parametrize(("rating", "spread"), [(3.42, 0.4), (1.0, 0.4), (4.93, 0.2)])
+def test_digits_have_the_chances_of_a_gaussian(rating: float, spread: float) -> None:
+    expected = gaussian(rating, spread)
+    rng = np.random.default_rng(0)
+    drawn: Counter[str] = Counter()
+    decimals: dict[str, Any] = {}
+    for _ in range(4000):
+        value, (first, decimal) = draw_rating(rating, spread, rng)
+        name = f"{value:.1f}"
+        drawn[name] += 1
+        decimals[name[0]] = decimal
+    for digit in range(10):
+        of_digit = sum(chance for name, chance in expected.items() if name.startswith(str(digit)))
+        assert first[digit] == pytest.approx(of_digit, abs=1e-9)
+    for digit, decimal in decimals.items():
+        assert decimal.sum() == pytest.approx(1)
+        for name, chance in expected.items():
+            if name.startswith(digit):  # the chance of the first digit times that of the decimal after it
+                assert first[int(digit)] * decimal[int(name[2])] == pytest.approx(chance, abs=1e-9)
+    for name, chance in expected.items():
+        # Four standard errors of a share of 4,000 draws.
+        assert abs(drawn[name] / 4000 - chance) < 4 * math.sqrt(chance * (1 - chance) / 4000) + 1e-9
+
+
+def test_digit_columns_point_at_the_digits_of_the_rating(processor: Any) -> None:
+    tokenizer = processor.tokenizer
+    completion = '<think> 1.5 of 2.5 </think><answer> {"rating": 3.70} </answer><|im_end|>'
+    ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    columns = digit_columns(completion, tokenizer)
+    assert [tokenizer.decode([ids[column]]) for column in columns] == ["3", "7"]
+    assert tokenizer.decode(ids[columns[0] : columns[1] + 1]) == "3.7"
+
+
+def test_a_tokenizer_that_joins_digits_is_refused() -> None:
+    def joined(completion: str, **_: Any) -> dict[str, Any]:
+        start = completion.index("3.70")
+        return {"offset_mapping": [(start, start + 4)]}
+
+    with pytest.raises(QInsightError, match="each digit of a rating"):
+        digit_columns('{"rating": 3.70}', joined)
+
+
+def test_soft_digits_stand_beside_the_tokens_they_replace(small_rows: list[Sample], processor: Any) -> None:
+    rows = [next(row for row in small_rows if row.task == task) for task in ("degradation", "score")]
+    collator = Collator(rows, processor, replace(TALK, crop=64), {}, rating_spread=0.4)
+    for seed in range(5):
+        batch = collator([{"rows": [0, 1, 1], "seed": seed}])
+        assert batch["digit_places"][:, 0].tolist() == [1, 1, 2, 2]  # a degradation has no rating
+        tokens = processor.tokenizer.convert_ids_to_tokens(batch["digit_ids"])
+        assert tokens == [str(digit) for digit in range(10)]
+        for (row, column), target in zip(batch["digit_places"], batch["digit_targets"], strict=True):
+            written = batch["digit_ids"].tolist().index(batch["input_ids"][row, column].item())
+            assert target[written] > 0
+            assert target.sum().item() == pytest.approx(1)
+        first = gaussian(rows[1].truth["rating"], 0.4)
+        for place in (0, 2):
+            for digit in range(1, 6):
+                chance = sum(value for name, value in first.items() if name[0] == str(digit))
+                assert batch["digit_targets"][place, digit].item() == pytest.approx(chance, abs=1e-6)
+
+
+def test_a_share_of_rows_is_answered_without_reasoning(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation" and row.reasoning)
+    counts = {}
+    for share in (0.0, 0.3, 1.0):
+        collator = Collator([row], processor, replace(TALK, crop=64, direct_share=share), {})
+        texts = [
+            processor.tokenizer.decode(collator([{"rows": [0], "seed": seed}])["input_ids"][0]) for seed in range(60)
+        ]
+        counts[share] = sum(row.reasoning not in text for text in texts)
+    assert counts[0.0] == 0
+    assert counts[1.0] == 60
+    assert 8 <= counts[0.3] <= 29  # 18, with a standard deviation of 3.5

@@ -1,60 +1,123 @@
-"""The whitened start and the loss of the direct heads, by independent computation."""
+"""The direct heads: their loss against numpy, soft levels, and the standardised start."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.fft import dctn
-from torch import nn
+from numpy.typing import NDArray
 
+from qinsight_cli.core.models.loading import load_model
 from qinsight_cli.core.training.sft.batches import IGNORED
-from qinsight_cli.core.training.sft.heads import dct_atoms, seeing_loss, whiten_patches
+from qinsight_cli.core.training.sft.heads import (
+    OUTPUTS,
+    SeeingTower,
+    seeing_loss,
+    soft_levels,
+    split_outputs,
+    standardise,
+)
+
+NAN = float("nan")
 
 
-def test_atoms_are_an_orthonormal_basis_and_pick_out_scipys_coefficients() -> None:
-    atoms = dct_atoms(8)
-    flat = atoms.reshape(64, 64)
-    np.testing.assert_allclose(flat @ flat.T, np.eye(64), atol=1e-12)
-    picture = np.random.default_rng(0).normal(size=(8, 8))
-    expected = dctn(picture, norm="ortho")
-    ours = flat @ picture.ravel()
-    np.testing.assert_allclose(sorted(ours), sorted(expected.ravel()), atol=1e-12)
-    assert ours[0] == pytest.approx(expected[0, 0])
+def random_output(rows: int) -> torch.Tensor:
+    return torch.randn(rows, sum(OUTPUTS), generator=torch.Generator().manual_seed(0))
 
 
-class Tower(nn.Module):
-    def __init__(self, filters: int, frames: int, side: int):
-        super().__init__()
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv3d(3, filters, (frames, side, side), bias=False)
+def log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values - np.log(np.exp(values).sum())
 
 
-def test_whitened_filters_answer_clean_patches_with_unit_spread() -> None:
-    rng = np.random.default_rng(0)
-    # Patches with a 1/f-like spectrum: smooth ramps plus weak detail; two equal frames.
-    ramp = np.linspace(-1, 1, 8)
-    patches = rng.normal(size=(500, 3, 1, 1, 1)) + rng.normal(size=(500, 1, 1, 1, 1)) * ramp[None, None, None, None]
-    patches = patches + 0.05 * rng.normal(size=(500, 3, 1, 8, 8))
-    patches = np.repeat(patches, 2, 2).reshape(500, -1)
-    tower = Tower(40, 2, 8)
-    whiten_patches(tower, patches)
-    answers = patches @ tower.patch_embed.proj.weight.detach().double().numpy().reshape(40, -1).T
-    np.testing.assert_allclose(answers.std(0), 1.0, atol=0.02)
+def test_a_level_shares_with_its_neighbours() -> None:
+    middle, edge = soft_levels(torch.tensor([2, 0]))
+    total = 1 + 2 * 0.075
+    np.testing.assert_allclose(middle, [0, 0.075 / total, 1 / total, 0.075 / total, 0], atol=1e-7)
+    total = 1 + 0.075
+    np.testing.assert_allclose(edge, [1 / total, 0.075 / total, 0, 0, 0], atol=1e-7)
 
 
-def test_loss_leaves_out_what_a_row_does_not_know() -> None:
-    output = torch.randn(3, 11, generator=torch.Generator().manual_seed(0))
-    classes, levels = torch.tensor([2, IGNORED, IGNORED]), torch.tensor([4, IGNORED, IGNORED])
-    ratings = torch.tensor([float("nan"), 4.0, float("nan")])
-    by_class = -torch.log_softmax(output[0, :5], 0)[2]
-    by_level = -torch.log_softmax(output[0, 5:10], 0)[4]
-    squared = (output[1, 10] - (4.0 - 3.0)) ** 2
-    assert seeing_loss(output, classes, levels, ratings).item() == pytest.approx((by_class + by_level + squared).item())
+def test_the_loss_by_hand() -> None:
+    """Six rows: of class and level, of class alone, of a rating alone, of nothing."""
+    output = random_output(8)
+    classes = torch.tensor([2, 4, IGNORED, 0, IGNORED, IGNORED, IGNORED, IGNORED])
+    levels = torch.tensor([4, IGNORED, IGNORED, 1, IGNORED, IGNORED, IGNORED, IGNORED])
+    ratings = torch.tensor([2.5, NAN, 4.0, 1.2, 3.3, 4.9, 1.0, NAN])
+    values = output.double().numpy()
+    by_class = -np.mean([log_softmax(values[row, :5])[kind] for row, kind in ((0, 2), (1, 4), (3, 0))])
+    of_first = log_softmax(values[0, 5 + 2 * 5 : 5 + 3 * 5])  # levels under the true class
+    of_fourth = log_softmax(values[3, 5:10])
+    by_level = -np.mean(
+        [
+            (of_first[4] + 0.075 * of_first[3]) / 1.075,
+            (of_fourth[1] + 0.075 * (of_fourth[0] + of_fourth[2])) / 1.15,
+        ]
+    )
+    rated = [0, 2, 3, 4, 5, 6]
+    predicted, truth = values[rated, 30] + 3.0, ratings[rated].double().numpy()
+    squared = np.mean((predicted - truth) ** 2)
+    correlation = np.corrcoef(predicted, truth)[0, 1]
+    expected = by_class + 0.7 * by_level + squared + 0.5 * (1 - correlation)
+    assert seeing_loss(output, classes, levels, ratings).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_loss_of_rows_that_know_nothing_is_zero_with_a_gradient() -> None:
-    output = torch.ones(2, 11, requires_grad=True)
-    nothing = torch.tensor([IGNORED, IGNORED])
-    loss = seeing_loss(output, nothing, nothing, torch.full((2,), float("nan")))
+def test_few_ratings_have_no_correlation() -> None:
+    output = random_output(3)
+    nothing = torch.full((3,), IGNORED)
+    found = seeing_loss(output, nothing, nothing, torch.tensor([NAN, 4.0, 2.0])).item()
+    assert found == pytest.approx(((output[1, 30] - 1) ** 2 + (output[2, 30] + 1) ** 2).item() / 2, rel=1e-5)
+
+
+def test_rows_that_know_nothing_cost_nothing_and_have_a_gradient() -> None:
+    output = random_output(2).requires_grad_()
+    nothing = torch.full((2,), IGNORED)
+    loss = seeing_loss(output, nothing, nothing, torch.full((2,), NAN))
     loss.backward()
     assert loss.item() == 0.0
     assert output.grad is not None
+    assert not output.grad.any()
+
+
+def test_outputs_are_split_into_classes_levels_and_rating() -> None:
+    output = torch.arange(31.0).view(1, 31)
+    by_class, by_level, rating = split_outputs(output)
+    assert by_class.tolist() == [[0, 1, 2, 3, 4]]
+    assert by_level[0, 2].tolist() == [15, 16, 17, 18, 19]
+    assert rating.tolist() == [33.0]
+
+
+def test_standardised_statistics_have_mean_0_and_spread_1(random_conv_model: Path) -> None:
+    tower = load_model(str(random_conv_model), "cpu", "float32").network.model.visual
+    generator = torch.Generator().manual_seed(4)
+    batches = [torch.rand(3, 3, 64, 96, generator=generator) * 2 - 1 for _ in range(3)]
+    with torch.no_grad():
+        raw = torch.cat([tower.statistics(batch).flatten(0, 1) for batch in batches]).double().numpy()
+    assert abs(raw.mean(0)).max() > 0.1  # else there would be nothing to do
+    standardise(tower, iter(batches))
+    center, scale = (value.detach().double().numpy() for value in (tower.center, tower.scale))
+    found = (raw - center) * scale
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
+    spread = raw.std(0, ddof=1)
+    # What hardly varies is not blown up: 0.05 is added to each spread.
+    np.testing.assert_allclose(found.std(0, ddof=1), spread / (spread + 0.05), atol=1e-4)
+    assert (found.std(0, ddof=1)[spread > 1] > 0.95).all()
+
+
+def test_both_sets_of_heads_read_the_mean_of_the_tokens(random_conv_model: Path) -> None:
+    tower = load_model(str(random_conv_model), "cpu", "float32").network.model.visual
+    seeing = SeeingTower(tower, tower.config.out_hidden_size).eval()
+    patches = torch.rand(2 * 24, 3 * 2 * 16 * 16, generator=torch.Generator().manual_seed(5))
+    grids = torch.tensor([[1, 4, 6], [1, 6, 4]])  # of one area
+    with torch.no_grad():
+        linear, hidden = seeing.outputs(patches, grids)
+        tokens = tower(patches, grids).pooler_output
+        for row in (0, 1):
+            mean = tokens[6 * row : 6 * (row + 1)].mean(0)
+            torch.testing.assert_close(linear[row], seeing.linear_heads(mean), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(hidden[row], seeing.hidden_heads(mean), rtol=1e-4, atol=1e-5)
+        labels = (torch.tensor([1, 2]), torch.tensor([0, 3]), torch.tensor([2.0, 3.0]))
+        loss = seeing(patches, grids, *labels)["loss"]
+        expected = (seeing_loss(linear, *labels) + seeing_loss(hidden, *labels)) / 2
+    assert loss.item() == pytest.approx(expected.item())
