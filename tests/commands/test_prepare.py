@@ -296,6 +296,43 @@ def test_synth_from_a_rated_dataset_keeps_its_split(here: Path) -> None:
     assert run("synth", "--from", "data/scores", "--min-rating", 5.5, "--out", "x") == 1
 
 
+def test_varied_synth(here: Path, photos, capsys) -> None:
+    (here / "photos").mkdir()
+    photo = photos("chelsea")
+    Image.fromarray(photo).save(here / "photos/cat.png")
+    options = ("--per-photo", 5, "--pairs", 2, "--tasks", "degradation,score,comparison", "--reasoning")
+    assert run("synth", "photos", "--varied", *options, "--workers", 1) == 0
+    rows = rows_of(here / "data/synth")
+    assert [sum(row["task"] == task for row in rows) for task in ("degradation", "score", "comparison")] == [6, 6, 2]
+    assert json.loads((here / "data/synth/dataset.json").read_text())["varied"] is True
+    sizes = {Image.open(here / "data/synth" / row["images"]["image"]).size for row in rows if "image" in row["images"]}
+    assert (photo.shape[1], photo.shape[0]) not in sizes
+    capsys.readouterr()
+    assert run("check", "data/synth", "--workers", 1) == 0
+
+
+def test_pairs_of_a_rated_dataset(kadid: Path, here: Path, capsys) -> None:
+    run("kadid", kadid, "--workers", 1, "--test-share", 0.5, "--reasoning", "--seed", 1)
+    capsys.readouterr()
+    assert run("pairs", "data/kadid", "--each", 2, "--min-gap", 1) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.split()[:2] == ["wrote", str(here / "data/kadid-pairs")]
+    rating = {Path(row["images"]["image"]).name: row["rating"] for row in rows_of(here / "data/kadid")}
+    pairs = rows_of(here / "data/kadid-pairs")
+    assert len(pairs) == 30
+    for row in pairs:
+        first, second = (rating[Path(row["images"][role]).name] for role in ("image_a", "image_b"))
+        assert abs(first - second) >= 1
+        assert row["winner"] == ("Image A" if first > second else "Image B")
+    assert run("check", "data/kadid-pairs", "--workers", 1) == 0
+    capsys.readouterr()
+    assert run("pairs", "data/kadid", "--min-gap", 4.5) == 1
+    assert "no two pictures of one split are rated 4.5 or more apart" in one_line(capsys)
+    assert run("pairs", "data/kadid-pairs") == 1
+    assert "holds no score rows to pair" in one_line(capsys)
+
+
 def test_the_contact_sheet(here: Path, capsys) -> None:
     picture(here / "photo.png", 1, (90, 80))
     assert run("synth", "photo.png", "--contact-sheet", "sheet.png") == 0
@@ -320,7 +357,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_every_command_has_help_and_its_dataset_is_documented(capsys) -> None:
     text = (Path(__file__).parents[2] / "docs/datasets.md").read_text()
-    for name in (*SIGNS, "synth", "csv", "json", "check"):
+    for name in (*SIGNS, "synth", "csv", "json", "pairs", "check"):
         assert run(name, "--help") == 0
         assert f"qinsight prepare {name}" in text
     capsys.readouterr()

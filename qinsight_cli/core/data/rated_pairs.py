@@ -21,15 +21,19 @@ def rated_pairs(rows: Sequence[Sample], each: float, min_gap: float, seed: int) 
     groups: dict[tuple[str, str], list[Sample]] = {}
     for row in rows:
         groups.setdefault((row.split, row.source), []).append(row)
+    started: dict[str, int] = {}  # the next number of each split, so that two sources share no id
     for (split, source), members in sorted(groups.items()):
+        start = started.get(split, 0)
+        started[split] = start + round(each * len(members))
         rng = np.random.default_rng([seed, *f"{split}/{source}".encode()])
         ratings = np.array([row.truth["rating"] for row in members])
         for number in range(round(each * len(members))):
             first = int(rng.integers(len(members)))
-            partners = np.flatnonzero(np.abs(ratings - ratings[first]) >= min_gap)
+            gaps = np.abs(ratings - ratings[first])
+            partners = np.flatnonzero((gaps >= min_gap) & (gaps > 0))
             if len(partners):
                 second = int(partners[rng.integers(len(partners))])
-                pairs.append(_pair(members[first], members[second], number, split, source))
+                pairs.append(_pair(members[first], members[second], start + number, split, source))
     if not pairs:
         raise QInsightError(f"no two pictures of one split are rated {min_gap:g} or more apart")
     return pairs

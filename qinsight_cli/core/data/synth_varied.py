@@ -84,8 +84,9 @@ def _varied_pair(
         return pair_row(settings, name, index, (first, second), reference, "Similar")
     while True:
         kinds = draw_version(rng), draw_version(rng)
-        if abs(version_rating(*kinds[0]) - version_rating(*kinds[1])) >= CLEARLY:
+        lead = version_rating(*kinds[0]) - version_rating(*kinds[1])
+        if abs(lead) >= CLEARLY:
             break
     first, second = version("a", *kinds[0]), version("b", *kinds[1])
-    winner = "Image A" if first.rating > second.rating else "Image B"
+    winner = "Image A" if lead > 0 else "Image B"
     return pair_row(settings, name, index, (first, second), reference if referenced else None, winner)

@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from qinsight_cli.core.data import reasoning
-from qinsight_cli.core.data.reasoning import COLOUR, CONTRAST, EXPOSURE, QUALITY, SHARPNESS, measure_image, word
+from qinsight_cli.core.data.reasoning import (
+    COLOUR,
+    CONTRAST,
+    EXPOSURE,
+    SHARPNESS,
+    SILENT,
+    Measures,
+    describe_damage,
+    describe_image,
+    describe_pair,
+    measure_image,
+    word,
+)
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, SEVERITIES
 
 
@@ -51,7 +62,7 @@ def test_tiny_and_odd_shapes(size: tuple[int, int]) -> None:
     assert all(np.isfinite(value) for value in vars(measure_image(Image.new("RGB", size, "red"))).values())
 
 
-@pytest.mark.parametrize("scale", [EXPOSURE, CONTRAST, COLOUR, SHARPNESS, QUALITY])
+@pytest.mark.parametrize("scale", [EXPOSURE, CONTRAST, COLOUR, SHARPNESS])
 def test_every_word_has_its_range(scale) -> None:
     cuts, words = scale
     assert len(words) == len(cuts) + 1 == len(set(words))
@@ -61,46 +72,55 @@ def test_every_word_has_its_range(scale) -> None:
 
 
 def test_what_is_said_is_what_was_measured(photo) -> None:
-    rng = np.random.default_rng(0)
+    """Word by word from the measures; near a cut point nothing is said."""
+    scales = {"exposure": EXPOSURE, "contrast": CONTRAST, "colour": COLOUR, "sharpness": SHARPNESS}
+    nouns = {"exposure": "light", "contrast": "contrast", "colour": "colour", "sharpness": "detail"}
+    silent = 0
     for number in range(40):
         pixels = np.clip(photo * (0.2 + 0.03 * number), 0, 255).astype(np.uint8)
         measures = measure_image(Image.fromarray(pixels))
-        said = reasoning.describe_image(measures, rng, rating=1 + number / 10)
-        expected = {
-            word(measures.exposure, EXPOSURE),
-            word(measures.contrast, CONTRAST),
-            word(measures.colour, COLOUR),
-            word(measures.sharpness, SHARPNESS),
-            word(1 + number / 10, QUALITY),
-        }
-        assert all(part in said for part in expected), said
+        expected = []
+        for name, ((low, high), (below, between, above)) in scales.items():
+            value = getattr(measures, name)
+            if abs(value - low) < SILENT[name] or abs(value - high) < SILENT[name]:
+                silent += 1
+                continue
+            expected.append(f"{below if value < low else between if value < high else above} {nouns[name]}")
+        assert describe_image(measures) == f"The picture has {', '.join(expected)}."
+    assert silent > 5
+
+
+def test_nothing_is_said_when_every_measure_is_near_a_cut_point() -> None:
+    near = Measures(*(scale[0][0] for scale in (EXPOSURE, CONTRAST, COLOUR, SHARPNESS)))
+    assert describe_image(near) == "Nothing stands out."
+    assert describe_image(near, ("blur", "slight")) == "There is slight blur: edges are smeared."
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS)
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_the_damage_is_named(distortion: str, severity: str, photo) -> None:
-    said = reasoning.describe_image(
-        measure_image(Image.fromarray(photo)), np.random.default_rng(1), damage=(distortion, severity)
-    )
-    assert severity in said
-    assert distortion in said  # "darkening" begins with darken
-
-
-def test_no_damage_is_said_too_and_wording_varies_with_the_generator(photo) -> None:
     measures = measure_image(Image.fromarray(photo))
-    said = {reasoning.describe_image(measures, np.random.default_rng(i), damage=("null", "null")) for i in range(40)}
-    assert len(said) > 10
-    assert all(not any(severity in text for severity in SEVERITIES) for text in said)
-    assert reasoning.describe_image(measures, np.random.default_rng(7)) == reasoning.describe_image(
-        measures, np.random.default_rng(7)
+    said = describe_image(measures, (distortion, severity))
+    assert said.startswith(describe_image(measures) + " There is ")
+    for text in (said, describe_damage(distortion, severity)):
+        assert f" {severity} {distortion}" in text  # "darkening" begins with darken
+        assert not any(other in text for other in (*DISTORTIONS, *SEVERITIES) if other not in (distortion, severity))
+
+
+def test_no_damage_is_said_too(photo) -> None:
+    said = describe_image(measure_image(Image.fromarray(photo)), ("null", "null"))
+    assert said.endswith(" There is no added damage.")
+    assert not any(word in said for word in (*DISTORTIONS, *SEVERITIES, "null"))
+
+
+def test_a_comparison_says_of_each_what_is_said_of_it_alone(photo) -> None:
+    pair = describe_pair(describe_damage("noise", "serious"), describe_damage("null", "null"))
+    assert pair == "Image A has serious noise. Image B has no damage."
+    assert describe_pair(describe_damage("pixelated", "slight"), "Nothing stands out.") == (
+        "Image A has slight artefacts. Image B: Nothing stands out."
     )
-
-
-def test_a_comparison_names_both() -> None:
-    said = reasoning.describe_pair(("noise", "serious"), ("null", "null"), (1.8, 4.7), np.random.default_rng(0))
-    first, second = said.split(". ")
-    assert all(part in first for part in ("Image A", "serious noise", "poor"))
-    assert all(part in second for part in ("Image B", "no added distortion", "excellent"))
+    alone = describe_image(measure_image(Image.fromarray(photo)))
+    assert describe_pair(alone, alone).split(" Image B has ")[1] == alone.removeprefix("The picture has ")
 
 
 def test_a_picture_in_a_file_gives_what_its_pixels_give(photo) -> None:

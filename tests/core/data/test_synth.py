@@ -14,7 +14,9 @@ from PIL import Image
 from qinsight_cli.core.data import synth
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.problems import BROKEN
-from qinsight_cli.core.data.reasoning import QUALITY, word
+from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS, PSEUDO_MOS_CLEAN
+from qinsight_cli.core.data.reasoning import describe_image, measure_image
+from qinsight_cli.core.data.synth_rows import CLEARLY, SIMILAR
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, SEVERITIES
 
@@ -124,22 +126,34 @@ def test_another_share_of_null(share: float, photos_there, settings, tmp_path: P
 def test_scores_and_pairs_follow_the_pseudo_mos(photos_there, settings) -> None:
     rows = make(photos_there, replace(settings, tasks=("score", "comparison"), reasoning=True))
     ratings = {row.images["image"]: row.truth["rating"] for row in rows if row.task == "score"}
-    assert set(ratings.values()) <= {synth.PSEUDO_MOS_CLEAN} | {v for vs in synth.PSEUDO_MOS.values() for v in vs}
+    assert set(ratings.values()) <= {PSEUDO_MOS_CLEAN} | {v for vs in PSEUDO_MOS.values() for v in vs}
     pairs = [row for row in rows if row.task == "comparison"]
     assert len(pairs) == 24
     for row in pairs:
         first, second = ratings[row.images["image_a"]], ratings[row.images["image_b"]]
         assert row.raw_label == [first, second]
-        if abs(first - second) < synth.SIMILAR:
+        if abs(first - second) < SIMILAR:
             assert row.truth == {"winner": "Similar"}
             assert "reference" in row.images
         else:
-            assert abs(first - second) >= synth.CLEARLY
+            assert abs(first - second) >= CLEARLY
             assert row.truth == {"winner": "Image A" if first > second else "Image B"}
     assert {"reference" in row.images for row in pairs} == {True, False}
+
+
+def test_reasoning_is_of_the_picture_and_a_score_does_not_praise_what_is_absent(photos_there, settings) -> None:
+    rows = make(photos_there[:2], replace(settings, tasks=("degradation", "score", "comparison"), reasoning=True))
     for row in rows:
-        words = [word(value, QUALITY) for value in (row.raw_label or [row.truth.get("rating")])]
-        assert all(quality in row.reasoning for quality in words)
+        if row.task == "comparison":
+            assert row.reasoning.startswith("Image A has ")
+            assert " Image B has " in row.reasoning
+            continue
+        with Image.open(row.images["image"]) as opened:
+            measures = measure_image(opened)
+        damage = row.extra["damage"], row.images["image"].stem.rpartition("-")[2]
+        if damage[0] == "null":
+            damage = ("null", "null") if row.task == "degradation" else None
+        assert row.reasoning == describe_image(measures, damage)
 
 
 def test_a_photo_that_cannot_be_read_is_a_problem(photos_there, settings) -> None:

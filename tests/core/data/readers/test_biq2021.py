@@ -4,10 +4,11 @@ import csv
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from qinsight_cli.core.data.problems import SIMILAR
 from qinsight_cli.core.data.readers import biq2021
-from qinsight_cli.core.data.reasoning import QUALITY, word
+from qinsight_cli.core.data.reasoning import describe_image, measure_image
 from qinsight_cli.core.errors import QInsightError
 
 HEADER = ("Image Name", "MOS", "", "")
@@ -28,7 +29,8 @@ def test_real_photos_and_labels(data_dir: Path, tmp_path: Path, table, prepared)
     lowest, highest = min(labels.values()), max(labels.values())
     for row in rows.values():
         assert row.truth["rating"] == pytest.approx(4 * (row.raw_label - lowest) / (highest - lowest) + 1, abs=1e-4)
-        assert word(row.truth["rating"], QUALITY) in row.reasoning
+        with Image.open(row.images["image"]) as opened:
+            assert row.reasoning == describe_image(measure_image(opened))
         assert (row.files["image"].width, row.files["image"].height) == (512, 512)
     assert card["split"] == "by content"
 
