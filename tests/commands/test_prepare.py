@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from qinsight_cli import cli
@@ -296,9 +297,9 @@ def test_synth_from_a_rated_dataset_keeps_its_split(here: Path) -> None:
     assert run("synth", "--from", "data/scores", "--min-rating", 5.5, "--out", "x") == 1
 
 
-def test_varied_synth(here: Path, photos, capsys) -> None:
+def test_varied_synth(here: Path, capsys) -> None:
+    photo = skimage.data.chelsea()
     (here / "photos").mkdir()
-    photo = photos("chelsea")
     Image.fromarray(photo).save(here / "photos/cat.png")
     options = ("--per-photo", 5, "--pairs", 2, "--tasks", "degradation,score,comparison", "--reasoning")
     assert run("synth", "photos", "--varied", *options, "--workers", 1) == 0

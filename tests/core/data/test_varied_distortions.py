@@ -146,7 +146,7 @@ def test_darkening_takes_light(make, picture: Image.Image, grey: Image.Image) ->
 def test_the_result_depends_on_the_generator_alone(name, make, picture: Image.Image) -> None:
     results = []
     for state in (1, 2):
-        np.random.seed(state)  # noqa: NPY002
+        np.random.seed(state)
         cv2.setRNGSeed(state)
         results.append(apply(make, picture, 2, seed=5))
     assert np.array_equal(*results)
