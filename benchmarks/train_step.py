@@ -104,7 +104,6 @@ def _rows(folder: Path, prompts: int) -> list[Any]:
 def _trainer(model: str, rows: list[Any], options: argparse.Namespace, folder: Path, ours: bool) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
-    from qinsight_cli.core.engines.local import LocalEngine
     from qinsight_cli.core.models.loading import load_model
     from qinsight_cli.core.training.grpo.path_processor import path_processor
     from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of
@@ -137,9 +136,11 @@ def _trainer(model: str, rows: list[Any], options: argparse.Namespace, folder: P
         "train_dataset": dataset(rows, tasks_of(recipe)),
     }
     if ours:
-        LocalEngine(loaded)  # as in a run: the patch embedding becomes the matrix product that it is
         trainer = MultiTaskTrainer(processing_class=path_processor(loaded.processor, options.prompts), **settings)
     else:
+        embedding = getattr(loaded.network.model.visual, "patch_embed", None)
+        if embedding is not None:
+            del embedding.forward  # TRL alone: transformers' own patch embedding
         trainer = GRPOTrainer(processing_class=loaded.processor, **settings)
     trainer.create_optimizer()
     trainer.current_gradient_accumulation_steps = 1

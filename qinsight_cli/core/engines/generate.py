@@ -1,4 +1,4 @@
-"""The decoding loop: from a prefilled key-value cache to completions, one token per row and step.
+"""Prefill and decoding, for inference and rollouts alike: prompts -> key-value cache -> completions.
 
 transformers' own `generate` is not used because it has no random generator per row, keeps extending finished rows,
 computes a prompt again for every sample, and spends more time between two tokens than a small network spends on one.
@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from qinsight_cli.core.engines import Decoding
@@ -58,6 +60,47 @@ def _with_room(states: Tensor, copies: int, room: int) -> Tensor:
     buffer = states.new_empty(batch * copies, heads, length + room, size)
     buffer.view(batch, copies, heads, length + room, size)[:, :, :, :length] = states[:, None]
     return buffer
+
+
+@dataclass(frozen=True)
+class PaddedPrompts:
+    """Prompts as tensors, padded on the left to the longest, `length` tokens.
+
+    input_ids       (batch, length)
+    mask            (batch, length), 0 on padding
+    positions       (3, batch, length): the rotary position of each token in time, height and width
+    next_position   (batch,): the rotary position of the first token to be written
+    pixels          (patches of all pictures, values per patch)
+    grids           (pictures, 3): patches in time, height and width
+    """
+
+    input_ids: Tensor
+    mask: Tensor
+    positions: Tensor
+    next_position: Tensor
+    pixels: Tensor
+    grids: Tensor
+
+
+def pad_prompts(
+    network: Any, ids: Sequence[Sequence[int]], pixels: Tensor, grids: Tensor, filler: int
+) -> PaddedPrompts:
+    """Token ids of each prompt, and the pictures of all of them in order -> one batch on the CPU.
+
+    `filler` is the token id of padding, which no row ever sees.
+    """
+    rows = [torch.tensor(row) for row in ids]
+    input_ids = pad_sequence(rows, batch_first=True, padding_value=filler, padding_side="left")
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side="left")
+    grids = grids.cpu()
+    positions, deltas = rotary_positions(network, input_ids, mask, grids)
+    return PaddedPrompts(input_ids, mask, positions, mask.sum(1) + deltas[:, 0], pixels, grids)
+
+
+def rotary_positions(network: Any, input_ids: Tensor, mask: Tensor, grids: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotary positions (3, rows, length), and how far the token after the prompt lies from its index (rows, 1)."""
+    pictures = (input_ids == network.config.image_token_id).int()
+    return network.model.get_rope_index(input_ids, pictures, image_grid_thw=grids, attention_mask=mask)
 
 
 @dataclass(frozen=True)
@@ -156,6 +199,34 @@ class Prefilled:
     layers: list[RoomyLayer]
     mask: Tensor
     position: Tensor
+
+
+def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
+    """Run prompts and pictures through the network once; then `copies` rows of each, with `room` for new tokens."""
+    device = network.device
+    mask = prompts.mask.to(device)
+    cache = DynamicCache(config=network.config.text_config)
+    logits = network(
+        input_ids=prompts.input_ids.to(device),
+        attention_mask=mask,
+        position_ids=prompts.positions.to(device),
+        pixel_values=prompts.pixels.to(device),
+        image_grid_thw=prompts.grids.to(device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    layers = []
+    while cache.layers:  # one at a time, so that the prompt's own layer is freed when its copies are made
+        layer = cache.layers.pop(0)
+        layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
+    seen = pad(mask.bool(), (0, room), value=True)
+    return Prefilled(
+        logits=logits.repeat_interleave(copies, dim=0),
+        layers=layers,
+        mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
+        position=prompts.next_position.to(device).repeat_interleave(copies),
+    )
 
 
 def decode(network: Any, tokenizer: Any, start: Prefilled, steps: int, choose: Chooser, ends: Endings) -> list[Written]:

@@ -42,8 +42,10 @@ class LevelWordEngine(LocalEngine):
         """One rating for each request, whatever the decoding: nothing is drawn."""
         import torch
 
+        from qinsight_cli.core.engines.generate import prefill
+
         with torch.inference_mode():
-            logits = self._prefill(batch, 1, 1).logits[:, self._words].double().cpu()
+            logits = prefill(self._network, batch.prompts, 1, 1).logits[:, self._words].double().cpu()
             worth = torch.tensor(list(LEVEL_WORDS.values()), dtype=torch.float64)
             ratings = (logits.softmax(dim=1) @ worth).tolist()
         return [

@@ -9,17 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.models.loading import Model, load_model
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from qinsight_cli.core.engines.generate import Prefilled, Written
+    from qinsight_cli.core.engines.generate import PaddedPrompts, Written
 
 # Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
 PICTURE_TOKENS = (
@@ -34,24 +31,9 @@ LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot b
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Requests as tensors on the CPU, prompts padded on the left to the longest, `length` tokens.
+    """Requests as tensors on the CPU: `prompts`, and of each request its prompt tokens (`lengths`) and its seed."""
 
-    input_ids       (batch, length)
-    attention_mask  (batch, length), 0 on padding
-    positions       (3, batch, length): the rotary position of each token in time, height and width
-    next_position   (batch,): the rotary position of the first token to be written
-    pixels          (patches of all pictures, values per patch)
-    grids           (pictures, 3): patches in time, height and width
-    lengths         prompt tokens of each request
-    seeds           of each request
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    positions: Tensor
-    next_position: Tensor
-    pixels: Tensor
-    grids: Tensor
+    prompts: PaddedPrompts
     lengths: tuple[int, ...]
     seeds: tuple[int, ...]
 
@@ -64,9 +46,6 @@ class LocalEngine:
 
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
-        embedding = getattr(model.network.model.visual, "patch_embed", None)
-        if embedding is not None:
-            embedding.forward = MethodType(_embed_patches, embedding)
         # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
@@ -82,6 +61,8 @@ class LocalEngine:
         """
         import torch
 
+        from qinsight_cli.core.engines.generate import pad_prompts
+
         for request in requests:
             for image in request.images:
                 if max(image.size) > LONGEST_SHAPE * min(image.size):
@@ -96,26 +77,9 @@ class LocalEngine:
         ids: list[list[int]] = inputs["input_ids"]
         lengths = tuple(len(row) for row in ids)
         self._check_length(max(lengths))
-        shape = (len(ids), max(lengths))
-        input_ids = torch.full(shape, processor.tokenizer.pad_token_id)
-        mask = torch.zeros(shape, dtype=torch.long)
-        for row, tokens in enumerate(ids):
-            input_ids[row, -len(tokens) :] = torch.tensor(tokens)
-            mask[row, -len(tokens) :] = 1
-        grids = torch.as_tensor(inputs["image_grid_thw"])
-        positions, deltas = self._network.model.get_rope_index(
-            input_ids, (input_ids == processor.image_token_id).int(), image_grid_thw=grids, attention_mask=mask
-        )
-        return ModelInputs(
-            input_ids=input_ids,
-            attention_mask=mask,
-            positions=positions,
-            next_position=torch.tensor(lengths) + deltas[:, 0],
-            pixels=torch.as_tensor(inputs["pixel_values"]),
-            grids=grids,
-            lengths=lengths,
-            seeds=tuple(request.seed for request in requests),
-        )
+        pixels, grids = torch.as_tensor(inputs["pixel_values"]), torch.as_tensor(inputs["image_grid_thw"])
+        prompts = pad_prompts(self._network, ids, pixels, grids, processor.tokenizer.pad_token_id)
+        return ModelInputs(prompts, lengths, tuple(request.seed for request in requests))
 
     def _check_length(self, tokens: int) -> None:
         if tokens >= self._context:
@@ -132,7 +96,7 @@ class LocalEngine:
         """
         import torch
 
-        from qinsight_cli.core.engines.generate import Chooser, decode, uniforms
+        from qinsight_cli.core.engines.generate import Chooser, decode, prefill, uniforms
 
         draws = None
         copies = 1 if decoding.temperature == 0 else decoding.samples
@@ -141,7 +105,7 @@ class LocalEngine:
             if decoding.temperature != 0:
                 draws = uniforms(batch.seeds, copies, decoding.max_new_tokens).to(device)
             choose = Chooser(decoding, draws, torch.tensor(self._banned, dtype=torch.long, device=device))
-            start = self._prefill(batch, copies, decoding.max_new_tokens)
+            start = prefill(self._network, batch.prompts, copies, decoding.max_new_tokens)
             written = decode(self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings)
         repeat = decoding.samples // copies
         return [
@@ -153,52 +117,12 @@ class LocalEngine:
             for index, length in enumerate(batch.lengths)
         ]
 
-    def _prefill(self, batch: ModelInputs, copies: int, room: int) -> Prefilled:
-        """Run prompts and pictures through the network once, then make `copies` rows of each."""
-        import torch
-        from transformers.cache_utils import DynamicCache
-
-        from qinsight_cli.core.engines.generate import Prefilled, RoomyLayer
-
-        device = self._network.device
-        mask = batch.attention_mask.to(device)
-        cache = DynamicCache(config=self._network.config.text_config)
-        logits = self._network(
-            input_ids=batch.input_ids.to(device),
-            attention_mask=mask,
-            position_ids=batch.positions.to(device),
-            pixel_values=batch.pixels.to(device),
-            image_grid_thw=batch.grids.to(device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        layers = []
-        while cache.layers:  # one at a time, so that the prompt's own layer is freed when its copies are made
-            layer = cache.layers.pop(0)
-            layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
-        seen = torch.cat([mask.bool(), mask.new_ones(len(mask), room, dtype=torch.bool)], dim=1)
-        return Prefilled(
-            logits=logits.repeat_interleave(copies, dim=0),
-            layers=layers,
-            mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
-            position=batch.next_position.to(device).repeat_interleave(copies),
-        )
-
     def _completion(self, row: Written, prompt_tokens: int) -> Completion:
         from qinsight_cli.core.engines.generate import STOP
 
         text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         before, stop, _ = text.partition(STOP)
         return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason)
-
-
-def _embed_patches(embedding: Any, pixels: Tensor) -> Tensor:
-    """The patch embedding as the matrix product that it is: a convolution whose stride is its kernel runs slower."""
-    from torch.nn.functional import linear
-
-    weight, bias = embedding.proj.weight, embedding.proj.bias
-    return linear(pixels.to(weight.dtype), weight.flatten(1), bias)
 
 
 def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:

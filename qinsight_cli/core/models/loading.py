@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
@@ -41,6 +42,9 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
     precision = torch_dtype(dtype, where)
     processor = load_processor(folder, max_pixels)
     network = _load_network(folder, precision).to(where).eval()
+    embedding = getattr(network.model.visual, "patch_embed", None)
+    if embedding is not None:
+        embedding.forward = MethodType(_embed_patches, embedding)
     identity = {
         "model": name,
         "weights": weights_digest(folder),
@@ -82,6 +86,14 @@ def _load_network(folder: Path, precision: Any) -> Any:
             f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
         )
     return network
+
+
+def _embed_patches(embedding: Any, pixels: Any) -> Any:
+    """The patch embedding as the matrix product that it is: a convolution whose stride is its kernel runs slower."""
+    from torch.nn.functional import linear
+
+    weight, bias = embedding.proj.weight, embedding.proj.bias
+    return linear(pixels.to(weight.dtype), weight.flatten(1), bias)
 
 
 @contextmanager

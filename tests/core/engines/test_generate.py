@@ -26,6 +26,34 @@ def test_sampling_follows_the_distribution() -> None:
     np.testing.assert_allclose(found.numpy(), weights / weights.sum(), atol=0.012)
 
 
+def test_prefill_gives_each_prompt_what_it_gets_alone_in_every_copy(
+    engine: LocalEngine, requests: list[Request]
+) -> None:
+    """Against a plain forward pass over each prompt without padding, cache and logits."""
+    import torch
+
+    from qinsight_cli.core.engines.generate import prefill
+
+    batch, network = engine.prepare(requests[:3]), engine._network
+    with torch.inference_mode():
+        start = prefill(network, batch.prompts, copies=2, room=5)
+        width = batch.prompts.input_ids.shape[1]
+        assert start.mask.shape == (6, 1, 1, width + 5)
+        for index, request in enumerate(requests[:3]):
+            text = engine._processor.apply_chat_template(request.messages, add_generation_prompt=True)
+            inputs = engine._processor(text=[text], images=list(request.images), return_tensors="pt")
+            plain = network(**inputs, use_cache=True)
+            length = batch.lengths[index]
+            for row in (2 * index, 2 * index + 1):
+                torch.testing.assert_close(start.logits[row], plain.logits[0, -1], rtol=1e-4, atol=1e-4)
+                assert start.mask[row, 0, 0].tolist() == [False] * (width - length) + [True] * (length + 5)
+                for ours, theirs in zip(start.layers, plain.past_key_values.layers, strict=True):
+                    torch.testing.assert_close(
+                        ours.keys[row, :, width - length :], theirs.keys[0], rtol=1e-4, atol=1e-4
+                    )
+            assert start.position[2 * index] == length + network.model.rope_deltas[0, 0]
+
+
 class Scripted:
     """Stands in for the network's choice: one row of the given tokens, whatever the logits say."""
 

@@ -110,7 +110,7 @@ def test_prompt_and_pictures_are_computed_once(
     monkeypatch.setattr(visual, "forward", count)
     batch = engine.prepare(requests[:2])
     engine.generate(batch, replace(SAMPLING, samples=8))
-    assert seen == [tuple(batch.pixels.shape)]
+    assert seen == [tuple(batch.prompts.pixels.shape)]
 
 
 def test_rows_that_end_early_leave_the_others_alone(
@@ -178,7 +178,7 @@ def test_tiny_pictures_are_read_as_colour(engine: LocalEngine, size: tuple[int, 
     """Sizes of 1 and 3 pixels look like channel counts: a plain colour must stay that colour."""
     tokens = engine.prepare([ask(Image.new("RGB", size, (250, 10, 10)))])
     large = engine.prepare([ask(Image.new("RGB", (128, 128), (250, 10, 10)))])
-    np.testing.assert_allclose(tokens.pixels[0], large.pixels[0], atol=1e-5)
+    np.testing.assert_allclose(tokens.prompts.pixels[0], large.prompts.pixels[0], atol=1e-5)
     assert run(engine, [ask(Image.new("RGB", size))], Decoding(max_new_tokens=2))
 
 

@@ -53,6 +53,16 @@ def test_a_local_folder_loads(random_model: Path) -> None:
     assert sum(weight.numel() for weight in stored.values()) == sum(w.numel() for w in model.network.parameters())
 
 
+def test_the_patch_embedding_is_a_matrix_product_with_the_numbers_of_the_convolution(random_model: Path) -> None:
+    import torch
+
+    embedding = load_model(str(random_model), device="cpu").network.model.visual.patch_embed
+    pixels = torch.rand(7, embedding.proj.weight[0].numel(), generator=torch.Generator().manual_seed(0))
+    ours = embedding(pixels)
+    del embedding.forward  # transformers' own again; there is nothing to delete unless `load_model` prepared it
+    torch.testing.assert_close(ours, embedding(pixels), rtol=1e-5, atol=1e-5)
+
+
 def test_loading_is_quiet(random_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load_model(str(random_model), device="cpu")
     assert capfd.readouterr() == ("", "")

@@ -17,10 +17,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers.cache_utils import DynamicCache
 
 from qinsight_cli.core.engines import Decoding
-from qinsight_cli.core.engines.generate import Chooser, Endings, Prefilled, RoomyLayer, decode, uniforms
+from qinsight_cli.core.engines.generate import (
+    Chooser,
+    Endings,
+    decode,
+    pad_prompts,
+    prefill,
+    rotary_positions,
+    uniforms,
+)
 
 UNSCORED = -100  # the label of a position that predicts nothing
 FILLER = -1  # the segment of padding; 0 is the prompt, 1, 2, ... its completions
@@ -95,7 +102,8 @@ def roll_out(
     nothing = torch.zeros(network.config.text_config.vocab_size, dtype=torch.bool)  # no text ends a completion early
     choose = RecordingChooser(decoding, draws, banned)
     with torch.inference_mode():
-        start = _prefill(network, prompts, decoding.max_new_tokens, tokenizer.pad_token_id)
+        padded = pad_prompts(network, prompts.ids, prompts.pixels, prompts.grids, tokenizer.pad_token_id)
+        start = prefill(network, padded, prompts.copies, decoding.max_new_tokens)
         decode(network, tokenizer, start, decoding.max_new_tokens, choose, Endings(frozenset(eos), nothing))
     return [_until_end(tokens, eos) for tokens in choose.written]
 
@@ -112,44 +120,6 @@ def draws_of(seed: int, step: int, rows: range, num_generations: int, tokens: in
         digest = hashlib.sha256(f"{seed}:{step}:{group}".encode()).digest()
         groups[group] = uniforms([int.from_bytes(digest[:8], "big")], num_generations, tokens)
     return torch.stack([groups[row // num_generations][row % num_generations] for row in rows])
-
-
-def _prefill(network: Any, prompts: Prompts, room: int, filler: int) -> Prefilled:
-    device = network.device
-    ids = [torch.tensor(row) for row in prompts.ids]
-    input_ids = pad_sequence(ids, batch_first=True, padding_value=filler, padding_side="left").to(device)
-    mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True, padding_side="left").to(device)
-    grids = prompts.grids.to(device)
-    positions, deltas = _positions(network, input_ids, mask, grids)
-    cache = DynamicCache(config=network.config.text_config)
-    logits = network(
-        input_ids=input_ids,
-        attention_mask=mask,
-        position_ids=positions,
-        pixel_values=prompts.pixels.to(device),
-        image_grid_thw=grids,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
-    copies = prompts.copies
-    layers = []
-    while cache.layers:
-        layer = cache.layers.pop(0)
-        layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
-    seen = pad(mask.bool(), (0, room), value=True)
-    return Prefilled(
-        logits=logits.repeat_interleave(copies, dim=0),
-        layers=layers,
-        mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
-        position=(mask.sum(1) + deltas[:, 0]).repeat_interleave(copies),
-    )
-
-
-def _positions(network: Any, input_ids: Tensor, mask: Tensor, grids: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotary positions (3, rows, length), and how far the token after the prompt lies from its index (rows, 1)."""
-    pictures = (input_ids == network.config.image_token_id).int()
-    return network.model.get_rope_index(input_ids, pictures, image_grid_thw=grids, attention_mask=mask)
 
 
 # The update
@@ -209,7 +179,7 @@ def shared_log_probs(model: Any, network: Any, rows: Rows) -> tuple[Tensor, Tens
     )
     prompt = slice(None, -rows.completion)
     prompt_ids, prompt_mask = firsts.input_ids[:, prompt].contiguous(), firsts.mask[:, prompt].contiguous()
-    positions, _ = _positions(network, prompt_ids, prompt_mask, firsts.grids)
+    positions, _ = rotary_positions(network, prompt_ids, prompt_mask, firsts.grids)
     packed = [
         _pack(group, prompt_ids[index], int(prompt_mask[index].sum()), positions[:, index])
         for index, group in enumerate(groups)

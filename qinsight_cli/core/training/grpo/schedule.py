@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections import Counter
@@ -121,19 +120,16 @@ def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
     """Parameters of a model and of its vision tower, from the headers of its weight files; None when not known."""
     if folder is None:
         return KNOWN_SIZES.get(model)
+    from safetensors import safe_open
+
     counts = {"all": 0, "vision": 0}
     for path in weight_files(folder):
-        for name, entry in _header(path).items():
-            if name != "__metadata__":
-                count = math.prod(entry["shape"])
+        with safe_open(path, framework="np") as weights:
+            for name in weights.keys():  # noqa: SIM118  (it is no dictionary)
+                count = math.prod(weights.get_slice(name).get_shape())
                 counts["all"] += count
                 counts["vision"] += count if name.startswith(VISION_PREFIXES) else 0
     return counts["all"], counts["vision"]
-
-
-def _header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return json.loads(file.read(int.from_bytes(file.read(8), "little")))
 
 
 def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
