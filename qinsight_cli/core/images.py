@@ -32,6 +32,7 @@ EXTENSIONS = (
 )
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb (0.25 GiB of RGB)
 MAX_BYTES = 1 << 30
+LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot be cut into a model's tokens
 BACKGROUND = (255, 255, 255)
 
 # EXIF orientation -> the name of the Pillow transposition that sets the picture upright.
@@ -128,6 +129,12 @@ def load_image(path: str | os.PathLike[str]) -> LoadedImage:
     data, digest = read_image(path)
     image, notes = decode_image(data)
     return LoadedImage(image, digest, image.width, image.height, notes)
+
+
+def check_shape(width: int, height: int) -> None:
+    """Raises ImageError for a strip that no model can read, in training as in inference."""
+    if max(width, height) > LONGEST_SHAPE * min(width, height):
+        raise ImageError(f"{width} x {height} pixels: one side is over {LONGEST_SHAPE} times the other")
 
 
 def read_image(path: str | os.PathLike[str]) -> tuple[bytes, str]:

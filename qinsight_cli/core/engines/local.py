@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.engines import Completion, Decoding, Request
-from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import check_shape
 from qinsight_cli.core.models.loading import Model, load_model
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ PICTURE_TOKENS = (
     "<|vision_end|>",
     "<|vision_pad|>",
 )
-LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot be cut into the model's tokens
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ class LocalEngine:
 
         for request in requests:
             for image in request.images:
-                if max(image.size) > LONGEST_SHAPE * min(image.size):
-                    raise ImageError(
-                        f"{image.width} x {image.height} pixels: one side is over {LONGEST_SHAPE} times the other"
-                    )
+                check_shape(*image.size)
         processor = self._processor
         inputs = processor(
             text=[processor.apply_chat_template(r.messages, add_generation_prompt=True) for r in requests],

@@ -41,10 +41,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
     where = torch_device(device)
     precision = torch_dtype(dtype, where)
     processor = load_processor(folder, max_pixels)
-    network = _load_network(folder, precision).to(where).eval()
-    embedding = getattr(network.model.visual, "patch_embed", None)
-    if embedding is not None:
-        embedding.forward = MethodType(_embed_patches, embedding)
+    network = load_network(folder, precision).to(where).eval()
     identity = {
         "model": name,
         "weights": weights_digest(folder),
@@ -54,8 +51,9 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
     return Model(network, processor, identity)
 
 
-def _load_network(folder: Path, precision: Any) -> Any:
-    """The network on the CPU in the given torch dtype, whatever the dtype of its files. Every weight must be there."""
+def load_network(folder: Path, precision: Any) -> Any:
+    """The network of a model folder that `locate` gave, on the CPU in the given torch dtype, whatever the dtype of its
+    files. Every weight must be there; raises QInsightError if not."""
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -85,6 +83,9 @@ def _load_network(folder: Path, precision: Any) -> Any:
         raise QInsightError(
             f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
         )
+    embedding = getattr(network.model.visual, "patch_embed", None)
+    if embedding is not None:
+        embedding.forward = MethodType(_embed_patches, embedding)
     return network
 
 
