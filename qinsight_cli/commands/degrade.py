@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands import judging, options
-from qinsight_cli.core.images import find_images
+from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.tasks import TASKS
 

@@ -51,7 +51,7 @@ def synth(
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
     from qinsight_cli.core.data.synth import SynthSettings, check_settings
-    from qinsight_cli.core.images import find_images
+    from qinsight_cli.core.images.find import find_images
 
     if contact_sheet is not None:
         _draw_sheet(sources, contact_sheet, seed)
@@ -106,7 +106,7 @@ def _make(
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
     from qinsight_cli.core.data.contact_sheet import draw_contact_sheet
     from qinsight_cli.core.errors import ImageError, QInsightError
-    from qinsight_cli.core.images import find_images
+    from qinsight_cli.core.images.find import find_images
 
     photo = Path(find_images(sources)[0]) if sources else _any_photo()
     try:

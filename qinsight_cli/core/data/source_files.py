@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qinsight_cli.core.data.readers import SIGNS
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.images import EXTENSIONS
+from qinsight_cli.core.images.find import EXTENSIONS
 
 # Label files whose name alone says little -> a column that the first line must have.
 _COLUMNS = {"agiqa": "mos_quality", "kadid": "dist_img"}

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.images import find_images, load_image
+from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.images import load_image, photos
+from qinsight_cli.core.images.find import find_images
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -94,3 +95,53 @@ def test_an_unreadable_folder_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(QInsightError, match=r"cannot read the folder .*: Permission denied"):
         find_images([str(tmp_path)])
+
+
+def test_what_a_folder_holds_and_is_not_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "can_read", lambda _: False)
+    touch(tmp_path, "a.jpg", "a.NEF", "b/c.cr2", "clip.MOV", "notes.txt", ".DS_Store", "b/._c.cr2", "b/list.csv")
+    said: list[str] = []
+    assert len(find_images([str(tmp_path)], say=said.append)) == 1
+    assert said == ["not read: 2 camera raw (pip install 'qinsight[photos]' to read them), 1 video, 2 other files"]
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(QInsightError, match="it holds 2 camera raw"):
+        find_images([str(tmp_path)])
+
+
+def test_raw_files_are_taken_from_folders_with_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "can_read", lambda _: True)
+    touch(tmp_path, "a.jpg", "b.NEF")
+    said: list[str] = []
+    assert [os.path.basename(path) for path in find_images([str(tmp_path)], say=said.append)] == ["a.jpg", "b.NEF"]
+    assert said == []
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "top/z/IMG_0001.jpg", "top/y/IMG_0001.jpg", "elsewhere/c.jpg")
+    (tmp_path / "top" / "a").symlink_to(tmp_path / "top" / "z")  # goes by its own name, not by the link's
+    (tmp_path / "top" / "z" / "ring").symlink_to(tmp_path / "top")
+    (tmp_path / "top" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "top" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "top" / "nowhere").symlink_to(tmp_path / "gone")
+    found = [os.path.relpath(path, tmp_path / "top") for path in find_images([str(tmp_path / "top")])]
+    assert found == ["again/c.jpg", "y/IMG_0001.jpg", "z/IMG_0001.jpg"]
+
+
+def test_something_missing_among_many_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "empty").mkdir()
+    said: list[str] = []
+    arguments = ["a.jpg", "gone", "gone/too", "*.JPG", "empty", "https://example.org/x.jpg", "b.jpg"]
+    found = find_images(arguments, say=said.append)
+    assert found == ["a.jpg", "gone", "gone/too", "https://example.org/x.jpg", "b.jpg"]
+    assert said[0].startswith("nothing matches *.JPG")
+    assert said[1].startswith("no images in the folder empty")
+    with pytest.raises(ImageError, match="an address, not a file"):
+        load_image("https://example.org/x.jpg")
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x.jpg", "http://example.org", "s3://bucket/x.png"])
+def test_an_address_is_one_line_that_says_no(address: str) -> None:
+    with pytest.raises(QInsightError, match="is an address, not a file"):
+        find_images([address])

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from qinsight_cli.core.errors import ImageError
-from qinsight_cli.core.images import BACKGROUND, FORMATS, MAX_PIXELS, decode_image, load_image
+from qinsight_cli.core.images import FORMATS, MAX_PIXELS, decode_image, load_image
+from qinsight_cli.core.images.colour import BACKGROUND
 
 RNG = np.random.default_rng(3)
 ACROSS, DOWN = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 40))
@@ -122,6 +123,62 @@ def test_an_embedded_profile_is_followed(kind: str) -> None:
     assert expected is not None
     assert np.array_equal(pixels(data), np.asarray(expected))
     assert not np.array_equal(pixels(data), np.asarray(plain))
+
+
+def renamed(icc: bytes, name: str) -> bytes:
+    """A profile under another description, of any length."""
+    start = 128
+    (count,) = struct.unpack(">I", icc[start : start + 4])
+    words = name.encode("utf-16-be")
+    described = b"mluc\0\0\0\0" + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(words), 28) + words
+    table, body, head = b"", b"", start + 4 + 12 * count
+    for index in range(count):
+        tag, offset, size = struct.unpack(">4sII", icc[start + 4 + 12 * index : start + 16 + 12 * index])
+        content = described if tag == b"desc" else icc[offset : offset + size]
+        body += b"\0" * (-len(body) % 4)
+        table += struct.pack(">4sII", tag, head + len(body), len(content))
+        body += content
+    whole = bytearray(icc[:start] + struct.pack(">I", count) + table + body)
+    whole[:4], whole[84:100] = struct.pack(">I", len(whole)), bytes(16)
+    return bytes(whole)
+
+
+def linear() -> bytes:
+    """The primaries of sRGB in linear light."""
+    data = bytearray(profile("sRGB"))
+    (count,) = struct.unpack(">I", data[128:132])
+    for index in range(count):
+        tag, offset, _ = struct.unpack(">4sII", data[132 + 12 * index : 144 + 12 * index])
+        if tag in (b"rTRC", b"gTRC", b"bTRC"):
+            data[offset : offset + 12] = b"curv" + bytes(8)
+            data[140 + 12 * index : 144 + 12 * index] = struct.pack(">I", 12)
+    return bytes(data)
+
+
+def to_linear(values: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1, 0-255 -> 0-255."""
+    scaled = values / 255
+    return 255 * np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("name", ["GIMP built-in Linear sRGB", "linear light", "sRGB IEC61966-2.1", ""])
+def test_what_a_profile_is_called_does_not_matter(name: str, grey: bool) -> None:
+    intended = np.clip(SMOOTH, 60, 255)[..., 0] if grey else np.clip(SMOOTH, 60, 255)
+    stored = Image.fromarray(np.round(to_linear(intended)).astype(np.uint8))
+    seen = pixels(encoded(stored, "PNG", icc_profile=renamed(linear(), name))).astype(int)
+    assert np.abs(seen - (intended[..., None] if grey else intended)).max() <= 4
+    plain = pixels(encoded(Image.fromarray(NOISE), "PNG", icc_profile=renamed(profile("sRGB"), name)))
+    assert np.array_equal(plain, NOISE)
+
+
+def test_16_bits_are_followed_too_and_scaled_in_bands() -> None:
+    values = np.linspace(0, 65535, 700 * 3).reshape(700, 3).astype(np.uint16)
+    icc = renamed(linear(), "sRGB")
+    seen = pixels(encoded(Image.fromarray(values), "PNG", icc_profile=icc))[..., 0].astype(int)
+    light = np.round(values / 257) / 255
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(seen - 255 * curve).max() <= 2
 
 
 def test_the_srgb_profile_changes_nothing() -> None:

@@ -1,0 +1,166 @@
+"""Which pictures a command line names: files, folders, globs, lists, and what is said of what they hold besides."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import photos
+from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
+
+# What is taken from a folder. HEIC is taken also where it cannot be read, to show as an error and not go missing.
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".gif"),
+    *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", *HEIC_EXTENSIONS),
+)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_RAWS, _VIDEOS, _OTHERS = "camera raw", "video", "other"
+
+Left = Counter[str]  # kind of file -> how many a folder holds that are not read
+
+
+def find_images(
+    arguments: Sequence[str],
+    stdin: BinaryIO | None = None,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda words: None,
+) -> list[str]:
+    """Files, folders, globs and `-` -> paths, in the order given; folders and globs sorted naturally.
+
+    A name that exists is never read as a glob. A missing file stays in the list, so that it becomes a row with an
+    error, when it has an image extension or is one of several. `-` reads one name a line from `stdin` (or
+    NUL-separated), each taken literally. Camera raw files are taken from folders when rawpy is installed. `say` is
+    told in one line what folders hold and is not read, and of globs among several that match nothing.
+    Raises QInsightError for an address, a missing folder or a glob that matches nothing, given alone, or when nothing
+    is found at all.
+    """
+    found: list[str] = []
+    left: Left = Counter()
+    trouble: list[QInsightError] = []
+    for argument in arguments:
+        try:
+            found += _named(argument, stdin, left)
+        except QInsightError as error:
+            if not os.path.lexists(argument) and not glob.has_magic(argument):
+                found.append(argument)
+            trouble.append(error)
+    if trouble and (len(arguments) == 1 or not any(map(os.path.lexists, found))):
+        raise trouble[0]
+    for each in trouble:
+        if str(each).startswith(("nothing matches", "no images in", "cannot read")):
+            say(str(each))
+    if not found:
+        raise QInsightError("no images given: name files, folders or globs, or send a list to -")
+    if left:
+        say(f"not read: {_told(left)}")
+    return found[:limit]
+
+
+def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
+    if argument == "-":
+        found = []
+        for name in _read_names(stdin):
+            found += _folder(name, left) if os.path.isdir(name) else [name]
+        return found
+    if os.path.isdir(argument):
+        return _folder(argument, left)
+    if os.path.lexists(argument):
+        return [argument]
+    if _ADDRESS.match(argument):
+        raise QInsightError(f"{argument} is an address, not a file: nothing is downloaded, save the picture first")
+    if glob.has_magic(argument):
+        return _glob(argument)
+    if is_image_name(argument):
+        return [argument]
+    raise QInsightError(f"no such file or folder: {argument}")
+
+
+def _read_names(stdin: BinaryIO | None) -> list[str]:
+    data = stdin.read() if stdin is not None else b""
+    names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name]
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def is_image_name(path: str) -> bool:
+    """Whether a file of this name is taken from a folder."""
+    return _extension(path) in EXTENSIONS or (_extension(path) in RAW_EXTENSIONS and photos.can_read(RAW))
+
+
+def natural(path: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A sort key that puts img2 before img10, the same on every machine."""
+    parts = re.split(r"([0-9]+)", path)
+    return [(1, int(part), "") if i % 2 else (0, 0, part.lower()) for i, part in enumerate(parts)], path
+
+
+def _folder(folder: str, left: Left) -> list[str]:
+    """The image files under a folder by extension; hidden ones are left out. What else there is goes into `left`."""
+    names = _files(folder)
+    found = [name for name in names if is_image_name(name)]
+    here: Left = Counter(map(_other_kind, names))
+    here.pop("", None)
+    if not found:
+        holds = f"; it holds {_told(here)}" if here else ""
+        raise QInsightError(f"no images in the folder {folder} (looked for {', '.join(EXTENSIONS)}){holds}")
+    left.update(here)
+    return sorted(found, key=natural)
+
+
+def _files(folder: str) -> list[str]:
+    """Every file under a folder that is not hidden. Links to folders are followed, each folder once, also in a ring."""
+
+    def stop(error: OSError) -> None:
+        raise QInsightError(f"cannot read the folder {error.filename}: {error.strerror}; name the files instead")
+
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:  # links after all that is really there, so that a folder goes by its own name where it has one
+        top = waiting.pop(0)
+        for root, folders, names in os.walk(top, onerror=stop):
+            status = os.stat(root)
+            place = (status.st_dev, status.st_ino)
+            if place in seen:
+                folders[:] = []
+                continue
+            seen.add(place)
+            shown = sorted(name for name in folders if not name.startswith("."))
+            links = [name for name in shown if os.path.islink(os.path.join(root, name))]
+            folders[:] = [name for name in shown if name not in links]
+            waiting += [os.path.join(root, name) for name in links]
+            found += [os.path.join(root, name) for name in names if not name.startswith(".")]
+    return found
+
+
+def _other_kind(path: str) -> str:
+    if is_image_name(path):
+        return ""
+    extension = _extension(path)
+    return _RAWS if extension in RAW_EXTENSIONS else _VIDEOS if extension in VIDEO_EXTENSIONS else _OTHERS
+
+
+def _told(left: Left) -> str:
+    """{"camera raw": 3, "other": 1} -> words."""
+    parts = []
+    if left[_RAWS]:
+        parts.append(f"{left[_RAWS]} camera raw ({photos.INSTALL} to read them)")
+    if left[_VIDEOS]:
+        parts.append("1 video" if left[_VIDEOS] == 1 else f"{left[_VIDEOS]} videos")
+    if left[_OTHERS]:
+        parts.append("1 other file" if left[_OTHERS] == 1 else f"{left[_OTHERS]} other files")
+    return ", ".join(parts)
+
+
+def _glob(pattern: str) -> list[str]:
+    found = [path for path in glob.glob(pattern, recursive=True) if is_image_name(path) and not os.path.isdir(path)]
+    if not found:
+        raise QInsightError(f"nothing matches {pattern}: no image files there")
+    return sorted(found, key=natural)
