@@ -1,6 +1,6 @@
 """Imports run one way: commands -> core, and inside core downwards only:
 
-report, bench, training -> inference -> engines -> models, data, images, metrics -> tasks -> errors
+report, bench, training -> inference -> engines -> models, data, images, metrics -> tasks -> errors, files
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
 
 # From below to above. A module may import its own layer and the layers before it.
 LAYERS = (
-    ("qinsight_cli", "core.errors"),
+    ("qinsight_cli", "core.errors", "core.files"),
     ("core.tasks",),
     ("core.models", "core.data", "core.images", "core.metrics"),
     ("core.engines",),

@@ -16,8 +16,9 @@ import typer
 from qinsight_cli.commands.options import read_prompt
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.files import check_output
 from qinsight_cli.core.inference.assess import Result, assess, settings_of
-from qinsight_cli.core.inference.journal import Journal, check_output, journal_path
+from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item
 from qinsight_cli.core.report.progress import progress_bar
 from qinsight_cli.core.report.rows import AGREEMENT, Row, row_of, writing

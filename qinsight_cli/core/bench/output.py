@@ -19,8 +19,7 @@ from qinsight_cli.core.bench.paper import CLASS_COLUMNS, DATASETS, Table
 from qinsight_cli.core.bench.protocols import comparison, degradation, score
 from qinsight_cli.core.bench.run import Bench
 from qinsight_cli.core.bench.systems.base import System, file_name
-from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.inference.journal import write_atomically
+from qinsight_cli.core.files import claim_folder, write_atomically
 from qinsight_cli.core.report.rows import csv_line
 from qinsight_cli.core.tasks.degradation import CLASSES
 
@@ -31,14 +30,7 @@ _RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1
 
 def claim(folder: Path) -> None:
     """Make the folder of a bench: new, empty, or one that an earlier bench left. Raises QInsightError otherwise."""
-    known = (RECORD, "journals")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise QInsightError(f"cannot write the bench folder {folder}: {error.strerror or error}") from None
-    if held and not any(name in held for name in known):
-        raise QInsightError(f"{folder} holds files that are no bench of qinsight; choose another --out")
+    claim_folder(folder, "bench", lambda: any((folder / name).exists() for name in (RECORD, "journals")))
 
 
 def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:

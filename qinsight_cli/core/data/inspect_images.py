@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qinsight_cli.core.data.manifest import FileFacts
 from qinsight_cli.core.data.near_duplicates import difference_hash
 from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.files import write_bytes
 from qinsight_cli.core.images import decode_image, read_image
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
     if wanted.short_side is not None and wanted.scaled_to is not None and min(image.size) > wanted.short_side:
         image, data = _scaled(image, wanted.short_side)
         path, digest = wanted.scaled_to, hashlib.sha256(data).hexdigest()
-        write_bytes(path, data)
+        write_bytes(path, data, durable=False)
     elif wanted.copy_to is not None:
         path = wanted.copy_to
-        write_bytes(path, data)
+        write_bytes(path, data, durable=False)
     measures = None
     if wanted.measure:
         from qinsight_cli.core.data.reasoning import measure_image
@@ -85,14 +85,6 @@ def inspect_images(
             progress()
             found.append(result)
     return found
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it into it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 @contextmanager

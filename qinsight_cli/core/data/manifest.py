@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.files import claim_folder, disk_errors, write_text
 from qinsight_cli.core.tasks import TASKS
 
 CARD = "dataset.json"
@@ -67,7 +68,6 @@ def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, An
     Manifests that an earlier card of the folder names and this one does not are removed.
     Raises QInsightError for a picture whose name is not text.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     before = read_card(folder).get("sha256", {})
     by_split: dict[str, list[str]] = {}
     counts: Counter[str] = Counter()
@@ -82,7 +82,8 @@ def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, An
     written = {**card, "counts": dict(sorted(counts.items())), "sha256": digests}
     write_text(folder / CARD, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     for split in set(before) - set(digests):
-        (folder / f"{split}.jsonl").unlink(missing_ok=True)
+        with disk_errors(folder / f"{split}.jsonl"):
+            (folder / f"{split}.jsonl").unlink(missing_ok=True)
     return written
 
 
@@ -91,17 +92,10 @@ def claim(folder: Path, name: str) -> None:
 
     Raises QInsightError when the folder holds something else, so that nothing of the user's is ever written over.
     """
-    if folder.is_dir() and any(folder.iterdir()):
-        found = read_card(folder).get("name")
-        if found == name:
-            return
-        what = f"the dataset {found!r}" if found else "files that are no dataset of qinsight"
-        raise QInsightError(f"{folder} already holds {what}; choose another --out, or empty it first")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    found = read_card(folder).get("name")
+    claim_folder(folder, "dataset", lambda: found == name, f"the dataset {found!r}" if found else "")
+    if found is None:
         write_text(folder / CARD, json.dumps({"name": name, "unfinished": True}) + "\n")
-    except OSError as error:
-        raise QInsightError(f"cannot write the dataset folder {folder}: {error.strerror or error}") from None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -200,13 +194,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}"
     return str(error)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a text file beside its place and rename it into it, so that it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

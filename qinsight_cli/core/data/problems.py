@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qinsight_cli.core.data.manifest import write_text
 from qinsight_cli.core.data.near_duplicates import near_duplicate_pairs
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.files import write_text
 
 FILE = "problems.csv"
 MISSING, BROKEN, UNLABELLED, SIMILAR = "missing image", "broken image", "image without label", "near-duplicate"

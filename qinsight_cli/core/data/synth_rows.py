@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from qinsight_cli.core.data.inspect_images import write_bytes
 from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.data.pseudo_mos import pseudo_mos
 from qinsight_cli.core.data.reasoning import Measures, describe_damage, describe_image, describe_pair, measure_image
 from qinsight_cli.core.data.splits import draw_unit
+from qinsight_cli.core.files import write_bytes
 from qinsight_cli.core.tasks.degradation import NULL
 
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
@@ -74,7 +74,7 @@ def write_variant(
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=1)  # lossless, so that the damage is exactly the generator's
     data = buffer.getvalue()
-    write_bytes(path, data)
+    write_bytes(path, data, durable=False)
     facts = FileFacts(hashlib.sha256(data).hexdigest(), picture.width, picture.height)
     rating = pseudo_mos(distortion, severity) if rating is None else rating
     return Variant(path, distortion, severity, generator, measure_image(picture), facts, rating)

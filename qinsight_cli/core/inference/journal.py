@@ -1,4 +1,4 @@
-"""Results that survive a crash: an append-only JSONL journal, and outputs that appear whole or not at all.
+"""Results that survive a crash: an append-only JSONL journal.
 
 The first line of a journal is a header with the settings its results were made under; every other line is one result
 under its key. A batch is acknowledged once it is fsynced; a torn tail (killed, out of power) is dropped on reading.
@@ -6,20 +6,14 @@ under its key. A batch is acknowledged once it is fsynced; a torn tail (killed, 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from qinsight_cli.core.errors import QInsightError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes on one output are not noticed there
-    fcntl = None  # type: ignore[assignment]
+from qinsight_cli.core.files import AGAIN, check_output, disk_errors, open_locked, read_at, sync_folder
 
 _MAGIC = b'{"qinsight_journal": 1, "settings": '
 
@@ -27,47 +21,6 @@ _MAGIC = b'{"qinsight_journal": 1, "settings": '
 def journal_path(output: str) -> str:
     """Where the journal of an output file stands: beside it."""
     return f"{output}.journal.jsonl"
-
-
-def check_output(path: str) -> None:
-    """Raise QInsightError, before any work is done, when `path` cannot become an output file."""
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise QInsightError(f"cannot write {path}: there is no folder {folder}; make it first")
-    if os.path.isdir(path):
-        raise QInsightError(f"cannot write {path}: it is a folder; name a file in it")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise QInsightError(f"cannot write {path}: it is not a regular file; for standard output give -")
-    if not os.access(folder, os.W_OK):
-        raise QInsightError(f"cannot write {path}: no permission to write in {folder}")
-
-
-@contextmanager
-def write_atomically(path: str) -> Iterator[BinaryIO]:
-    """A file to write bytes to, which takes the place of `path` on leaving; on an exception `path` stays as it was.
-
-    The bytes go to `path`.part, are fsynced and renamed. Raises QInsightError when the folder is missing, the disk
-    is full or fails, or another process is writing the same output.
-    """
-    check_output(path)
-    target = os.path.realpath(path)
-    part = f"{target}.part"
-    with _disk_errors(path):
-        descriptor = _open_locked(part, path)
-    try:
-        with _disk_errors(path), os.fdopen(descriptor, "wb") as file:
-            file.truncate()
-            if os.path.exists(target):
-                os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, target)
-        _sync_folder(target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
 
 
 class Journal:
@@ -86,10 +39,10 @@ class Journal:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
         check_output(path)
-        with _disk_errors(path):
-            self._descriptor = _open_locked(path, path)
+        with disk_errors(path, AGAIN):
+            self._descriptor = open_locked(path, path)
         try:
-            with _disk_errors(path):
+            with disk_errors(path, AGAIN):
                 self._begin(_flat(settings), restart)
         except BaseException:
             self.close()
@@ -109,7 +62,7 @@ class Journal:
         os.ftruncate(self._descriptor, self._end)
         if not self._end:
             self._append(_MAGIC + _line(settings)[:-1] + b"}\n")
-            _sync_folder(self.path)
+            sync_folder(os.path.dirname(self.path))
 
     def _check(self, first: bytes, settings: dict[str, Any]) -> None:
         try:
@@ -150,14 +103,14 @@ class Journal:
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         start, length = self._places[key]
-        with _disk_errors(self.path):
-            return json.loads(os.pread(self._descriptor, length, start))["record"]
+        with disk_errors(self.path, AGAIN):
+            return json.loads(read_at(self._descriptor, length, start))["record"]
 
     def append(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         """Write {key: record} as one batch and fsync it. On QInsightError (disk full) what was there before remains."""
         lines = {key: _line({"key": key, "record": record}) for key, record in records.items()}
         position = self._end
-        with _disk_errors(self.path):
+        with disk_errors(self.path, AGAIN):
             self._append(b"".join(lines.values()))
         for key, line in lines.items():
             self._places[key] = (position, len(line))
@@ -178,6 +131,8 @@ class Journal:
 
     def discard(self) -> None:
         """Remove the file: its results are in place elsewhere."""
+        if os.name == "nt":
+            self.close()  # Windows removes no open file
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 
@@ -203,49 +158,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-def _open_locked(path: str, shown: str) -> int:
-    """Open for reading and writing, made if need be, and locked. Raises QInsightError when another process holds it."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if fcntl is None:
-                return descriptor
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder before us may have removed or renamed the file between our open and our lock.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise QInsightError(f"another qinsight is writing {shown}; wait for it or give another file") from None
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system without locks
-                return descriptor
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _sync_folder(path: str) -> None:
-    """Make a new name durable; file systems that cannot fsync a folder do without."""
-    with suppress(OSError):
-        descriptor = os.open(os.path.dirname(os.path.realpath(path)), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _disk_errors(path: str) -> Iterator[None]:
-    """OSError -> one line. A closed pipe is not the disk's fault and passes."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise QInsightError(
-            f"cannot write {path}: {error.strerror or error}; what was done before is kept, run the same command again"
-        ) from error

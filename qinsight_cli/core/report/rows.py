@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, BinaryIO
 
+from qinsight_cli.core.files import write_atomically
 from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
 from qinsight_cli.core.inference.assess import Result
-from qinsight_cli.core.inference.journal import write_atomically
 from qinsight_cli.core.tasks.base import ParseFailure, Task
 
 Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show

@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-from qinsight_cli.core.data.manifest import write_text
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.files import write_text
 from qinsight_cli.core.training.recipe import GrpoRecipe
 
 WHOLE = "complete"  # a file in every checkpoint that was written to its end

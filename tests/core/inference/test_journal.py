@@ -1,11 +1,10 @@
-"""A journal cut, filled to the brim, shared, or begun otherwise; outputs that are whole or not there."""
+"""A journal cut, filled to the brim, shared, or begun otherwise."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.inference.journal import Journal, check_output, journal_path, write_atomically
+from qinsight_cli.core.inference.journal import Journal, journal_path
 
 SETTINGS = {"model": {"name": "m", "dtype": "float32"}, "seed": 0}
 RECORDS = [{f"k{i}": {"text": "é\n" * i}, f"k{i}b": {"n": i}} for i in range(4)]
@@ -139,68 +138,4 @@ def test_discard_removes_it(tmp_path: Path) -> None:
     with Journal(filled(tmp_path / "j"), SETTINGS) as journal:
         journal.discard()
         journal.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
-# Outputs
-
-
-def test_an_output_appears_whole_at_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    path.write_text("old")
-    path.chmod(0o640)
-    with write_atomically(str(path)) as file:
-        file.write(b"new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_after_an_exception_the_old_output_stands(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    path.write_text("old")
-
-    def fail() -> None:
-        with write_atomically(str(path)) as file:
-            file.write(b"new")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real.csv").write_text("old")
-    (tmp_path / "out.csv").symlink_to("real.csv")
-    with write_atomically(str(tmp_path / "out.csv")) as file:
-        file.write(b"new")
-    assert (tmp_path / "out.csv").is_symlink()
-    assert (tmp_path / "real.csv").read_text() == "new"
-
-
-def test_a_disk_that_fails_at_the_end_leaves_the_old_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out.csv"
-    path.write_text("old")
-
-    def fail(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(QInsightError, match="No space left on device"), write_atomically(str(path)) as file:
-        file.write(b"new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(QInsightError, match="there is no folder"):
-        check_output(str(tmp_path / "nowhere" / "out.csv"))
-    with pytest.raises(QInsightError, match="it is a folder"):
-        check_output(str(tmp_path))
-    with pytest.raises(QInsightError, match="for standard output give -"):
-        check_output(os.devnull)
-    check_output(str(tmp_path / "out.csv"))
     assert list(tmp_path.iterdir()) == []

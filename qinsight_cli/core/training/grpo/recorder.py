@@ -16,8 +16,8 @@ import torch
 from accelerate.utils import gather_object, is_peft_model
 from transformers import PrinterCallback, TrainerCallback
 
-from qinsight_cli.core.data.manifest import write_text
 from qinsight_cli.core.engines.local import LocalEngine
+from qinsight_cli.core.files import write_text
 from qinsight_cli.core.models.loading import Model, torch_dtype
 from qinsight_cli.core.training.grpo import curves, evaluate
 from qinsight_cli.core.training.grpo.model_card import model_card

@@ -1,0 +1,238 @@
+"""Files that appear whole or not at all, locks, and folders that belong to one command: once for everybody.
+
+A file is written under a random name of its own in the folder where it shall stand, and renamed into its place; the
+name is never one that was there before, so nothing is written through a link. Whatever the disk refuses ends in one
+line that names the file. On Windows a rename is not made durable by itself: Python cannot fsync a folder there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from qinsight_cli.core.errors import QInsightError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows, which locks a range of bytes instead
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+AGAIN = "; what was done before is kept, run the same command again"
+_LOCK_PLACE = 1 << 40  # where Windows locks: far behind the end, since it forbids reading what is locked
+_BINARY, _NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
+_UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system without locks answers
+
+
+def check_output_name(name: str | os.PathLike[str], option: str) -> None:
+    """Raise UsageError for an output without a name, or one that looks like an option whose value was forgotten.
+
+    A plain "-" is for the caller, who may take it for standard output.
+    """
+    text = os.fspath(name)
+    if not text.strip():
+        raise UsageError(f"{option} is empty; name a file or folder")
+    if text.startswith("-"):
+        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; choose another name")
+    if "\0" in text:
+        raise UsageError(f"{option} {text!r}: a name cannot hold a NUL character")
+
+
+def check_output(path: str) -> None:
+    """Raise QInsightError, before any work is done, when `path` cannot become an output file."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise QInsightError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if os.path.isdir(path):
+        raise QInsightError(f"cannot write {path}: it is a folder; name a file in it")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise QInsightError(f"cannot write {path}: it is not a regular file; for standard output give -")
+    if not os.access(folder, os.W_OK):
+        raise QInsightError(f"cannot write {path}: no permission to write in {folder}")
+
+
+@contextmanager
+def write_atomically(path: str) -> Iterator[BinaryIO]:
+    """A file to write bytes to, which takes the place of `path` on leaving; on an exception `path` stays as it was.
+
+    A link at `path` stays a link, and what it points at is written. Raises QInsightError when the folder is missing,
+    the disk is full or fails, or another process is writing the same output.
+    """
+    check_output(path)
+    target = os.path.realpath(path)
+    with locked(_beside(target, "lock"), path):
+        _sweep(target)
+        with _new_file(target, path) as file:
+            yield file
+
+
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file as `write_atomically` does, without a lock; its folder is made, and a link at `path` is replaced.
+
+    durable  False for one of very many files, after which `sync_everything` is called
+    Raises QInsightError naming the file.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _new_file(os.fspath(path), os.fspath(path), durable) as file:
+        file.write(data)
+
+
+def write_text(path: Path, content: str) -> None:
+    """`write_bytes` of UTF-8 text, its line ends as they are. Raises QInsightError for text that has none in UTF-8."""
+    try:
+        data = content.encode()
+    except UnicodeEncodeError as error:
+        raise QInsightError(f"cannot write {path}: {content[error.start : error.end]!a} is not text") from None
+    write_bytes(path, data)
+
+
+@contextmanager
+def _new_file(target: str, shown: str, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file under a new name that becomes `target` on leaving, with the permissions of the file that stood there."""
+    part = _beside(target, f"{secrets.token_hex(8)}.part")
+    with disk_errors(shown):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _NO_LINK, 0o666)
+    try:
+        with disk_errors(shown), os.fdopen(descriptor, "wb") as file:
+            with suppress(FileNotFoundError):
+                before = os.lstat(target)
+                if stat.S_ISREG(before.st_mode):
+                    os.chmod(part, stat.S_IMODE(before.st_mode))
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        with disk_errors(shown):
+            os.replace(part, target)
+        if durable:
+            sync_folder(os.path.dirname(target))
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _beside(target: str, ending: str) -> str:
+    """A hidden name in the folder of `target`, no longer than file systems allow."""
+    folder, name = os.path.split(target)
+    shortened = os.fsencode(name)[:120].decode("utf-8", "ignore")
+    return os.path.join(folder, f".{shortened}.{ending}")
+
+
+def _sweep(target: str) -> None:
+    """Remove what killed writers of `target` left; only its lock's holder may."""
+    folder, name = os.path.split(_beside(target, ""))
+    pattern = re.compile(re.escape(name) + r"[0-9a-f]{16}\.part")
+    with suppress(OSError):
+        for left in [entry for entry in os.scandir(folder or ".") if pattern.fullmatch(entry.name)]:
+            os.unlink(left.path)
+
+
+@contextmanager
+def locked(lock: str, shown: str) -> Iterator[None]:
+    """Hold the file `lock` against other processes; it is removed afterwards. Raises QInsightError when it is held.
+
+    shown  what is being written, for the message
+    """
+    with disk_errors(shown):
+        descriptor = open_locked(lock, shown, _NO_LINK)
+    try:
+        yield
+    finally:
+        if fcntl is None:
+            os.close(descriptor)  # Windows removes no open file
+        with suppress(OSError):
+            os.unlink(lock)
+        if fcntl is not None:
+            os.close(descriptor)
+
+
+def open_locked(path: str, shown: str, flags: int = 0) -> int:
+    """Open for reading and writing, made if need be, and locked. Raises QInsightError when another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | flags, 0o666)
+        try:
+            _lock(descriptor)
+            # The holder before us may have removed or renamed the file between our open and our lock.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except OSError as error:
+            if error.errno in _UNLOCKABLE:
+                return descriptor
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError) or error.errno in (errno.EACCES, errno.EDEADLK):
+                raise QInsightError(f"another qinsight is writing {shown}; wait for it or give another file") from None
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    os.lseek(descriptor, _LOCK_PLACE, os.SEEK_SET)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def read_at(descriptor: int, length: int, start: int) -> bytes:
+    """Bytes of an open file; its position is not to be relied on afterwards."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, length, start)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, length)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Make new names in a folder durable; file systems that cannot fsync a folder do without."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_everything() -> None:
+    """Make all files durable that were written without; once is cheaper than an fsync for each of thousands."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+@contextmanager
+def disk_errors(path: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
+    """OSError -> one line. A closed pipe is not the disk's fault and passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise QInsightError(f"cannot write {os.fspath(path)}: {error.strerror or error}{hint}") from error
+
+
+def claim_folder(folder: Path, kind: str, ours: Callable[[], bool], found: str = "") -> None:
+    """Make the folder of an output, or take one that is empty or `ours`, so that nothing of the user's is written over.
+
+    kind   what it shall hold, such as "dataset" or "bench"
+    found  what is known of a folder that is not ours, such as "the dataset 'koniq'"
+    Raises QInsightError for a folder that holds something else, a file, and a folder that cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise QInsightError(f"{folder} is a file; choose another --out")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = any(folder.iterdir())
+    if held and not ours():
+        what = found or f"files that are no {kind} of qinsight"
+        raise QInsightError(f"{folder} already holds {what}; choose another --out, or empty it first")
