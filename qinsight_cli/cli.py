@@ -13,9 +13,8 @@ from typing import Annotated
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import bench, compare, degrade, prepare, score, train
+from qinsight_cli.commands import bench, compare, console, degrade, prepare, score, train
 from qinsight_cli.core.errors import QInsightError, UsageError
-from qinsight_cli.core.report.tables import printable
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -68,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"qinsight: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    console.fail(message)
     return code
 
 

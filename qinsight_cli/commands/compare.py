@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands import judging, options
+from qinsight_cli.commands import judging
+from qinsight_cli.commands.options import Judging, flat
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.report.rows import AGREEMENT, COLUMNS, Row, both_orders
 from qinsight_cli.core.tasks import TASKS
@@ -29,40 +30,22 @@ BothOrders = Annotated[
 ]
 
 
+@flat
 def compare(
     image_a: ImageA = None,
     image_b: ImageB = None,
     ref: Reference = None,
     pairs: Pairs = None,
     both_orders: BothOrders = False,
-    limit: options.Limit = None,
-    csv: options.Csv = None,
-    jsonl: options.Jsonl = None,
-    show_reasoning: options.ShowReasoning = False,
-    restart: options.Restart = False,
-    model: options.ModelName = "tiny",
-    device: options.Device = "auto",
-    dtype: options.DtypeOption = options.Dtype.auto,
-    batch_size: options.BatchSize = 8,
-    max_pixels: options.MaxPixels = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    samples: options.Samples = None,
-    temperature: options.Temperature = None,
-    preset: options.PresetOption = None,
-    seed: options.Seed = 0,
-    prompt: options.Prompt = None,
+    *,
+    run: Judging,
 ) -> None:
     """Say which of two pictures is better: Image A, Image B, or Similar.
 
     With --both-orders the winner is that of the order given; the column agreement says whether the swapped order
     names the same picture. Interrupted and run again with the same output file, it finishes what is left.
     """
-    decoding = options.decoding_of(preset, max_new_tokens, samples, temperature)
-    run = judging.JudgingOptions(
-        *(csv, jsonl, show_reasoning, restart, model, device, dtype.value),
-        *(batch_size, max_pixels, decoding, seed, prompt),
-    )
-    items = _pairs(image_a, image_b, ref, pairs)[:limit]
+    items = _pairs(image_a, image_b, ref, pairs)[: run.limit]
     task, columns = TASKS["comparison"], COLUMNS["comparison"]
     if both_orders:
         both = [order for item in items for order in (item, _swapped(item))]

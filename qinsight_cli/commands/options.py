@@ -1,16 +1,87 @@
-"""Options that several verbs share, declared once."""
+"""Options that several commands share, each declared once as a field of a dataclass; `flat` gives them to Typer."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
+
+OUTPUT, MODEL, ANSWERS = "Output", "Model", "Answers"
+
+
+def check_name(path: Path | str, option: str) -> None:
+    """Raises UsageError for a folder or file to write whose name begins with `-`, as in `--out --resume`, where the
+    value was left out: such a name is taken for an option by every other program.
+    """
+    if any(part.startswith("-") for part in Path(path).parts):
+        raise UsageError(f"{option} {path}: qinsight writes no folder or file whose name begins with -")
+
+
+def _check_written(parameter: typer.CallbackParam, value: str | Path | None) -> str | Path | None:
+    if value is not None and value != "-":  # the text "-" is standard output; a Path is never equal to it
+        check_name(value, parameter.opts[0])
+    return value
+
+
+def written(name: str, **more: Any) -> Any:
+    """A Typer option whose value is a folder or file to write."""
+    return typer.Option(name, callback=_check_written, **more)
+
+
+def flat(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for Typer: a parameter whose type is a dataclass becomes the parameters that are its fields.
+
+    The fields of a dataclass may be dataclasses again. Called with the fields by name, it builds the dataclasses.
+    """
+    groups: dict[str, type] = {}
+    parameters = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation  # type: ignore[assignment]
+            parameters += list(_parameters(parameter.annotation))
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(function)
+    def flattened(**given: Any) -> Any:
+        built = {name: _build(kind, given) for name, kind in groups.items()}
+        return function(**built, **given)
+
+    flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return flattened
+
+
+def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            yield from _parameters(hints[each.name])
+        else:
+            default = inspect.Parameter.empty if each.default is MISSING else each.default
+            yield inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[each.name]
+            )
+
+
+def _build(kind: Any, given: dict[str, Any]) -> Any:
+    """The dataclass made of its own part of `given`, which is taken out."""
+    hints = get_type_hints(kind)
+    values = {
+        each.name: _build(hints[each.name], given) if is_dataclass(hints[each.name]) else given.pop(each.name)
+        for each in fields(kind)
+    }
+    return kind(**values)
 
 
 class Dtype(StrEnum):
@@ -24,93 +95,135 @@ class Preset(StrEnum):
     authors = "authors"
 
 
-OUTPUT, MODEL, ANSWERS = "Output", "Model", "Answers"
-
-Csv = Annotated[
-    str | None,
-    typer.Option("--csv", metavar="FILE", help="Write CSV to FILE, or - for stdout.", rich_help_panel=OUTPUT),
-]
-Jsonl = Annotated[
-    str | None,
-    typer.Option("--jsonl", metavar="FILE", help="Write JSON lines to FILE, or - for stdout.", rich_help_panel=OUTPUT),
-]
-ShowReasoning = Annotated[
-    bool, typer.Option("--show-reasoning", help="Whole reasoning in the table.", rich_help_panel=OUTPUT)
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Files, folders, quoted globs, or - for a list on stdin.")
 ]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Forget what an interrupted run has done.", rich_help_panel=OUTPUT)
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N.")]
-
-ModelName = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="tiny, q-insight, qwen2.5-vl-7b, a model folder, or a hub id OWNER/NAME:SUBFOLDER@REVISION.",
-        rich_help_panel=MODEL,
-    ),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)]
-DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", help="auto is float32 on CPU, bfloat16 on GPU.", rich_help_panel=MODEL)
-]
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, metavar="N", help="Images at a time.", rich_help_panel=MODEL)
-]
-MaxPixels = Annotated[
-    int | None,
-    typer.Option("--max-pixels", min=1, metavar="N", help="Resize to at most N pixels.", rich_help_panel=MODEL),
-]
-
-MaxNewTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--max-new-tokens", min=1, metavar="N", help="At most N tokens. (default: 512)", rich_help_panel=ANSWERS
-    ),
-]
-Samples = Annotated[
-    int | None,
-    typer.Option("--samples", min=1, metavar="N", help="Answers to draw. (default: 1)", rich_help_panel=ANSWERS),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        min=0.0,
-        help="0 is greedy. (default: 0, or 1 with several samples)",
-        rich_help_panel=ANSWERS,
-    ),
-]
-PresetOption = Annotated[
-    Preset | None,
-    typer.Option("--preset", help="Sample as the authors' demo does.", rich_help_panel=ANSWERS),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Of the random draws.", rich_help_panel=ANSWERS)]
-Prompt = Annotated[
-    Path | None,
-    typer.Option("--prompt", metavar="FILE", help="Ask in the words of FILE, for research.", rich_help_panel=ANSWERS),
-]
 
 
-def decoding_of(
-    preset: Preset | None, max_new_tokens: int | None, samples: int | None, temperature: float | None
-) -> Decoding:
-    """The options on top of the preset. Several samples at no temperature given are drawn at 1.0.
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where the rows go."""
 
-    Raises UsageError when several samples are asked for at temperature 0, where all would be the same.
-    """
-    base = AUTHORS_DECODING if preset is Preset.authors else Decoding()
-    given = {"max_new_tokens": max_new_tokens, "samples": samples, "temperature": temperature}
-    decoding = replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    if decoding.samples > 1 and decoding.temperature == 0:
-        if temperature is not None:
+    csv: Annotated[
+        str | None, written("--csv", metavar="FILE", help="Write CSV to FILE, or - for stdout.", rich_help_panel=OUTPUT)
+    ] = None
+    jsonl: Annotated[
+        str | None,
+        written("--jsonl", metavar="FILE", help="Write JSON lines to FILE, or - for stdout.", rich_help_panel=OUTPUT),
+    ] = None
+    show_reasoning: Annotated[
+        bool, typer.Option("--show-reasoning", help="Whole reasoning in the table.", rich_help_panel=OUTPUT)
+    ] = False
+    restart: Restart = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError when both kinds of rows would go to one place."""
+        if self.csv == "-" and self.jsonl == "-":
+            raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
+        if self.csv and self.jsonl and os.path.realpath(self.csv) == os.path.realpath(self.jsonl):
+            raise UsageError(f"--csv and --jsonl are both {self.csv}: give two names")
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path in (self.csv, self.jsonl) if path is not None]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths that are not standard output. A journal belongs to the first."""
+        return [path for path in self.paths if path != "-"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How a model is run."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = (
+        "auto"
+    )
+    dtype: Annotated[
+        Dtype, typer.Option("--dtype", help="auto is float32 on CPU, bfloat16 on GPU.", rich_help_panel=MODEL)
+    ] = Dtype.auto
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, metavar="N", help="Images at a time.", rich_help_panel=MODEL)
+    ] = 8
+    max_pixels: Annotated[
+        int | None,
+        typer.Option("--max-pixels", min=1, metavar="N", help="Resize to at most N pixels.", rich_help_panel=MODEL),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How answers are drawn. What is not given is the preset's, or greedy."""
+
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-new-tokens", min=1, metavar="N", help="At most N tokens. (default: 512)", rich_help_panel=ANSWERS
+        ),
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", min=1, metavar="N", help="Answers to draw. (default: 1)", rich_help_panel=ANSWERS),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0.0,
+            help="0 is greedy. (default: 0, or 1 with several samples)",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None
+    preset: Annotated[
+        Preset | None, typer.Option("--preset", help="Sample as the authors' demo does.", rich_help_panel=ANSWERS)
+    ] = None
+    seed: Annotated[int, typer.Option("--seed", help="Of the random draws.", rich_help_panel=ANSWERS)] = 0
+
+    def __post_init__(self) -> None:
+        """Raises UsageError when several samples are asked for at temperature 0, where all would be the same."""
+        if self.samples is not None and self.samples > 1 and self.temperature == 0:
             raise UsageError(
-                f"--samples {decoding.samples} with --temperature 0 draws the same answer {decoding.samples} times: "
+                f"--samples {self.samples} with --temperature 0 draws the same answer {self.samples} times: "
                 "raise --temperature or leave out --samples"
             )
-        decoding = replace(decoding, temperature=1.0)
-    return decoding
+
+    @property
+    def decoding(self) -> Decoding:
+        """The options on top of the preset. Several samples at no temperature given are drawn at 1.0."""
+        base = AUTHORS_DECODING if self.preset is Preset.authors else Decoding()
+        given = {name: getattr(self, name) for name in ("max_new_tokens", "samples", "temperature")}
+        decoding = replace(base, **{name: value for name, value in given.items() if value is not None})
+        several = decoding.samples > 1 and decoding.temperature == 0
+        return replace(decoding, temperature=1.0) if several else decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """The options of score, degrade and compare. A new one is one more field."""
+
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N.")] = None
+    output: Output
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="tiny, q-insight, qwen2.5-vl-7b, a model folder, or a hub id OWNER/NAME:SUBFOLDER@REVISION.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "tiny"
+    compute: Compute
+    answers: Answers
+    prompt: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompt", metavar="FILE", help="Ask in the words of FILE, for research.", rich_help_panel=ANSWERS
+        ),
+    ] = None
 
 
 def read_prompt(path: Path | None) -> str | None:

@@ -10,22 +10,8 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands import prepare_check, prepare_pairs, prepare_synth
-from qinsight_cli.commands.prepare_dataset import (
-    CORES,
-    Copy,
-    Images,
-    Limit,
-    LowerIsBetter,
-    Name,
-    Out,
-    Reasoning,
-    Seed,
-    SkipBad,
-    Source,
-    TestShare,
-    Workers,
-    run,
-)
+from qinsight_cli.commands.options import flat
+from qinsight_cli.commands.prepare_dataset import Preparing, Rated, Reasoning, Source, Splitting, Table, run
 
 app = typer.Typer(
     no_args_is_help=True, help="Turn a dataset, or a folder of photos, into a manifest for train and bench."
@@ -63,138 +49,100 @@ class Truth(StrEnum):
 
 def _plain(name: str, words: str) -> None:
     @app.command(name, help=words)
-    def command(
-        source: Source,
-        out: Out = None,
-        test_share: TestShare = None,
-        limit: Limit = None,
-        seed: Seed = 0,
-        skip_bad: SkipBad = False,
-        copy: Copy = False,
-        reasoning: Reasoning = False,
-        workers: Workers = CORES,
-    ) -> None:
+    @flat
+    def command(source: Source, options: Rated) -> None:
         read = import_module(f"qinsight_cli.core.data.readers.{name}").read
-        common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-        run(read(source.resolve()), out, test_share=test_share, reasoning=reasoning, **common)
+        run(read(source.resolve()), options)
 
 
 @app.command()
+@flat
 def koniq(
     source: Source,
-    out: Out = None,
     size: Annotated[Size | None, typer.Option("--size", help="Which picture folder; the largest by default.")] = None,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    options: Rated,
 ) -> None:
     """KonIQ-10k: 10,073 photos, MOS 0-100 with the official split, or the older file with MOS 1-5."""
     from qinsight_cli.core.data.readers.koniq import read
 
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(read(source.resolve(), size), out, test_share=test_share, reasoning=reasoning, **common)
+    run(read(source.resolve(), size), options)
 
 
 @app.command()
+@flat
 def spaq(
     source: Source,
-    out: Out = None,
     short_side: Annotated[
         int | None,
         typer.Option("--short-side", min=32, metavar="N", help="Scale larger pictures down (512 is common)."),
     ] = None,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    options: Rated,
 ) -> None:
     """SPAQ: 11,125 smartphone photos, MOS 0-100. All for testing, as in the paper."""
     from qinsight_cli.core.data.readers.spaq import read
 
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    settings = {"test_share": test_share, "reasoning": reasoning, "short_side": short_side}
-    run(read(source.resolve()), out, **settings, **common)
+    run(read(source.resolve()), options, short_side=short_side)
 
 
 @app.command()
+@flat
 def livew(
     source: Source,
-    out: Out = None,
     keep_training: Annotated[
         bool, typer.Option("--keep-training", help="Keep the first 7, shown for training.")
     ] = False,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    options: Rated,
 ) -> None:
     """LIVE In the Wild: 1,169 phone photos, MOS 0-100, without the first 7. All for testing, as in the paper."""
     from qinsight_cli.core.data.readers.livew import read
 
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(read(source.resolve(), keep_training), out, test_share=test_share, reasoning=reasoning, **common)
+    run(read(source.resolve(), keep_training), options)
 
 
 @app.command()
+@flat
 def kadis(
     source: Source,
-    out: Out = None,
     train: Annotated[int, typer.Option("--train", min=0, metavar="N", help="Training rows to draw; 0 for all.")] = 7000,
     test: Annotated[int, typer.Option("--test", min=0, metavar="N", help="Test rows to draw; 0 for all.")] = 1000,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
     reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    options: Preparing,
 ) -> None:
     """DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper."""
     from qinsight_cli.core.data.readers.kadis import read
 
     labelled = read(source.resolve())
     quota = {split: count for split, count in (("train", train), ("test", test)) if count}
-    share = None
+    limit, share = options.limit, None
     if len(quota) == 2 and not any(label.split for label in labelled.labels):
         limit, share = min(limit or train + test, train + test), test / (train + test)
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(labelled, out, quota=quota, test_share=share, reasoning=reasoning, **common)
+    run(labelled, options, limit=limit, quota=quota, test_share=share, reasoning=reasoning)
 
 
 @app.command()
+@flat
 def diffiqa(
     source: Source,
-    out: Out = None,
     orders: Annotated[
         Orders, typer.Option("--orders", help="Swap A and B in a seeded half, write both orders, or keep the file's.")
     ] = Orders.swap,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    workers: Workers = CORES,
+    *,
+    options: Splitting,
 ) -> None:
     """The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training."""
     from qinsight_cli.core.data.readers.diffiqa import read
 
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(read(source.resolve(), orders, seed), out, test_share=test_share, **common)
+    run(read(source.resolve(), orders, options.seed), options)
 
 
 @app.command()
+@flat
 def srbench(
     source: Source,
-    out: Out = None,
     truth: Annotated[
         Truth | None, typer.Option("--truth", help="Winner by MOS or by the raters' votes; MOS by default.")
     ] = None,
@@ -204,76 +152,56 @@ def srbench(
             "--references", metavar="FOLDER", help="One reference a content, such as the low-resolution inputs."
         ),
     ] = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    workers: Workers = CORES,
+    *,
+    options: Preparing,
 ) -> None:
     """SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing."""
     from qinsight_cli.core.data.readers.srbench import read
 
     folder = references.resolve() if references else None
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(read(source.resolve(), truth, folder, seed), out, **common)
+    run(read(source.resolve(), truth, folder, options.seed), options)
 
 
 @app.command("csv")
+@flat
 def csv_table(
-    table: Annotated[Path, typer.Argument(help="CSV file with a header.")],
+    file: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV file with a header.")],
     image_column: Annotated[str, typer.Option("--image-column", help="Column of the picture's path.")],
     label_column: Annotated[str, typer.Option("--label-column", help="Column of the score.")],
     label_range: Annotated[
         tuple[float, float] | None,
         typer.Option("--label-range", metavar="LO HI", help="Ends of the scale; the table's extremes by default."),
     ] = None,
-    lower_is_better: LowerIsBetter = False,
     reference_column: Annotated[
         str | None, typer.Option("--reference-column", help="Column of the undistorted picture, kept on one side.")
     ] = None,
-    images: Images = None,
-    name: Name = None,
-    out: Out = None,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    table: Table,
+    options: Rated,
 ) -> None:
     """Any table of pictures with a score each."""
     from qinsight_cli.core.data.readers.csv_table import Columns, read
 
     columns = Columns(image_column, label_column, reference_column)
-    folder = images.resolve() if images else None
-    labelled = read(table.resolve(), columns, name or table.stem, folder, label_range, lower_is_better)
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(labelled, out, test_share=test_share, reasoning=reasoning, **common)
+    labelled = read(file.resolve(), columns, table.name or file.stem, table.folder, label_range, table.lower_is_better)
+    run(labelled, options)
 
 
 @app.command("json")
+@flat
 def json_records(
     sources: Annotated[list[Path], typer.Argument(help="JSON files, or folders of them; train* and test* are splits.")],
-    images: Images = None,
-    name: Name = None,
-    lower_is_better: LowerIsBetter = False,
-    out: Out = None,
-    test_share: TestShare = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    copy: Copy = False,
-    reasoning: Reasoning = False,
-    workers: Workers = CORES,
+    *,
+    table: Table,
+    options: Rated,
 ) -> None:
     """DeQA-Score's and Q-Align's meta files: records with image and gt_score_norm or gt_score."""
     from qinsight_cli.core.data.readers.records import read
 
-    folder = images.resolve() if images else None
-    labelled = read([source.resolve() for source in sources], name or sources[0].stem, folder, lower_is_better)
-    common = {"limit": limit, "seed": seed, "skip_bad": skip_bad, "copy": copy, "workers": workers}
-    run(labelled, out, test_share=test_share, reasoning=reasoning, **common)
+    labelled = read(
+        [source.resolve() for source in sources], table.name or sources[0].stem, table.folder, table.lower_is_better
+    )
+    run(labelled, options)
 
 
 for _name, _words in PLAIN.items():

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from qinsight_cli.commands.console import progress, say, write
 from qinsight_cli.commands.prepare_dataset import CORES, Workers
 
 
@@ -19,18 +20,16 @@ def check(
     """Validate a dataset: schema, files, ranges, hashes, leakage between splits; and count what it holds."""
     from qinsight_cli.core.data.check import check_dataset, summary
     from qinsight_cli.core.errors import QInsightError
-    from qinsight_cli.core.report.progress import progress_bar
-    from qinsight_cli.core.report.tables import printable
 
     with ExitStack() as stack:
         report = check_dataset(
-            folder.resolve(), workers, quick, lambda total: stack.enter_context(progress_bar("images", total))
+            folder.resolve(), workers, quick, lambda total: stack.enter_context(progress("images", total))
         )
     for line in summary(report.rows):
-        typer.echo(line)
+        write(line)
     for line in (*report.notes, *(f"wrong: {error}" for error in report.errors)):
-        typer.echo(printable(line), err=True)
+        say(line)
     if report.errors:
         many = f"{len(report.errors):,} errors" if len(report.errors) > 1 else "1 error"
         raise QInsightError(f"{folder} has {many}, listed above; mend them or run qinsight prepare again")
-    typer.echo(f"{folder} is sound: {len(report.rows):,} rows")
+    write(f"{folder} is sound: {len(report.rows):,} rows")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from qinsight_cli.commands.console import progress, say, write
+from qinsight_cli.commands.options import check_name, written
 
 if TYPE_CHECKING:
     from qinsight_cli.core.data.labels import Labelled
@@ -18,44 +22,83 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 NAMED = 3  # names told of each kind of problem; the file has all
 
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the dataset as its authors ship it.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Dataset folder to write; data/NAME by default.")]
+Out = Annotated[Path | None, written("--out", help="Dataset folder to write; data/NAME by default.")]
 Reasoning = Annotated[
     bool, typer.Option("--reasoning", help="Write a reasoning for each row, computed from its picture.")
 ]
-TestShare = Annotated[
-    float | None,
-    typer.Option("--test-share", min=0.0, max=1.0, help="Share of the content held out, without an official split."),
-]
 Seed = Annotated[int, typer.Option("--seed", help="Decides draws, splits, damage and wording.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, show_default="all cores", help="Processes at work.")]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, in proportion by class or rating.")
-]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures, else they fail.")]
-Copy = Annotated[bool, typer.Option("--copy", help="Copy the pictures into the dataset folder.")]
-Images = Annotated[Path | None, typer.Option("--images", help="Folder of the pictures; the table's own by default.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the dataset; the table's by default.")]
-LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="The label counts faults (DMOS).")]
 
 
-def run(labelled: Labelled, out: Path | None, **settings: Any) -> None:
-    """Prepare a dataset that was read, and say what came of it. `settings` are the fields of PrepareSettings."""
+@dataclass(frozen=True, kw_only=True)
+class Preparing:
+    """The options of every dataset."""
+
+    out: Out = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, in proportion by class or rating.")
+    ] = None
+    seed: Seed = 0
+    skip_bad: SkipBad = False
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures into the dataset folder.")] = False
+    workers: Workers = CORES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splitting(Preparing):
+    """The options of a dataset that may come without an official split."""
+
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            "--test-share", min=0.0, max=1.0, help="Share of the content held out, without an official split."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rated(Splitting):
+    """The options of a dataset of rated pictures."""
+
+    reasoning: Reasoning = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The options of a table of labels in a format of no dataset in particular."""
+
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the pictures; the table's own by default.")
+    ] = None
+    name: Annotated[str | None, typer.Option("--name", help="Name of the dataset; the table's by default.")] = None
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The label counts faults (DMOS).")] = False
+
+    @property
+    def folder(self) -> Path | None:
+        return self.images.resolve() if self.images else None
+
+
+def run(labelled: Labelled, options: Preparing, **settings: Any) -> None:
+    """Prepare a dataset that was read, and say what came of it. `settings` are more fields of PrepareSettings."""
     from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
-    from qinsight_cli.core.report.progress import progress_bar
 
-    folder = folder_of(out, labelled.name)
+    folder = folder_of(options.out, labelled.name)
+    chosen = {each.name: getattr(options, each.name) for each in fields(options) if each.name != "out"}
     with ExitStack() as stack:
         card, problems = prepare_dataset(
             labelled,
-            PrepareSettings(folder, **settings),
-            lambda total: stack.enter_context(progress_bar("images", total)),
+            PrepareSettings(folder, **{**chosen, **settings}),
+            lambda total: stack.enter_context(progress("images", total)),
         )
     for note in labelled.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     tell(folder, card, problems)
 
 
 def folder_of(out: Path | None, name: str) -> Path:
+    """The dataset folder to write. Raises UsageError for a name that begins with `-`."""
+    check_name(name, "--name")
     return (out or Path("data", name)).resolve()
 
 
@@ -68,7 +111,7 @@ def tell(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> Non
         if names:
             more = f", ... (all in {folder / FILE})" if len(names) > NAMED else ""
             what = kind if len(names) == 1 else f"{kind.replace('image', 'images')}{'s' * kind.endswith('duplicate')}"
-            typer.echo(f"warning: {count_by_kind(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}", err=True)
-    typer.echo(f"wrote {folder}")
+            say(f"warning: {count_by_kind(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}")
+    write(f"wrote {folder}")
     for name, rows in card["counts"].items():
-        typer.echo(f"  {name:24} {rows:8,}")
+        write(f"  {name:24} {rows:8,}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qinsight_cli.commands.console import progress, write
+from qinsight_cli.commands.options import written
 from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def synth(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None,
     contact_sheet: Annotated[
         Path | None,
-        typer.Option("--contact-sheet", metavar="FILE", help="Only draw one photo under all damage to FILE."),
+        written("--contact-sheet", metavar="FILE", help="Only draw one photo under all damage to FILE."),
     ] = None,
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
@@ -80,10 +82,9 @@ def _make(
     from qinsight_cli.core.data.manifest import claim, write_dataset
     from qinsight_cli.core.data.problems import count_by_kind, refuse_bad_images, write_problems
     from qinsight_cli.core.data.synth import synthesise
-    from qinsight_cli.core.report.progress import progress_bar
 
     claim(settings.out, "synth")
-    with progress_bar("photos", len(photos)) as advance:
+    with progress("photos", len(photos)) as advance:
         rows, problems = synthesise(photos, settings, test_share, known_splits, workers, advance)
     write_problems(settings.out, problems)
     refuse_bad_images(settings.out, problems, f"{len(photos):,} photos", skip_bad)
@@ -113,7 +114,7 @@ def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
         rows = draw_contact_sheet(photo, sheet, seed)
     except ImageError as error:
         raise QInsightError(f"{photo}: {error}") from error
-    typer.echo(f"wrote {sheet}: {photo.name} under {rows} generators at 5 severities")
+    write(f"wrote {sheet}: {photo.name} under {rows} generators at 5 severities")
 
 
 def _any_photo() -> Path:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qinsight_cli.commands.options import written
+
 
 class Algorithm(StrEnum):
     grpo = "grpo"
@@ -44,7 +46,7 @@ EvalData = Annotated[
     list[Path] | None,
     typer.Option("--eval-data", help="Answer the test rows of this dataset while training; repeatable."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/TIME-RECIPE by default.")]
+Out = Annotated[Path | None, written("--out", help="Run folder; runs/TIME-RECIPE by default.")]
 Model = Annotated[str | None, typer.Option("--model", help="Start from this model instead of the recipe's.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Overrides the recipe's seed.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)]

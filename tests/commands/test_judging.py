@@ -1,4 +1,4 @@
-"""What the commands share: the pace they show, and what a terminal sees."""
+"""What the commands share: the progress they show, and what a terminal sees."""
 
 from __future__ import annotations
 
@@ -8,24 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from qinsight_cli.core.report.progress import pace
-
-
-@pytest.mark.parametrize(
-    ("marks", "total", "expected"),
-    [
-        ([(0.0, 0)], 10, ""),
-        ([(0.0, 0), (0.0, 1)], 10, ""),
-        ([(0.0, 0), (2.0, 1), (2.0, 2), (2.0, 3), (2.0, 4)], 10, "2.0/s, 0:00:03 left"),
-        ([(100.0, 900), (110.0, 901)], 4501, "0.1/s, 10:00:00 left"),
-        ([(0.0, 0), (1.0, 10)], 10, "10.0/s, 0:00:00 left"),
-    ],
-)
-def test_pace(marks: list[tuple[float, int]], total: int, expected: str) -> None:
-    assert pace(marks, total) == expected
 
 
 def test_progress_only_on_a_terminal(photos: list[str], mortal: Any) -> None:

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
-PACE_SECONDS = 30.0  # results come in bursts, a batch at a time: the rate is over this long
+# Results come in bursts, a batch at a time, and a batch of a large model on a CPU takes minutes: the rate is over this
+# many seconds.
+RATE_SECONDS = 600.0
+
+Advance = Callable[[], None]
 
 
 @contextmanager
-def progress_bar(noun: str, total: int, console: Console | None = None) -> Iterator[Callable[[], None]]:
+def progress_bar(noun: str, total: int, console: Console | None = None) -> Iterator[Advance]:
     """Yields a function to call once for each finished item; draws nothing when stderr is not a terminal.
 
     `console` is the one that other lines are written to meanwhile, if any, so that they do not tear the bar.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield lambda: None
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[pace]}"))
-    marks = deque([(time.monotonic(), 0)])
-    with Progress(*columns, console=console, transient=True) as bars:
-        bar = bars.add_task(noun, total=total, pace="")
-
-        def advance() -> None:
-            marks.append((time.monotonic(), marks[-1][1] + 1))
-            while len(marks) > 2 and marks[-1][0] - marks[0][0] > PACE_SECONDS:
-                marks.popleft()
-            bars.update(bar, advance=1, pace=pace(marks, total))
-
-        yield advance
+    with make_progress(console) as bars:
+        bar = bars.add_task(noun, total=total)
+        bars.advance(bar, 0)  # rich counts from its first mark: without one, from the end of the first batch
+        yield lambda: bars.advance(bar)
 
 
-def pace(marks: Sequence[tuple[float, int]], total: int) -> str:
-    """(seconds, done) at several moments -> rate and time left, as words; empty while nothing can be said."""
-    seconds, done = marks[-1][0] - marks[0][0], marks[-1][1] - marks[0][1]
-    if seconds <= 0 or done <= 0:
-        return ""
-    left = timedelta(seconds=round((total - marks[-1][1]) * seconds / done))
-    return f"{done / seconds:.1f}/s, {left} left"
+def make_progress(console: Console, clock: Callable[[], float] | None = None) -> Progress:
+    """The bar, the count, items a second and the time left. `clock` gives seconds, for tests."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if not task.speed else f"{task.speed:.1f}/s,")
+
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        Rate(),
+        Left(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        get_time=clock,
+        speed_estimate_period=RATE_SECONDS,
+    )

@@ -69,5 +69,5 @@ class System(Protocol):
 
 
 def file_name(words: str) -> str:
-    """Words as a part of a file name."""
-    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in words)[:80]
+    """Words as the beginning of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in words).lstrip("-")[:80]

@@ -1,0 +1,53 @@
+"""Talk on stderr, data on stdout: the one place where the commands write to a terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from qinsight_cli.core.report.progress import Advance, progress_bar
+from qinsight_cli.core.report.tables import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 160  # columns of a table in a pipe or a file: long names fit
+
+
+@cache
+def talk() -> Console:
+    """The console on stderr. There is one, so that a line and a progress bar do not tear each other."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(words: str) -> None:
+    """One line on stderr, as it is: no markup, no wrapping, control characters escaped."""
+    from rich.text import Text
+
+    talk().print(Text(printable(words)), soft_wrap=True)
+
+
+def write(words: str) -> None:
+    """One line on stdout, control characters escaped."""
+    print(printable(words), flush=True)
+
+
+def show(what: Any) -> None:
+    """A table or a rich text on stdout: as wide as the terminal, or `WIDE` columns in a pipe or a file."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else WIDE).print(what)
+
+
+def progress(noun: str, total: int) -> AbstractContextManager[Advance]:
+    """A bar on stderr, if that is a terminal; yields a function to call after each item."""
+    return progress_bar(noun, total, talk())
+
+
+def fail(message: str) -> None:
+    """The line of an error on stderr."""
+    print(f"qinsight: error: {printable(' '.join(message.split()))}", file=sys.stderr)
