@@ -23,6 +23,7 @@ from qinsight_cli.core.engines.local import load_engine
 from qinsight_cli.core.inference.assess import Result, assess
 from qinsight_cli.core.report.progress import progress_bar
 from qinsight_cli.core.tasks import TASKS, ParseFailure
+from qinsight_cli.core.tasks.base import known_part
 
 
 def main(
@@ -112,32 +113,36 @@ def _clean_above_worst(rows: list[Sample], answers: list[Any]) -> dict[str, Any]
 
 
 def degradation(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
-    good = _read(answers)
-    classes = [row.truth["distortion"] for row in rows]
-    levels = [row.truth["severity"] for row in rows]
-    said_class = [answer.distortion if ok else None for answer, ok in zip(answers, good, strict=True)]
-    said_level = [answer.severity if ok else None for answer, ok in zip(answers, good, strict=True)]
-    by_class = metrics.accuracy_by(classes, said_class, classes)
-    # r_lev of Eq. 5 asks for class and level, and Table 2 averages levels without null.
-    both = [f"{a}/{b}" for a, b in zip(said_class, said_level, strict=True)]
-    by_level = metrics.accuracy_by(classes, both, [f"{a}/{b}" for a, b in zip(classes, levels, strict=True)])
-    damaged = [value for name, value in by_level.items() if name != "null"]
+    classes: dict[str, list[bool]] = defaultdict(list)
+    levels: dict[str, list[bool]] = defaultdict(list)
+    for row, answer in zip(rows, answers, strict=True):
+        name, said = row.truth["distortion"], known_part(answer)
+        right = said is not None and said.distortion == name
+        classes[name].append(right)
+        # r_lev of Eq. 5 asks for class and level, and Table 2 averages levels without null.
+        if name != "null":
+            levels[name].append(right and said.severity == row.truth["severity"])
     return {
         "images": len(rows),
-        "unread": good.count(False),
-        "class accuracy, macro": round(float(np.mean(list(by_class.values()))), 3),
-        "level accuracy, macro": round(float(np.mean(damaged)), 3),
-        "class": {name: round(value, 3) for name, value in by_class.items()},
-        "level": {name: round(value, 3) for name, value in by_level.items() if name != "null"},
+        "unread": _read(answers).count(False),
+        "class accuracy, macro": round(metrics.balanced_accuracy(classes), 3),
+        "level accuracy, macro": round(metrics.balanced_accuracy(levels), 3),
+        "class": _shares(classes),
+        "level": _shares(levels),
     }
+
+
+def _shares(groups: dict[str, list[bool]]) -> dict[str, float]:
+    return {name: round(float(np.mean(group)), 3) for name, group in groups.items()}
 
 
 def comparison(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
     good = _read(answers)
-    said = [answer.winner if ok else None for answer, ok in zip(answers, good, strict=True)]
-    kinds = ["with reference" if "reference" in row.images else "without reference" for row in rows]
-    by_kind = metrics.accuracy_by(kinds, said, [row.truth["winner"] for row in rows])
-    return {"pairs": len(rows), "unread": good.count(False), **{key: round(value, 3) for key, value in by_kind.items()}}
+    kinds: dict[str, list[bool]] = defaultdict(list)
+    for row, answer, ok in zip(rows, answers, good, strict=True):
+        kind = "with reference" if "reference" in row.images else "without reference"
+        kinds[kind].append(ok and answer.winner == row.truth["winner"])
+    return {"pairs": len(rows), "unread": good.count(False), **_shares(kinds)}
 
 
 MEASURES = {"score": score, "degradation": degradation, "comparison": comparison}

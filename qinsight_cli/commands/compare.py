@@ -12,8 +12,9 @@ import typer
 
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.options import Judging, flat
+from qinsight_cli.core.data.label_tables import unique_header
 from qinsight_cli.core.errors import QInsightError, UsageError
-from qinsight_cli.core.report.rows import AGREEMENT, COLUMNS, Row, both_orders
+from qinsight_cli.core.report.rows import AGREEMENT, Row, both_orders
 from qinsight_cli.core.tasks import TASKS
 
 PAIR = ("image_a", "image_b")
@@ -46,12 +47,12 @@ def compare(
     names the same picture. Interrupted and run again with the same output file, it finishes what is left.
     """
     items = _pairs(image_a, image_b, ref, pairs)[: run.limit]
-    task, columns = TASKS["comparison"], COLUMNS["comparison"]
+    task = TASKS["comparison"]
     if both_orders:
         both = [order for item in items for order in (item, _swapped(item))]
-        counts = judging.judge(task, both, run, (*columns, AGREEMENT), _in_twos)
+        counts = judging.judge(task, both, run, (*task.row_columns, AGREEMENT), _in_twos)
     else:
-        counts = judging.judge(task, items, run, columns)
+        counts = judging.judge(task, items, run, task.row_columns)
     judging.exit_code(counts)
 
 
@@ -74,6 +75,7 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv_files.DictReader(file)
+            reader.fieldnames = unique_header(path, reader.fieldnames or ())
             missing = [column for column in PAIR if column not in (reader.fieldnames or ())]
             if missing:
                 raise QInsightError(f"{path} has no column {missing[0]}; it needs image_a,image_b[,reference]")

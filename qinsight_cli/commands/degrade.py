@@ -7,15 +7,15 @@ import sys
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.options import Judging, Paths, flat
 from qinsight_cli.core.images.find import find_images
-from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.tasks import TASKS
 
 
 @flat
 def degrade(paths: Paths, run: Judging) -> None:
-    """Name the distortion of pictures (noise, blur, compression, darken or null) and its severity.
+    """Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.
 
     Interrupted and run again with the same output file, it finishes what is left.
     """
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit)]
-    judging.exit_code(judging.judge(TASKS["degradation"], items, run, COLUMNS["degradation"]))
+    task = TASKS["degradation"]
+    judging.exit_code(judging.judge(task, items, run, task.row_columns))

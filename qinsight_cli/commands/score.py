@@ -7,7 +7,6 @@ import sys
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.options import Judging, Paths, flat
 from qinsight_cli.core.images.find import find_images
-from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.tasks import TASKS
 
 
@@ -18,4 +17,5 @@ def score(paths: Paths, run: Judging) -> None:
     Interrupted and run again with the same output file, it finishes what is left.
     """
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit)]
-    judging.exit_code(judging.judge(TASKS["score"], items, run, COLUMNS["score"]))
+    task = TASKS["score"]
+    judging.exit_code(judging.judge(task, items, run, task.row_columns))

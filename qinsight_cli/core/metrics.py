@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qinsight_cli.core.errors import QInsightError
 
+# Values that differ by less than this share of the largest are equal up to rounding: some 500 times the spacing of
+# doubles, which sums and means over thousands of values do not exceed.
+ROUNDING = 1e-13
+
 
 def plcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
     """Pearson's linear correlation on the raw values, in [-1, 1]. Raises QInsightError where it is undefined."""
-    first, second = _paired(predicted, truth)
-    first, second = first - first.mean(), second - second.mean()
-    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
+    first, second = (_centred(values) for values in _paired(predicted, truth))
+    return float(np.clip(first @ second / np.sqrt((first @ first) * (second @ second)), -1.0, 1.0))
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values around their mean, the largest of them 1 away: squares neither overflow nor vanish at any scale."""
+    values = values / np.abs(values).max()
+    values = values - values.mean()
+    return values / np.abs(values).max()
 
 
 def srcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
@@ -25,6 +36,9 @@ def srcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
 
     first, second = _paired(predicted, truth)
     return plcc(rankdata(first).tolist(), rankdata(second).tolist())
+
+
+NARROWEST = 1e-12  # width of the steepest curve that a fit takes, in standard deviations of the predictions
 
 
 @dataclass(frozen=True)
@@ -37,30 +51,48 @@ class Logistic:
     width: float
 
     def __call__(self, values: Sequence[float]) -> NDArray[np.float64]:
-        return _logistic(np.asarray(values, dtype=np.float64), self.upper, self.lower, self.middle, self.width)
+        from scipy.special import expit
+
+        share = expit((np.asarray(values, dtype=np.float64) - self.middle) / abs(self.width))
+        return self.lower + (self.upper - self.lower) * np.asarray(share)
 
 
 def fit_logistic(predicted: Sequence[float], truth: Sequence[float]) -> Logistic:
     """The curve that takes predictions nearest to the truth, by least squares from a fixed start.
 
     The search starts at upper = max(truth), lower = min(truth), middle = mean(predicted), width = std(predicted) / 4,
-    as in the evaluation code of DeQA-Score. Raises QInsightError when it does not converge: a fit is never replaced
-    by raw values in silence.
+    as in the evaluation code of DeQA-Score. It is made on standardised values, so that it ends alike on every scale.
+    Raises QInsightError when it does not converge: a fit is never replaced by raw values in silence.
     """
     from scipy.optimize import OptimizeWarning, curve_fit
 
     first, second = _paired(predicted, truth)
     if first.size < 5:
         raise QInsightError(f"a logistic fit of four parameters needs at least 5 pictures, not {first.size}")
-    start = (second.max(), second.min(), first.mean(), first.std() / 4)
+    unit = np.abs(first).max()
+    middle, spread = (first / unit).mean() * unit, (first / unit).std() * unit
+    low, reach = second.min(), np.ptp(second)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # the covariance of the parameters is not used
         try:
             # Differences taken by scipy itself are blind to the middle where the predictions' mean is almost 0.
-            found, *_ = curve_fit(_logistic, first, second, p0=start, jac=_slopes, maxfev=10_000)
+            found, *_ = curve_fit(
+                _logistic,
+                (first - middle) / spread,
+                (second - low) / reach,
+                p0=(1.0, 0.0, 0.0, 0.25),
+                jac=_slopes,
+                maxfev=10_000,
+            )
         except RuntimeError as error:
             raise QInsightError("the logistic fit did not converge") from error
-    return Logistic(*(float(value) for value in found))
+    upper, lower, centre, width = (float(value) for value in found)
+    return Logistic(
+        float(low + reach * upper),
+        float(low + reach * lower),
+        float(middle + spread * centre),
+        float(spread * max(abs(width), NARROWEST)),
+    )
 
 
 def plcc_logistic(predicted: Sequence[float], truth: Sequence[float]) -> float:
@@ -73,7 +105,7 @@ def _logistic(
 ) -> NDArray[np.float64]:
     from scipy.special import expit
 
-    return lower + (upper - lower) * expit((values - middle) / max(abs(width), 1e-12))
+    return lower + (upper - lower) * expit((values - middle) / max(abs(width), NARROWEST))
 
 
 def _slopes(
@@ -82,7 +114,7 @@ def _slopes(
     """The derivatives of `_logistic` in its four parameters, (values, 4)."""
     from scipy.special import expit
 
-    scale = max(abs(width), 1e-12)
+    scale = max(abs(width), NARROWEST)
     along = (values - middle) / scale
     share = expit(along)
     steep = (upper - lower) * share * (1.0 - share) / scale
@@ -98,27 +130,21 @@ def _paired(predicted: Sequence[float], truth: Sequence[float]) -> tuple[NDArray
     for name, values in (("predictions", first), ("labels", second)):
         if not np.isfinite(values).all():
             raise QInsightError(f"the {name} hold a value that is not a number")
-        if np.ptp(values) == 0:
+        most = np.abs(values).max()
+        if most == 0 or np.ptp(values / most) <= ROUNDING:
             raise QInsightError(f"all {name} are {values[0]:g}: the correlation is undefined")
     return first, second
 
 
-def accuracy(predicted: Sequence[str | None], truth: Sequence[str]) -> float:
-    """Share of answers that are right; an answer that could not be read (None) is wrong."""
-    if len(predicted) != len(truth) or not truth:
-        raise QInsightError(f"{len(predicted)} predictions for {len(truth)} labels")
-    return sum(a == b for a, b in zip(predicted, truth, strict=True)) / len(truth)
+def balanced_accuracy(groups: Mapping[Any, Sequence[float]]) -> float:
+    """The mean over groups (the classes) of the share that is right in each: the average of Table 2.
 
-
-def accuracy_by(groups: Sequence[str], predicted: Sequence[str | None], truth: Sequence[str]) -> dict[str, float]:
-    """Accuracy within each group of rows, in order of first appearance; their plain mean is Table 2's average."""
-    rows_of: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows_of.setdefault(group, []).append(row)
-    return {
-        group: accuracy([predicted[row] for row in rows], [truth[row] for row in rows])
-        for group, rows in rows_of.items()
-    }
+    groups  class -> for each of its rows 1 or True where the answer is right, 0 or False where it is wrong or missing
+    Raises QInsightError when a group is empty, or there is none.
+    """
+    if not groups or not all(len(group) for group in groups.values()):
+        raise QInsightError("an accuracy needs at least one answer of each class")
+    return float(np.mean([np.mean(group) for group in groups.values()]))
 
 
 def interval(

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.models.names import TINY_FOLDER
-from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
+from qinsight_cli.core.tasks.degradation import DISTORTIONS, NONE, SEVERITIES
 
 needs_tiny = pytest.mark.skipif(not list(TINY_FOLDER.glob("*.safetensors")), reason="the embedded model is not built")
 
@@ -23,7 +25,7 @@ def test_csv_names_distortion_and_severity(photos: list[str], run: Any, pixel_mo
     assert header == "path,distortion,severity,reasoning,error"
     found = [line.split(",")[1:3] for line in lines]
     # PixelEngine calls a picture dark whose mean is below a quarter of 255.
-    assert found == [["darken", "serious"] if 40 * i < 63 else ["null", "null"] for i in range(7)] + [["", ""]]
+    assert found == [["darken", "serious"] if 40 * i < 63 else ["none", "none"] for i in range(7)] + [["", ""]]
     assert lines[-1] == "missing.jpg,,,,no such file"
 
 
@@ -45,5 +47,34 @@ def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> 
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     (row,) = run("degrade", tmp_path / "noise.png", "--csv", "-").rows()
-    assert row["distortion"] in CLASSES
-    assert row["severity"] in (*SEVERITIES, "null")
+    assert row["distortion"] in (*DISTORTIONS, NONE)
+    assert row["severity"] in (*SEVERITIES, NONE)
+
+
+@pytest.mark.usefixtures("pixel_model")
+def test_what_it_writes_is_read_back_as_predictions(photos: list[str], run: Callable[..., Any]) -> None:
+    truths = ["darken"] * 2 + ["null"] * 4 + ["blur"]
+    rows = [
+        Sample(
+            *(str(i), "degradation", "test", "x", {"image": Path(photo).resolve()}),
+            {"distortion": truth, "severity": "null" if truth == "null" else "serious"},
+        )
+        for i, (photo, truth) in enumerate(zip(photos, truths, strict=True))
+    ]
+    write_dataset(Path("set"), rows, {"name": "set"})
+    assert run("degrade", "photos", "--csv", "said.csv").code == 0
+    done = run("bench", "table2", "--data", "set", "--predictions", "p=said.csv", "--out", "out", "--bootstrap", 0)
+    assert done.code == 0, done.err
+    table = pd.read_csv("out/table2-long.csv")
+    found = table[table.method == "p on set"].set_index(["metric", "column"])["value"].to_dict()
+    # The blurred picture is called clean.
+    assert {name: found["Deg. Acc.", name] for name in ("Darken", "Null", "Blur")} == {
+        "Darken": 1.0,
+        "Null": 1.0,
+        "Blur": 0.0,
+    }
+    assert found["Deg. Acc.", "Average"] == pytest.approx(2 / 3, abs=1e-6)
+    assert (
+        pd.read_csv("out/predictions/p-set-degradation.csv").distortion.tolist()
+        == pd.read_csv("said.csv").distortion.tolist()
+    )

@@ -44,26 +44,49 @@ def test_undefined_correlations_say_why(predicted: list[float], truth: list[floa
         metrics.plcc(predicted, truth)
 
 
-def test_accuracy_counts_the_unread_as_wrong() -> None:
-    assert metrics.accuracy(["noise", None, "blur", "null"], ["noise", "blur", "blur", "blur"]) == 0.5
-
-
 def test_macro_average_is_that_of_table_2() -> None:
     # Table 2 gives Q-Insight's class accuracies and their mean; counts follow from them (226 noise, 205 blur, ...).
     hits = {"noise": (226, 226), "blur": (200, 205), "compression": (222, 222), "darken": (204, 226), "null": (92, 121)}
-    groups, predicted = [], []
-    for name, (right, total) in hits.items():
-        groups += [name] * total
-        predicted += [name] * right + [None] * (total - right)
-    by_class = metrics.accuracy_by(groups, predicted, groups)
-    assert {name: round(value, 4) for name, value in by_class.items()} == {
-        "noise": 1.0,
-        "blur": 0.9756,
-        "compression": 1.0,
-        "darken": 0.9027,
-        "null": 0.7603,
-    }
-    assert round(sum(by_class.values()) / 5, 4) == 0.9277
+    groups = {name: [True] * right + [False] * (total - right) for name, (right, total) in hits.items()}
+    assert round(metrics.balanced_accuracy(groups), 4) == 0.9277
+    assert round(metrics.balanced_accuracy({"blur": groups["blur"]}), 4) == 0.9756
+    for empty in ({}, {"noise": [True], "blur": []}):
+        with pytest.raises(QInsightError, match="at least one answer of each class"):
+            metrics.balanced_accuracy(empty)
+
+
+SCALES = [1e-300, 1e-160, 1e-12, 1e-3, 1.0, 1e6, 1e160, 1e300]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("other", [1e-200, 1.0, 1e200])
+def test_a_metric_is_the_same_at_any_scale(scale: float, other: float) -> None:
+    rng = np.random.default_rng(8)
+    truth = rng.uniform(1, 5, 40)
+    predicted = truth + rng.normal(0, 0.5, 40)
+    for metric in (metrics.plcc, metrics.srcc, metrics.plcc_logistic):
+        expected = metric(predicted.tolist(), truth.tolist())
+        assert metric((scale * predicted).tolist(), (other * truth).tolist()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_metric_is_the_same_far_from_zero() -> None:
+    rng = np.random.default_rng(9)
+    truth, noise = rng.uniform(1, 5, 40), rng.normal(0, 0.3, 40)
+    expected = stats.pearsonr(truth + noise, truth).statistic
+    assert metrics.plcc((truth + noise + 1e6).tolist(), truth.tolist()) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_predictor_that_is_constant_up_to_rounding_has_no_correlation(scale: float) -> None:
+    constant = [scale * value for value in (0.1 + 0.2, 0.3, 0.1 * 3, 0.3, 0.6 / 2)]
+    assert len(set(constant)) > 1
+    truth = [1.0, 2.0, 3.0, 4.0, 5.0]
+    for metric in (metrics.plcc, metrics.srcc, metrics.plcc_logistic):
+        for arguments in ((constant, truth), (truth, constant)):
+            with pytest.raises(QInsightError, match="the correlation is undefined"):
+                metric(*arguments)
+    with pytest.raises(QInsightError, match="all predictions are 0: the correlation is undefined"):
+        metrics.plcc([0.0] * 5, truth)
 
 
 def test_bootstrap_interval_of_a_mean_is_near_the_normal_one() -> None:

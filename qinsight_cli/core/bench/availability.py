@@ -79,8 +79,8 @@ def _trained(table: str, row: str) -> tuple[str, str]:
         how = f"qinsight train with score_epsilon {row[4:]} in the recipe, then --model eps{row[4:]}=FOLDER"
         return how, "no: needs a training run"
     if "Only" in row:
-        task = "score" if "Score" in row else "degradation"
-        return f"qinsight train --recipe paper-{task}-only, then --model LABEL=FOLDER", "no: needs a training run"
+        recipe = f"paper-{row.partition('(')[2].rstrip(')').lower()}"  # Score-Only, Degradation-Only
+        return f"qinsight train --recipe {recipe}, then --model LABEL=FOLDER", "no: needs a training run"
     return prediction, needs_file
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.bench.paper import DATASETS, Table
+from qinsight_cli.core.bench.figures import Table
 from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_split, tasks_of
 from qinsight_cli.core.data.readers import SIGNS
 from qinsight_cli.core.data.splits import draw_stratified, draw_unit
@@ -17,7 +17,6 @@ from qinsight_cli.core.tasks import TASKS
 
 DATA = Path("data")
 PREPARED = (*SIGNS, "synth", "csv")  # what `qinsight prepare` can make
-_COLUMNS = {name: column for column, name in DATASETS.items()}
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,6 @@ class Dataset:
     total: int
     digest: str
     note: str = ""
-
-    @property
-    def column(self) -> str:
-        """Its column in the score tables."""
-        return _COLUMNS.get(self.name, self.key)
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -77,8 +71,8 @@ def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
 def find_datasets(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
     """The folders that a table is measured on, and one line for each dataset of the paper that isn't there.
 
-    Without folders: those under data/ whose split holds the task. For Tables 2, 4 and 5, which are measured on one
-    dataset, the paper's own when it is there and else the others. Datasets whose ratings are computed, not given by
+    Without folders: those under data/ whose split holds the task. For a table that is measured on one dataset, the
+    paper's own when it is there and else the others. Datasets whose ratings are computed, not given by
     people, are taken only when they are named.
     """
     if folders:
@@ -89,7 +83,7 @@ def find_datasets(folders: Sequence[Path], table: Table, split: str = "test") ->
         f"{name} is not prepared: qinsight prepare {name} SOURCE" for name in table.datasets if name not in names
     ]
     there = [folder for folder, card in cards.items() if f"{split}/{table.task}" in card.get("counts", ())]
-    if table.task == "score":
+    if table.by_dataset:
         return [folder for folder in there if not _computed(cards[folder])], missing
     own = [folder for folder in there if cards[folder].get("name") in table.datasets]
     return own or there, missing
@@ -115,7 +109,7 @@ def load_dataset(folder: Path, task: str, split: str, limit: int | None, seed: i
         samples=tuple(kept),
         total=len(samples),
         digest=hashlib.sha256(content).hexdigest(),
-        note=note if task == "score" else "",
+        note=note if TASKS[task].number else "",
     )
 
 
@@ -127,7 +121,10 @@ def draw_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     if all("methods" in sample.extra for sample in samples):
         return _whole_contents(samples, limit, seed)
     names = [sample.id for sample in samples]
-    return [samples[index] for index in draw_stratified(names, [_stratum(s) for s in samples], limit, seed)]
+    return [
+        samples[index]
+        for index in draw_stratified(names, [TASKS[s.task].stratum(s.truth) for s in samples], limit, seed)
+    ]
 
 
 def _whole_contents(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
@@ -146,18 +143,5 @@ def _whole_contents(samples: Sequence[Sample], limit: int, seed: int) -> list[Sa
     return [sample for sample in samples if str(sample.extra.get("content")) in chosen]
 
 
-def _stratum(sample: Sample) -> tuple[Hashable, ...]:
-    if sample.task == "score":
-        return (min(4, int((sample.truth["rating"] - 1.0) / 0.8)),)
-    return tuple(str(sample.truth[name]) for name in TASKS[sample.task].fields(sample.answer()))
-
-
 def _computed(card: dict[str, Any]) -> bool:
     return str(card.get("ratings") or "").startswith("pseudo")
-
-
-def columns_of(datasets: Collection[Dataset], table: Table) -> tuple[str, ...]:
-    """The columns of a table: the paper's, and for scores one more for each dataset that the paper has not."""
-    if table.task != "score":
-        return table.columns
-    return (*table.columns, *(one.column for one in datasets if one.column not in table.columns))

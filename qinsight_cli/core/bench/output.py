@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli import __version__
-from qinsight_cli.core import metrics
 from qinsight_cli.core.bench import render
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.grid import Grid
-from qinsight_cli.core.bench.paper import CLASS_COLUMNS, DATASETS, Table
-from qinsight_cli.core.bench.protocols import comparison, degradation, score
+from qinsight_cli.core.bench.protocols import protocol_of, score
 from qinsight_cli.core.bench.run import Bench
-from qinsight_cli.core.bench.systems.base import System, file_name
+from qinsight_cli.core.bench.systems.base import RowAnswer, System, file_name
 from qinsight_cli.core.files import claim_folder, write_atomically
 from qinsight_cli.core.report.rows import csv_line
-from qinsight_cli.core.tasks.degradation import CLASSES
+from qinsight_cli.core.tasks import TASKS, Task
 
 RECORD = "bench.json"
 _VERSIONS = ("numpy", "scipy", "pillow", "torch", "transformers", "scikit-image", "matplotlib")
-_RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, beside what is measured
 
 
 def claim(folder: Path) -> None:
@@ -110,82 +107,26 @@ def _answers(bench: Bench, folder: Path) -> None:
         (folder / "predictions").mkdir(exist_ok=True)
     for (label, key, task), answers in bench.answers.items():
         dataset = datasets[key, task]
-        names = {"score": ("rating",), "degradation": ("distortion", "severity"), "comparison": ("winner",)}[task]
-        roles = {"image_a": "image_a", "image_b": "image_b"} if task == "comparison" else {"path": "image"}
-        lines = [csv_line([*roles, *names, "error"])]
-        for sample, answer in zip(dataset.samples, answers, strict=True):
-            paths = [str(sample.images[role]) for role in roles.values()]
-            lines.append(csv_line([*paths, *(answer.fields.get(name) for name in names), answer.error]))
-        _put(folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv", b"".join(lines))
+        _put(
+            folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv",
+            b"".join(_answer_lines(TASKS[task], dataset, answers)),
+        )
 
 
-# Plots
+def _answer_lines(task: Task, dataset: Dataset, answers: Sequence[RowAnswer]) -> Iterator[bytes]:
+    yield csv_line([*task.image_columns, *task.columns, "error"])
+    for sample, answer in zip(dataset.samples, answers, strict=True):
+        paths = [str(sample.images[role]) for role in task.image_columns.values()]
+        fields = task.written(answer.fields)
+        yield csv_line([*paths, *(fields.get(name) for name in task.columns), answer.error])
 
 
 def _plots(bench: Bench, folder: Path) -> None:
     labels = list(dict.fromkeys(label for label, _, _ in bench.answers))
     for table, grid in zip(bench.tables, bench.grids, strict=True):
         if table.number == "1":
-            _radar(grid, folder)
+            score.radar(grid, folder)
         for label in labels:
-            for dataset in bench.datasets[table.number]:
-                if (label, dataset.key, dataset.task) in bench.answers and table.task != "score":
-                    _plot_one(table, label, dataset, bench, folder)
-            if table.task == "score":
-                _scatter(table, label, bench, folder)
-
-
-def _scatter(table: Table, label: str, bench: Bench, folder: Path) -> None:
-    from qinsight_cli.core.report import plots
-
-    clouds = []
-    for dataset in bench.datasets[table.number]:
-        answers = bench.answers.get((label, dataset.key, dataset.task))
-        found = score.pair_up(dataset.samples, answers) if answers else None
-        if found is None or not found.predicted:
-            continue
-        cells = score.cells(found, bench.protocol.fitted, 0)
-        curve = None
-        if bench.protocol.fitted and cells["PLCC"].value is not None:
-            curve = metrics.fit_logistic(found.predicted, found.truth)
-        title = f"{dataset.column}: PLCC {cells['PLCC'].text()}, SRCC {cells['SRCC'].text()}"
-        clouds.append(plots.Cloud(f"{title}\n{len(found.predicted):,} pictures", found.predicted, found.truth, curve))
-    if clouds:
-        plots.scatter(
-            clouds, f"{label}: prediction against MOS", folder / f"{table.name}-scatter-{file_name(label)}.png"
-        )
-
-
-def _radar(grid: Grid, folder: Path) -> None:
-    from qinsight_cli.core.report import plots
-
-    lines = [line for line in grid.lines if line.metric == "PLCC"]
-    published = {
-        line.method: [float(line.cells[column].value or 0.0) for column in DATASETS]
-        for line in lines
-        if not line.measured and line.method in _RADAR
-    }
-    measured = {
-        line.method: [line.cells[column].value if column in line.cells else None for column in DATASETS]
-        for line in lines
-        if line.measured and any(column in line.cells for column in DATASETS)
-    }
-    plots.radar(list(DATASETS), published, measured, folder / "table1-radar.png")
-
-
-def _plot_one(table: Table, label: str, dataset: Dataset, bench: Bench, folder: Path) -> None:
-    from qinsight_cli.core.report import plots
-
-    answers = bench.answers[label, dataset.key, dataset.task]
-    title = f"{label} on {dataset.key}"
-    if table.task == "degradation":
-        counts = degradation.confusion(dataset.samples, answers)
-        path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
-        columns = [*(CLASS_COLUMNS[name] for name in CLASSES), degradation.UNREAD]
-        plots.confusion(counts, columns[:-1], columns, title, path)
-        return
-    compared = comparison.pair_up(dataset.samples, answers, bench.protocol.original)
-    methods, found = comparison.by_methods(compared, bench.protocol.ties)
-    if methods:
-        path = folder / f"{table.name}-methods-{file_name(label)}.png"
-        plots.method_pairs(methods, found, f"{title}: accuracy in %, best method first", path)
+            datasets = bench.datasets[table.number]
+            answered = [one for one in datasets if (label, one.key, one.task) in bench.answers]
+            protocol_of(table.task).plots(table, label, answered, bench, folder)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.bench.datasets import Dataset, check_folders, columns_of, find_datasets, load_dataset
-from qinsight_cli.core.bench.grid import Cell, Grid, Line
-from qinsight_cli.core.bench.paper import AVERAGE, Table
-from qinsight_cli.core.bench.protocols import comparison, degradation, score
+from qinsight_cli.core.bench.datasets import Dataset, check_folders, find_datasets, load_dataset
+from qinsight_cli.core.bench.figures import Table
+from qinsight_cli.core.bench.grid import Grid, Line
+from qinsight_cli.core.bench.protocols import protocol_of
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer, System, file_name
 from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 from qinsight_cli.core.errors import QInsightError
@@ -153,39 +153,9 @@ def _measured(table: Table, bench: Bench, systems: Sequence[System]) -> list[Lin
     lines: list[Line] = []
     for system in systems:
         answered = [one for one in bench.datasets[table.number] if (system.label, one.key, one.task) in bench.answers]
-        if answered and table.task == "score":
-            lines += _score_lines(table, system.label, answered, bench, system.note)
-        elif answered:
-            for dataset in answered:
-                lines += _dataset_lines(table, system.label, dataset, bench, system.note, len(answered) > 1)
+        if answered:
+            lines += protocol_of(table.task).lines(table, system.label, answered, bench, system.note)
     return lines
-
-
-def _score_lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
-    protocol = bench.protocol
-    figures: dict[str, dict[str, Cell]] = {metric: {} for metric in table.metrics}
-    for dataset in datasets:
-        found = score.pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
-        for metric, cell in score.cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
-            figures[metric][dataset.column] = cell
-    for by_column in figures.values():
-        mean = score.average(by_column)
-        if mean is not None and AVERAGE["score"] in table.columns:
-            by_column[AVERAGE["score"]] = mean
-    return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
-
-
-def _dataset_lines(table: Table, label: str, dataset: Dataset, bench: Bench, note: str, several: bool) -> list[Line]:
-    """Tables 2, 4 and 5 have one dataset: measured on another, or on several, it is named with the method."""
-    protocol = bench.protocol
-    answers = bench.answers[label, dataset.key, dataset.task]
-    method = f"{label} on {dataset.key}" if several or dataset.name not in table.datasets else label
-    if table.task == "degradation":
-        found = degradation.cells(degradation.hits(dataset.samples, answers), protocol.draws, protocol.seed)
-    else:
-        compared = comparison.pair_up(dataset.samples, answers, protocol.original)
-        found = {"": comparison.cells(compared, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)}
-    return [Line(method, metric, found[metric], measured=True, note=note) for metric in table.metrics]
 
 
 # Lines -> a grid
@@ -199,7 +169,7 @@ def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
         lines.insert(same[-1] + 1 if same else len(lines), line)
     answered = {(key, task) for _, key, task in bench.answers}
     shown = [one for one in datasets if (one.key, one.task) in answered]
-    grid = Grid(table.number, _title(table, shown), columns_of(shown, table), lines)
+    grid = Grid(table.number, _title(table, shown), protocol_of(table.task).columns(table, shown), lines)
     grid.remarks = _remarks(table, bench, shown) if measured else ["Published figures; nothing was measured here."]
     return grid
 
@@ -211,19 +181,8 @@ def _title(table: Table, datasets: Sequence[Dataset]) -> str:
 
 
 def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[str]:
-    protocol = bench.protocol
     remarks = [f"▸ measured here on {', '.join(f'{one.key} ({len(one.samples):,} rows)' for one in datasets)}."]
-    if table.task == "score":
-        how = "after a four-parameter logistic fit" if protocol.fitted else "raw"
-        remarks.append(f"PLCC measured here is {how}; the paper does not say which it prints.")
-    if table.task == "comparison":
-        earned = "half a point" if protocol.ties == "half" else "nothing"
-        original = "with" if protocol.original else "without"
-        how = "after a logistic fit" if protocol.fitted else "raw"
-        remarks.append(
-            f"Measured here: all pairs of a content, {original} Original; Similar earns {earned} on a pair with a "
-            f"winner; PLCC ({how}) and SRCC of the share of pairs won against the MOS, mean over contents."
-        )
+    remarks += protocol_of(table.task).remarks(bench.protocol)
     return [*remarks, *(one.note for one in datasets if one.note)]
 
 
@@ -232,6 +191,6 @@ def recorded_settings(protocol: Protocol, settings: AnswerSettings) -> dict[str,
     return {
         **vars(protocol),
         "decoding": settings.decoding.as_dict(),
-        "degradation": "sequential" if settings.sequential else "single",
+        "questions": "sequential" if settings.sequential else "single",
         "batch_size": settings.batch_size,
     }

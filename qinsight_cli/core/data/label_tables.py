@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.source_files import other_header
 from qinsight_cli.core.errors import QInsightError
+
+
+def unique_header(path: Path, header: Iterable[object]) -> list[str]:
+    """The names of a header, stripped. Raises QInsightError for one that stands twice: which column is meant?
+
+    Columns without a name may be several: spreadsheets write them.
+    """
+    names = [str(name).strip() for name in header]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise QInsightError(f"{path} has two columns named {twice!r}; rename or remove one")
+    return names
 
 
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -20,7 +32,7 @@ def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            header = [cell.strip() for cell in next(reader, [])]
+            header = unique_header(path, next(reader, []))
             if any(column not in header for column in needed):
                 raise other_header(path, name, ",".join(needed), header)
             for cells in reader:
@@ -63,13 +75,14 @@ def read_sheet(
     import pandas as pd
 
     try:
-        frame = pd.read_excel(path, sheet_name=sheet, header=header, engine="openpyxl")
+        # Without a header of its own: pandas would give a second column of one name another name, in silence.
+        frame = pd.read_excel(path, sheet_name=sheet, header=None, skiprows=header, engine="openpyxl")
     except Exception as error:  # whatever a broken zip or another layout raises
         raise QInsightError(f"cannot read {path}: {' '.join(str(error).split())}; give the authors' file") from None
-    columns = [str(column).strip() for column in frame.columns]
+    columns = unique_header(path, ["" if pd.isna(name) else name for name in frame.iloc[0]] if len(frame) else [])
     if any(column not in columns for column in needed):
-        raise other_header(path, name, ",".join(needed), [c for c in columns if not c.startswith("Unnamed")])
-    for index, values in enumerate(frame.itertuples(index=False, name=None)):
+        raise other_header(path, name, ",".join(needed), [column for column in columns if column])
+    for index, values in enumerate(frame.iloc[1:].itertuples(index=False, name=None)):
         row = dict(zip(columns, values, strict=True))
         if not all(pd.isna(row[column]) for column in needed):
             yield f"{path.name}, row {header + index + 2}", row

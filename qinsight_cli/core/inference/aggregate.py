@@ -16,10 +16,11 @@ class AggregatedAnswer:
     """What the samples of one question say together.
 
     fields     column -> value, as `Task.fields`; a number is the mean over the samples that could be read
-    std     sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
+    std        sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
     parsed     how many samples could be read
     reasoning  of the sample nearest to the mean, or of the first sample that agrees with the majority
-    error      why there is no answer, "kind: detail" of the first sample; None when there is one
+    error      why there is no answer, "kind: detail" of the first sample; None when there is one. The fields that a
+               task keeps of such an answer stand beside it, the others as None
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -33,13 +34,20 @@ def aggregate_answers(task: Task, answers: Sequence[Any]) -> AggregatedAnswer:
     """Answers and ParseFailures of one question -> one. A tie between words goes to the one seen first."""
     read = [answer for answer in answers if not isinstance(answer, ParseFailure)]
     if not read:
-        return AggregatedAnswer(error=str(answers[0]) if answers else "no_answer: the model was not asked")
+        return _failed(task, answers)
     fields = [task.fields(answer) for answer in read]
-    if all(isinstance(value, float) for value in fields[0].values()):
+    if task.number:
         return _mean(read, fields)
     winner = Counter(tuple(each.items()) for each in fields).most_common(1)[0][0]
     first = next(answer for answer, each in zip(read, fields, strict=True) if tuple(each.items()) == winner)
     return AggregatedAnswer(dict(winner), parsed=len(read), reasoning=first.reasoning)
+
+
+def _failed(task: Task, answers: Sequence[ParseFailure]) -> AggregatedAnswer:
+    if not answers:
+        return AggregatedAnswer(error="no_answer: the model was not asked")
+    fields = task.kept_fields(answers[0])
+    return AggregatedAnswer(fields, reasoning=answers[0].partial.reasoning if fields else "", error=str(answers[0]))
 
 
 def _mean(read: Sequence[Any], fields: Sequence[Mapping[str, float]]) -> AggregatedAnswer:

@@ -17,18 +17,13 @@ from typing import Any, BinaryIO
 from qinsight_cli.core.files import write_atomically
 from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
 from qinsight_cli.core.inference.assess import Result
-from qinsight_cli.core.tasks.base import ParseFailure, Task
+from qinsight_cli.core.tasks import ParseFailure, Task
+from qinsight_cli.core.tasks.comparison import MIRRORED
 
 Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "score": ("path", "rating", "rating_std", "samples", "reasoning", "error"),
-    "degradation": ("path", "distortion", "severity", "reasoning", "error"),
-    "comparison": ("image_a", "image_b", "reference", "winner", "reasoning", "error"),
-}
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
 
-_MIRRORED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 # A spreadsheet takes text that begins so for a formula.
 _FORMULA = tuple("=+-@\t\r\0")
 
@@ -38,11 +33,11 @@ def row_of(task: Task, result: Result, model: str) -> Row:
     aggregated = (
         aggregate_answers(task, result.answers) if result.error is None else AggregatedAnswer(error=result.error)
     )
-    fields = {name: _number(value, len(result.answers)) for name, value in aggregated.fields.items()}
-    known = {"path": result.images.get("image"), **result.images, **fields}
-    known |= {"rating_std": _number(aggregated.std, 2), "samples": aggregated.parsed}
+    fields = {name: _number(value, len(result.answers)) for name, value in task.written(aggregated.fields).items()}
+    known: Row = {**result.images, **{column: result.images.get(role) for column, role in task.image_columns.items()}}
+    known |= {**fields, f"{task.number}_std": _number(aggregated.std, 2), "samples": aggregated.parsed}
     known |= {"reasoning": aggregated.reasoning, "error": aggregated.error}
-    row = {column: known.get(column) for column in COLUMNS[task.name]}
+    row: Row = {column: known.get(column) for column in task.row_columns}
     row["model"] = model
     row["prompt_tokens"] = result.completions[0].prompt_tokens if result.completions else 0
     row["completion_tokens"] = sum(completion.completion_tokens for completion in result.completions)
@@ -68,7 +63,7 @@ def both_orders(given: Row, swapped: Row) -> Row:
     row = dict(given)
     row[AGREEMENT] = None
     if given["error"] is None and swapped["error"] is None:
-        row[AGREEMENT] = "agree" if _MIRRORED[swapped["winner"]] == given["winner"] else "disagree"
+        row[AGREEMENT] = "agree" if MIRRORED[swapped["winner"]] == given["winner"] else "disagree"
     elif given["error"] is None:
         row["error"] = f"in swapped order: {swapped['error']}"
     return row

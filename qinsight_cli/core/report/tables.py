@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 
 if TYPE_CHECKING:
@@ -16,19 +17,10 @@ if TYPE_CHECKING:
 LONGEST_SENTENCE = 160
 BAR = 8
 
-# Columns that are left out when no row has a value.
-_OPTIONAL = ("reference", "rating_std", "agreement")
+# Columns that are left out when no row has a value, besides the standard deviations.
+_OPTIONAL = ("reference", "agreement")
 _RATING_COLOURS = ((2.0, "red"), (3.0, "dark_orange"), (4.0, "yellow"), (HIGHEST + 1, "green"))
-_WORD_COLOURS = {
-    "null": "green",
-    "slight": "green",
-    "moderate": "yellow",
-    "obvious": "dark_orange",
-    "serious": "red",
-    "catastrophic": "bold red",
-    "Similar": "yellow",
-    "disagree": "dark_orange",
-}
+_WORD_COLOURS = {"disagree": "dark_orange"}  # the words of answers stand with their tasks
 # Control characters (Cc), bidi and other invisible formats (Cf), lone surrogates (Cs), line and paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -61,18 +53,24 @@ def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reas
     from rich.table import Table
 
     rows = list(rows)
-    shown = [c for c in columns if c != "error" and not (c in _OPTIONAL and all(row.get(c) is None for row in rows))]
-    if "rating_std" not in shown and "samples" in shown:
-        shown.remove("samples")
+    numbers = [task.number for task in TASKS.values() if task.number in columns]
+    spreads = [f"{number}_std" for number in numbers]
+    left_out = [c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)]
+    if set(spreads) & set(left_out):
+        left_out.append("samples")
+    shown = [column for column in columns if column != "error" and column not in left_out]
     table = Table(header_style="bold", pad_edge=False)
     for column in shown:
-        table.add_column(column, overflow="fold", no_wrap=column in ("rating", "rating_std", "samples"))
+        table.add_column(column, overflow="fold", no_wrap=column in (*numbers, *spreads, "samples"))
+    colours = {word: colour for task in TASKS.values() for word, colour in task.colours.items()} | _WORD_COLOURS
     for row in rows:
-        table.add_row(*(_cell(column, row, show_reasoning) for column in shown))
+        table.add_row(*(_cell(column, row, show_reasoning, numbers, colours) for column in shown))
     return table
 
 
-def _cell(column: str, row: dict[str, Any], show_reasoning: bool) -> Text:
+def _cell(
+    column: str, row: dict[str, Any], show_reasoning: bool, numbers: Sequence[str], colours: Mapping[str, str]
+) -> Text:
     from rich.text import Text
 
     if column == "reasoning":
@@ -83,7 +81,7 @@ def _cell(column: str, row: dict[str, Any], show_reasoning: bool) -> Text:
     value = row.get(column)
     if value is None:
         return Text("")
-    if column == "rating":
+    if column in numbers:
         colour = next(colour for limit, colour in _RATING_COLOURS if value < limit)
         return Text(f"{value} {bar(value)}", style=colour)
-    return Text(printable(str(value)), style=_WORD_COLOURS.get(str(value), ""))
+    return Text(printable(str(value)), style=colours.get(str(value), ""))

@@ -7,8 +7,8 @@ training and the reading of answers at inference, so training pays for exactly w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 # Table A, "System Prompt", to the letter.
@@ -22,43 +22,100 @@ SYSTEM_PROMPT = (
 IMAGE = {"type": "image"}
 
 
+# How the completion parser can fail; a task adds the ways of its own answers.
+FAILURES = ("no_answer", "several_answers", "truncated", "bad_json", "missing_key")
+
+
 @dataclass(frozen=True)
 class ParseFailure:
-    """Why a completion could not be read. `kind` is one word for counting, `detail` is for a person."""
+    """Why a completion could not be read. `kind` is one word for counting, `detail` is for a person.
+
+    `partial` is the part that could be read, as an answer of the task, or None. Rewards look at it where an equation
+    asks for no more than that part; a result shows no more of it than the task's `kept` fields.
+    """
 
     kind: str
     detail: str
+    partial: Any = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
 
 
+def _first(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return parts[0]
+
+
 @dataclass(frozen=True)
 class Task:
-    """What the model is asked, and what an answer is worth.
+    """What the model is asked, what an answer is worth, and how it is written, read back, drawn and counted.
 
     name       as in manifests and on the command line
     roles      images that must be there, in the order in which the model sees them
     optional   roles that may come first in that order (the reference of a comparison)
     content    present roles -> user content: text parts and one bare image part per image
     parse      completion text -> answer dataclass or ParseFailure; never raises
-    rewards    completion text, truth -> {reward name: 0.0 or 1.0}, Eq. 3-5 and 7 and the format reward
+    rewards    completion text, what `parse` made of it, truth -> {reward name: 0.0 or 1.0}, Eq. 3-5 and 7 and the
+               format reward
     weights    reward name -> its weight in the overall reward, Eq. 6 and 8
+    titles     reward name -> its name in figures; one without a title is not drawn
+    failures   kinds of ParseFailure besides `FAILURES`
     truth      manifest row -> answer dataclass; raises QInsightError naming the bad field
     answer     answer dataclass -> the text that belongs between the answer tags
     fields     answer dataclass -> {column: value}
+    columns    the names of these fields, in order
+    number     the field that is a number in [1, 5], for a task whose answer is one number; else ""
+    kept       fields that a result keeps of an answer whose rest could not be read
+    written    fields -> the same as they stand in files and on the terminal
+    read       one row of text cells by column -> fields, or why they are no answer; an empty cell is none. A number
+               may lie on any scale, for other systems have their own
+    swapped    fields -> those of the same pair with its two images exchanged
+    rated      two ratings on one scale, higher better -> fields, for a task that compares two images
+    spans      name -> where the tokens of a completion stand that carry the answer, for the recipe's `token_weights`:
+               group 1, or the whole match
+    digits     where the first digit and the first decimal of the number stand in a completion: groups 1 and 2
+    colours    word of an answer -> its colour in a table on the terminal
+    parts      tasks of one question each that can be asked in place of this one (`bench --protocol sequential`)
+    combined   the fields of the answers to the parts, in order -> the fields of this task
+    protocol   the module that makes figures of its answers, in `qinsight bench`; "" for none
     """
 
     name: str
     roles: tuple[str, ...]
     content: Callable[[tuple[str, ...]], list[dict[str, str]]]
     parse: Callable[[str], Any]
-    rewards: Callable[[str, Any], dict[str, float]]
+    rewards: Callable[[str, Any, Any], dict[str, float]]
     weights: Mapping[str, float]
     truth: Callable[[Mapping[str, Any]], Any]
     answer: Callable[[Any], str]
     fields: Callable[[Any], dict[str, Any]]
+    columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    number: str = ""
+    kept: tuple[str, ...] = ()
+    written: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    read: Callable[[Mapping[str, str]], Any] = dict
+    swapped: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    rated: Callable[[float, float], dict[str, Any]] | None = None
+    spans: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    digits: re.Pattern[str] | None = None
+    colours: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Task, ...] = ()
+    combined: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _first
+    protocol: str = ""
+
+    @property
+    def image_columns(self) -> dict[str, str]:
+        """Column of a table -> the role whose file it names: `path` where there is one picture, else the roles."""
+        return {"path": self.roles[0]} if len(self.roles) == 1 else {role: role for role in self.roles}
+
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        """The columns of a table of results."""
+        spread = (f"{self.number}_std", "samples") if self.number else ()
+        return (*self.image_columns, *self.optional, *self.columns, *spread, "reasoning", "error")
 
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
         """The conversation for the given image roles. `prompt` replaces the words of Table A (images come first)."""
@@ -68,6 +125,27 @@ class Task:
     def order(self, images: Mapping[str, Any]) -> tuple[str, ...]:
         """The roles present in `images`, in the order in which the model sees them."""
         return tuple(role for role in (*self.optional, *self.roles) if images.get(role) is not None)
+
+    def earned(self, completion: str, truth: Any) -> dict[str, float]:
+        """The rewards of a completion that is not parsed yet."""
+        return self.rewards(completion, self.parse(completion), truth)
+
+    def kept_fields(self, failure: ParseFailure) -> dict[str, Any]:
+        """What a result shows beside the error: the kept fields, None for the others; {} when nothing is kept."""
+        if failure.partial is None or not self.kept:
+            return {}
+        return {name: value if name in self.kept else None for name, value in self.fields(failure.partial).items()}
+
+    def stratum(self, truth: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What a stratified draw keeps the shares of: the fifth of the scale, or the words of the answer in order."""
+        if self.number:
+            return (min(4, int((truth[self.number] - 1.0) / 0.8)),)
+        return tuple(str(truth[name]) for name in self.columns)
+
+
+def known_part(answer: Any) -> Any:
+    """The answer, the part of it that could be read, or None."""
+    return answer.partial if isinstance(answer, ParseFailure) else answer
 
 
 def text(words: str) -> dict[str, str]:
@@ -111,33 +189,41 @@ def unfence(answer: str) -> str:
 
 def read_object(answer: str) -> dict[str, str | None] | ParseFailure:
     """A flat JSON-like object -> {key: text, or None for null}. Reads quoted or bare keys and values, in any order."""
+    found, failure = read_pairs(answer)
+    return found if failure is None else failure
+
+
+def read_pairs(answer: str) -> tuple[dict[str, str | None], ParseFailure | None]:
+    """As `read_object`, but with the pairs before the one that cannot be read, without a key that stands twice."""
     if not _JSON_LIKE.fullmatch(answer):
-        return ParseFailure("bad_json", f"the answer is not one flat JSON object: {shorten(answer)}")
+        return {}, ParseFailure("bad_json", f"the answer is not one flat JSON object: {shorten(answer)}")
     found: dict[str, str | None] = {}
     body, position = answer[1:-1].strip(), 0
     while position < len(body):
         pair = _PAIR.match(body, position)
         if not pair:
-            return ParseFailure("bad_json", f"the answer is not readable JSON: {shorten(answer)}")
+            return found, ParseFailure("bad_json", f"the answer is not readable JSON: {shorten(answer)}")
         key = pair.group(2).lower()
         if key in found:
-            return ParseFailure("several_answers", f'the key "{key}" stands twice')
+            del found[key]
+            return found, ParseFailure("several_answers", f'the key "{key}" stands twice')
         value = next(group for group in pair.groups()[2:] if group is not None).strip()
         found[key] = None if value.lower() == "null" else value
         position = pair.end()
-    return found
+    return found, None
 
 
 def format_reward(completion: str, json_like: bool = True) -> float:
     """r_fmt of Sec. 3.3: 1.0 when the tags enclose reasoning and answer, once each and in order, else 0.0.
 
-    With `json_like` the answer must also begin with "{", end with "}" and hold no other brace. Space, newlines
-    and a code fence inside the tags are layout and cost nothing.
+    With `json_like` the answer must also begin with "{", end with "}" and hold no other brace. Space and newlines
+    inside the tags cost nothing. A code fence does, since the answer then begins with it; `parse` reads it all the
+    same. An empty reasoning costs nothing: the paper asks that the tags enclose it, not how long it is.
     """
     layout = _LAYOUT.fullmatch(completion)
     if not layout or len(_TAG.findall(completion)) != 4:
         return 0.0
-    return float(not json_like or bool(_JSON_LIKE.fullmatch(unfence(layout.group(2)))))
+    return float(not json_like or bool(_JSON_LIKE.fullmatch(layout.group(2).strip())))
 
 
 def completion_of(reasoning: str, answer: str) -> str:

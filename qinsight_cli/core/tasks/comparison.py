@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, shorten, split_completion, text
+from qinsight_cli.core.tasks.base import (
+    IMAGE,
+    ParseFailure,
+    Task,
+    format_reward,
+    known_part,
+    shorten,
+    split_completion,
+    text,
+)
 
 # Table A, "Prompt for Reference-Based Comparison Reasoning", to the letter, cut where its images stand.
 REFERENCE_PROMPT = (
@@ -26,6 +36,7 @@ NO_REFERENCE_PROMPT = (
     'considering composition and degradation. Your answer should be "Image A" or "Image B".',
 )
 WINNERS = ("Image A", "Image B", "Similar")
+MIRRORED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}  # the winner of the swapped pair
 
 _DECORATION = " \"'*`“”"
 _BY_LOWER = {winner.lower(): winner for winner in WINNERS}
@@ -60,10 +71,10 @@ def parse(completion: str) -> Comparison | ParseFailure:
     return Comparison(winner, reasoning)
 
 
-def rewards(completion: str, truth: Comparison) -> dict[str, float]:
+def rewards(completion: str, answer: Comparison | ParseFailure, truth: Comparison) -> dict[str, float]:
     """r_fmt, for the tags alone since the answer is a bare phrase, and r_comp of Eq. 7."""
-    answer = parse(completion)
-    hit = isinstance(answer, Comparison) and answer.winner == truth.winner
+    said = known_part(answer)
+    hit = said is not None and said.winner == truth.winner
     return {"r_fmt": format_reward(completion, json_like=False), "r_comp": float(hit)}
 
 
@@ -71,6 +82,19 @@ def truth_of(row: Mapping[str, Any]) -> Comparison:
     if row.get("winner") not in WINNERS:
         raise QInsightError(f'"winner" is {row.get("winner")!r}; it must be one of {", ".join(WINNERS)}')
     return Comparison(row["winner"])
+
+
+def read(row: Mapping[str, str]) -> dict[str, str] | ParseFailure:
+    """A row of a table -> the winner."""
+    winner = _BY_LOWER.get(row["winner"].lower())
+    if winner is None:
+        return ParseFailure("unknown_winner", f"the winner is {row['winner']!r}, not one of {', '.join(WINNERS)}")
+    return {"winner": winner}
+
+
+def rated(first: float, second: float) -> dict[str, str]:
+    """The winner of two ratings on one scale, higher better."""
+    return {"winner": "Similar" if first == second else "Image A" if first > second else "Image B"}
 
 
 TASK = Task(
@@ -84,4 +108,13 @@ TASK = Task(
     truth=truth_of,
     answer=lambda truth: truth.winner,
     fields=lambda answer: {"winner": answer.winner},
+    columns=("winner",),
+    titles={"r_fmt": "format", "r_comp": "comparison"},
+    failures=("unknown_winner",),
+    read=read,
+    swapped=lambda fields: {"winner": MIRRORED[fields["winner"]]},
+    rated=rated,
+    spans={"winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)")},
+    colours={"Similar": "yellow"},
+    protocol="qinsight_cli.core.bench.protocols.comparison",
 )

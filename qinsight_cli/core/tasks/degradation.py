@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
+from qinsight_cli.core.tasks.base import (
+    IMAGE,
+    ParseFailure,
+    Task,
+    format_reward,
+    known_part,
+    read_pairs,
+    split_completion,
+    text,
+)
 
 # Table A, "Prompt for Degradation Perception Task", to the letter.
 PROMPT = (
@@ -18,14 +28,21 @@ PROMPT = (
     'The detected distortion (or "null" if none). and "severity": The severity level (or "null" if none).'
 )
 NULL = "null"
+# How "null" stands in the files that we write: spreadsheets and pandas take "null" and "None" for an empty cell.
+NONE = "none"
 DISTORTIONS = ("noise", "blur", "compression", "darken")  # the paper's tables call compression "JPEG"
 CLASSES = (*DISTORTIONS, NULL)
 SEVERITIES = ("slight", "moderate", "obvious", "serious", "catastrophic")  # levels 1-5
+_LEVEL = "|".join(SEVERITIES)
+_NAMES = {"jpeg": "compression", NONE: NULL}  # what other tables call the classes
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """A distortion class of `CLASSES` with a severity of `SEVERITIES`; the severity of "null" is "null"."""
+    """A distortion class of `CLASSES` with a severity of `SEVERITIES`; the severity of "null" is "null".
+
+    As the partial answer of a failure it has the class, and "" for the severity.
+    """
 
     distortion: str
     severity: str
@@ -33,44 +50,81 @@ class Degradation:
 
 
 def parse(completion: str) -> Degradation | ParseFailure:
-    """Completion -> Degradation, or why it could not be read."""
+    """Completion -> Degradation, or why it could not be read. With a class, but no severity that goes with it, the
+    failure's `partial` has the class."""
     parts = split_completion(completion)
     if isinstance(parts, ParseFailure):
         return parts
     reasoning, answer = parts
-    found = read_object(answer)
-    if isinstance(found, ParseFailure):
-        return found
+    found, unread = read_pairs(answer)
+    if unread is not None:
+        once = answer.lower().count("distortion_class") == 1
+        return _with_class(unread, found if once else {}, reasoning)
     for key in ("distortion_class", "severity"):
         if key not in found:
-            return ParseFailure("missing_key", f'the answer has no "{key}"')
+            return _with_class(ParseFailure("missing_key", f'the answer has no "{key}"'), found, reasoning)
     words = (found["distortion_class"], found["severity"])
     distortion, severity = (NULL if word is None else word.lower() for word in words)
     if distortion not in CLASSES:
         return ParseFailure("unknown_distortion", f"the distortion is {distortion!r}")
     if severity not in (*SEVERITIES, NULL):
-        return ParseFailure("unknown_severity", f"the severity is {severity!r}")
+        return _with_class(ParseFailure("unknown_severity", f"the severity is {severity!r}"), found, reasoning)
     if (distortion == NULL) != (severity == NULL):
-        return ParseFailure("inconsistent", f"distortion {distortion!r} with severity {severity!r}")
+        failure = ParseFailure("inconsistent", f"distortion {distortion!r} with severity {severity!r}")
+        return _with_class(failure, found, reasoning)
     return Degradation(distortion, severity, reasoning)
 
 
-def rewards(completion: str, truth: Degradation) -> dict[str, float]:
-    """r_fmt, r_deg of Eq. 4 and r_lev of Eq. 5. A correct "null" earns both, since it has no severity to miss."""
-    answer = parse(completion)
-    right_class = isinstance(answer, Degradation) and answer.distortion == truth.distortion
-    right_level = isinstance(answer, Degradation) and right_class and answer.severity == truth.severity
+def _with_class(failure: ParseFailure, found: Mapping[str, str | None], reasoning: str) -> ParseFailure:
+    """The failure with the class that was read as its partial answer, if there is one."""
+    word = found.get("distortion_class", "")
+    distortion = NULL if word is None else word.lower()
+    return replace(failure, partial=Degradation(distortion, "", reasoning) if distortion in CLASSES else None)
+
+
+def rewards(completion: str, answer: Degradation | ParseFailure, truth: Degradation) -> dict[str, float]:
+    """r_fmt, r_deg of Eq. 4, which looks at the class alone, and r_lev of Eq. 5, which wants the class right too.
+
+    A correct "null" earns both, since it has no severity to miss.
+    """
+    said = known_part(answer)
+    right_class = said is not None and said.distortion == truth.distortion
+    right_level = right_class and said.severity == truth.severity
     return {"r_fmt": format_reward(completion), "r_deg": float(right_class), "r_lev": float(right_level)}
 
 
 def truth_of(row: Mapping[str, Any]) -> Degradation:
-    distortion, severity = str(row.get("distortion")), str(row.get("severity"))
+    distortion, severity = (
+        NULL if row.get(name) == NONE else str(row.get(name)) for name in ("distortion", "severity")
+    )
     if distortion not in CLASSES:
         raise QInsightError(f'"distortion" is {distortion!r}; it must be one of {", ".join(CLASSES)}')
     allowed = (NULL,) if distortion == NULL else SEVERITIES
     if severity not in allowed:
         raise QInsightError(f'"severity" is {severity!r}; with distortion {distortion} it must be {", ".join(allowed)}')
     return Degradation(distortion, severity)
+
+
+def read(row: Mapping[str, str]) -> dict[str, str | None] | ParseFailure:
+    """A row of a table -> class and severity. A class whose severity cannot be read is kept, in `partial`."""
+    distortion, severity = (_NAMES.get(cell.lower(), cell.lower()) for cell in (row["distortion"], row["severity"]))
+    if distortion not in CLASSES:
+        names = ", ".join((*DISTORTIONS, NONE))
+        return ParseFailure("unknown_distortion", f"the distortion is {row['distortion']!r}, not one of {names}")
+    if distortion == NULL and severity in ("", NULL):
+        return {"distortion": NULL, "severity": NULL}
+    partial = Degradation(distortion, "")
+    if distortion == NULL or severity == NULL:
+        detail = f"distortion {row['distortion']!r} with severity {row['severity']!r}"
+        return ParseFailure("inconsistent", detail, partial)
+    if severity not in SEVERITIES:
+        detail = f"the severity is {row['severity']!r}, not one of {', '.join(SEVERITIES)}"
+        return ParseFailure("unknown_severity", detail, partial)
+    return {"distortion": distortion, "severity": severity}
+
+
+def written(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: NONE if value == NULL else value for name, value in fields.items()}
 
 
 TASK = Task(
@@ -83,4 +137,27 @@ TASK = Task(
     truth=truth_of,
     answer=lambda truth: json.dumps({"distortion_class": truth.distortion, "severity": truth.severity}),
     fields=lambda answer: {"distortion": answer.distortion, "severity": answer.severity},
+    columns=("distortion", "severity"),
+    kept=("distortion",),
+    titles={"r_fmt": "format", "r_deg": "degradation class", "r_lev": "degradation level"},
+    failures=("unknown_distortion", "unknown_severity", "inconsistent"),
+    written=written,
+    read=read,
+    # Words that are alternatives at one place ("I see no ...", "I see slight ...") must weigh the same, or the model
+    # learns to prefer the heavier one.
+    spans={
+        "distortion": re.compile(
+            rf'"distortion_class": "(\w+)|\b(?:{_LEVEL}) (noise|blur|compression|darkening|artefacts)\b'
+        ),
+        "severity": re.compile(rf'"severity": "(\w+)|\b({_LEVEL})\b|\b(?:is|has) (no)\b'),
+    },
+    colours={
+        NONE: "green",
+        "slight": "green",
+        "moderate": "yellow",
+        "obvious": "dark_orange",
+        "serious": "red",
+        "catastrophic": "bold red",
+    },
+    protocol="qinsight_cli.core.bench.protocols.degradation",
 )

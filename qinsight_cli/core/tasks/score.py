@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
+from qinsight_cli.core.tasks.base import (
+    IMAGE,
+    ParseFailure,
+    Task,
+    format_reward,
+    known_part,
+    read_object,
+    split_completion,
+    text,
+)
 
 # Table A, "Prompt for Score Regression Task", to the letter.
 PROMPT = (
@@ -25,7 +34,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Score:
-    """A rating in [1, 5], higher is better."""
+    """A rating in [1, 5], higher is better; as the partial answer of a failure it may lie outside."""
 
     rating: float
     reasoning: str = ""
@@ -46,17 +55,28 @@ def parse(completion: str) -> Score | ParseFailure:
     if value is None or not _NUMBER.fullmatch(value):
         return ParseFailure("not_a_number", f"the rating is {value!r}")
     rating = float(value)
-    if not math.isfinite(rating) or not LOWEST <= rating <= HIGHEST:
-        return ParseFailure("out_of_range", f"the rating {value} is not between 1 and 5")
+    if not LOWEST <= rating <= HIGHEST:
+        partial = Score(rating, reasoning) if math.isfinite(rating) else None
+        return ParseFailure("out_of_range", f"the rating {value} is not between 1 and 5", partial)
     return Score(rating, reasoning)
 
 
-def rewards(completion: str, truth: Score, epsilon: float = EPSILON) -> dict[str, float]:
-    """r_fmt, and r_scr of Eq. 3: 1.0 when the rating lies strictly within `epsilon` of the truth."""
-    answer = parse(completion)
-    # Rounded, or 4.35 - 4.0 = 0.34999999999999964 would count as less than 0.35.
-    hit = isinstance(answer, Score) and round(abs(answer.rating - truth.rating), 9) < epsilon
+def rewards(completion: str, answer: Score | ParseFailure, truth: Score, epsilon: float = EPSILON) -> dict[str, float]:
+    """r_fmt, and r_scr of Eq. 3: 1.0 when the rating lies strictly within `epsilon` of the truth.
+
+    Eq. 3 asks for no range: 5.2 is near 5.0. With `epsilon` 0 the rating must be the truth, or the truth in the two
+    decimals that the prompt asks for.
+    """
+    said = known_part(answer)
+    hit = said is not None and _near(said.rating, truth.rating, epsilon)
     return {"r_fmt": format_reward(completion), "r_scr": float(hit)}
+
+
+def _near(rating: float, truth: float, epsilon: float) -> bool:
+    if epsilon == 0:
+        return rating in (truth, round(truth, 2))
+    # Rounded, or 4.35 - 4.0 = 0.34999999999999964 would count as less than 0.35.
+    return round(abs(rating - truth), 9) < epsilon
 
 
 def truth_of(row: Mapping[str, Any]) -> Score:
@@ -66,6 +86,17 @@ def truth_of(row: Mapping[str, Any]) -> Score:
     return Score(float(rating))
 
 
+def read(row: Mapping[str, str]) -> dict[str, float] | ParseFailure:
+    """A row of a table -> the rating, on whatever scale."""
+    try:
+        value = float(row["rating"])
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        return ParseFailure("not_a_number", f"the rating is {row['rating']!r}, not a number")
+    return {"rating": value}
+
+
 TASK = Task(
     name="score",
     roles=("image",),
@@ -73,7 +104,15 @@ TASK = Task(
     parse=parse,
     rewards=rewards,
     weights={"r_fmt": 1.0, "r_scr": 1.0},
+    titles={"r_fmt": "format", "r_scr": "score"},
+    failures=("not_a_number", "out_of_range"),
     truth=truth_of,
     answer=lambda truth: f'{{"rating": {truth.rating:.2f}}}',
     fields=lambda answer: {"rating": answer.rating},
+    columns=("rating",),
+    number="rating",
+    read=read,
+    spans={"rating": re.compile(r'(?<="rating": )[\d.]+')},
+    digits=re.compile(r'(?<="rating": )(\d)\.(\d)'),
+    protocol="qinsight_cli.core.bench.protocols.score",
 )

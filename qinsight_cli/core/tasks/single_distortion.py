@@ -1,4 +1,5 @@
-"""One question per distortion, as AgenticIR asks (Table 2): four answers of a model -> one distortion and severity.
+"""The degradation task, which may also be asked one distortion at a time, as AgenticIR asks (Table 2): four answers of
+a model -> one distortion and severity.
 
 The paper and AgenticIR do not say what a single-answer table does when several distortions are found. Here the most
 severe is taken, and of equally severe ones the first in the order of Table 2: noise, blur, compression, darken.
@@ -7,11 +8,12 @@ severe is taken, and of equally severe ones the first in the order of Table 2: n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
+from qinsight_cli.core.tasks.degradation import TASK as ONE_QUESTION
 
 _PROMPT = (
     'Analyze the given image and determine if it contains the distortion "{name}". If it is present, classify its '
@@ -40,11 +42,12 @@ def task_for(distortion: str) -> Task:
         roles=("image",),
         content=lambda roles: [IMAGE, text(words)],
         parse=parse,
-        rewards=lambda completion, truth: {"r_fmt": format_reward(completion)},
+        rewards=lambda completion, answer, truth: {"r_fmt": format_reward(completion)},
         weights={"r_fmt": 1.0},
         truth=lambda row: DistortionSeverity(row["severity"] if row["distortion"] == distortion else NULL),
         answer=lambda truth: f'{{"severity": "{truth.severity}"}}',
         fields=lambda answer: {"severity": answer.severity},
+        columns=("severity",),
     )
 
 
@@ -67,10 +70,14 @@ def _parse(completion: str, distortion: str) -> DistortionSeverity | ParseFailur
     return DistortionSeverity(severity, reasoning)
 
 
-def most_severe(severities: Sequence[str]) -> Mapping[str, Any]:
-    """The severities of `DISTORTIONS`, in that order, -> the fields of the degradation task."""
-    ranks = [(*SEVERITIES, NULL).index(severity) if severity != NULL else -1 for severity in severities]
+def most_severe(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The answers' fields for `DISTORTIONS`, in that order, -> the fields of the degradation task."""
+    severities = [fields["severity"] for fields in parts]
+    ranks = [SEVERITIES.index(severity) if severity != NULL else -1 for severity in severities]
     worst = max(ranks)
     if worst < 0:
         return {"distortion": NULL, "severity": NULL}
     return {"distortion": DISTORTIONS[ranks.index(worst)], "severity": SEVERITIES[worst]}
+
+
+TASK = replace(ONE_QUESTION, parts=tuple(map(task_for, DISTORTIONS)), combined=most_severe)

@@ -28,13 +28,13 @@ _CHOICES = {
     "report_to": ("none", "tensorboard", "wandb", "trackio"),
 }
 _ABOVE_ZERO = (
-    *("score_epsilon", "score_sigma", "temperature", "max_completion_tokens", "learning_rate", "epochs"),
+    *("score_sigma", "temperature", "max_completion_tokens", "learning_rate", "epochs"),
     *("total_batch", "per_device_batch", "rollout_batch", "num_iterations", "clip"),
     *("log_every", "save_every", "eval_every", "eval_rows"),
 )
 _NOT_BELOW_ZERO = (
     *("beta", "final_learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "max_steps", "max_pixels"),
-    *("lora_rank", "lora_alpha", "top_k", "rank_weight"),
+    *("lora_rank", "lora_alpha", "top_k", "rank_weight", "score_epsilon"),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.paper import choose_tables
+from qinsight_cli.core.bench.protocols import score
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -39,7 +40,7 @@ def test_data_under_data_is_found_by_task(make: Any) -> None:
     assert names("table5") == ["srbench"]
     loaded = datasets.load_dataset(Path("data/koniq"), "score", "test", None, 0)
     assert loaded is not None
-    assert loaded.column == "KonIQ"
+    assert score.column_of(loaded) == "KonIQ"
 
 
 def test_the_papers_own_dataset_goes_before_others_for_tables_with_one(make: Any) -> None:

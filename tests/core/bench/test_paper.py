@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from qinsight_cli.core.bench.paper import AVERAGE, CLASS_COLUMNS, DATASETS, TABLES, Figure, figures
+from qinsight_cli.core.bench.figures import Figure, figures
+from qinsight_cli.core.bench.paper import TABLES
+from qinsight_cli.core.bench.protocols import degradation, score
+from qinsight_cli.core.bench.protocols.degradation import CLASS_COLUMNS
+from qinsight_cli.core.bench.protocols.score import DATASETS
 
 NUMBERS = [table.number for table in TABLES]
 CELLS = {"1": 11 * 2 * 8, "2": 2 * 2 * 6, "3": 2 * 2 * 8, "4": 2 * 2 * 6, "5": 7 * 5, "B": 6 * 2 * 7}
@@ -63,7 +67,7 @@ def test_averages_follow_from_their_rows_but_for_those_that_carry_a_note() -> No
     for table in ("1", "2", "3", "4"):
         names = tuple(DATASETS) if table in "13" else tuple(CLASS_COLUMNS.values())
         for (row, metric), cells in by_row(table).items():
-            printed = cells[AVERAGE["score" if table in "13" else "degradation"]]
+            printed = cells[score.AVERAGE if table in "13" else degradation.AVERAGE]
             values = [value for name in names if (value := cells[name].value) is not None]
             mean = sum(values) / len(values)
             assert printed.value is not None

@@ -71,3 +71,16 @@ def test_json(tmp_path: Path) -> None:
                 read_json(path)
     with pytest.raises(QInsightError, match="cannot read"):
         read_json(tmp_path / "gone.json")
+
+
+def test_a_column_that_stands_twice_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("name,MOS, MOS\na.jpg,1,5\n")
+    with pytest.raises(QInsightError, match=r"t\.csv has two columns named 'MOS'; rename or remove one"):
+        list(read_csv(path, "kadid", ["name", "MOS"]))
+    book = openpyxl.Workbook()
+    for row in (["name", "MOS", "MOS", None], ["a.jpg", 1, 5, None]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(QInsightError, match=r"t\.xlsx has two columns named 'MOS'"):
+        list(read_sheet(tmp_path / "t.xlsx", "spaq", ["name", "MOS"]))

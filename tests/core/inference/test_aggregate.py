@@ -39,6 +39,21 @@ def test_words_go_by_majority_and_a_tie_to_the_first_seen() -> None:
     assert (aggregated.fields, aggregated.reasoning, aggregated.parsed) == ({"winner": "Image B"}, "y", 3)
 
 
+def test_the_class_stays_when_the_severity_cannot_be_read() -> None:
+    failure = ParseFailure("unknown_severity", "the severity is 'mild'", Degradation("noise", "", "Grain."))
+    aggregated = aggregate_answers(TASKS["degradation"], [failure])
+    assert aggregated.fields == {"distortion": "noise", "severity": None}
+    assert (aggregated.reasoning, aggregated.parsed) == ("Grain.", 0)
+    assert aggregated.error == "unknown_severity: the severity is 'mild'"
+    whole = Degradation("blur", "slight", "Soft.")
+    assert aggregate_answers(TASKS["degradation"], [failure, whole]).fields["distortion"] == "blur"
+
+
+def test_an_out_of_range_rating_is_not_shown() -> None:
+    failure = ParseFailure("out_of_range", "the rating 5.2 is not between 1 and 5", Score(5.2))
+    assert aggregate_answers(TASKS["score"], [failure]).fields == {}
+
+
 def test_when_none_can_be_read_the_first_says_why() -> None:
     aggregated = aggregate_answers(TASKS["score"], [FAILED, ParseFailure("out_of_range", "9")])
     assert aggregated.error == "no_answer: nothing there"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from qinsight_cli.core.engines import Completion
 from qinsight_cli.core.inference.assess import Result
-from qinsight_cli.core.report.rows import AGREEMENT, COLUMNS, both_orders, csv_line, json_line, row_of, writing
+from qinsight_cli.core.report.rows import AGREEMENT, both_orders, csv_line, json_line, row_of, writing
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 from qinsight_cli.core.tasks.comparison import Comparison
 from qinsight_cli.core.tasks.degradation import Degradation
@@ -32,13 +32,13 @@ def cells(line: bytes) -> list[str]:
 
 
 def line_of(task: str, row: dict[str, Any]) -> bytes:
-    return csv_line(row[column] for column in COLUMNS[task])
+    return csv_line(row[column] for column in TASKS[task].row_columns)
 
 
 def test_columns_are_those_promised() -> None:
-    assert ",".join(COLUMNS["score"]) == "path,rating,rating_std,samples,reasoning,error"
-    assert ",".join(COLUMNS["degradation"]) == "path,distortion,severity,reasoning,error"
-    assert ",".join(COLUMNS["comparison"]) == "image_a,image_b,reference,winner,reasoning,error"
+    assert ",".join(TASKS["score"].row_columns) == "path,rating,rating_std,samples,reasoning,error"
+    assert ",".join(TASKS["degradation"].row_columns) == "path,distortion,severity,reasoning,error"
+    assert ",".join(TASKS["comparison"].row_columns) == "image_a,image_b,reference,winner,reasoning,error"
 
 
 def test_one_rating_has_two_decimals_a_mean_three() -> None:
@@ -64,6 +64,11 @@ def test_an_unread_sample_is_kept_and_an_error_is_a_row() -> None:
 def test_the_other_tasks() -> None:
     row = row_of(TASKS["degradation"], result({"image": "a"}, Degradation("noise", "slight", "Grain.")), "m")
     assert line_of("degradation", row) == b"a,noise,slight,Grain.,\n"
+    row = row_of(TASKS["degradation"], result({"image": "a"}, Degradation("null", "null", "Clean.")), "m")
+    assert line_of("degradation", row) == b"a,none,none,Clean.,\n"
+    failure = ParseFailure("missing_key", 'the answer has no "severity"', Degradation("null", "", "Clean."))
+    row = row_of(TASKS["degradation"], result({"image": "a"}, failure), "m")
+    assert line_of("degradation", row) == b'a,none,,Clean.,"missing_key: the answer has no ""severity"""\n'
     row = row_of(TASKS["comparison"], result({"image_a": "a", "image_b": "b"}, Comparison("Image B", "Why.")), "m")
     assert line_of("comparison", row) == b"a,b,,Image B,Why.,\n"
     assert json.loads(json_line(row)) == {
@@ -119,7 +124,7 @@ def test_any_text_survives_the_csv(texts: list[str]) -> None:
 def test_pandas_reads_what_is_written(tmp_path: Any) -> None:
     names = ["a b.jpg", "ü, 写真.jpg", "two\nlines.jpg", "cr\rname.jpg", 'quo"te.jpg']
     path = str(tmp_path / "out.csv")
-    with writing(path, None, COLUMNS["score"]) as (write,):
+    with writing(path, None, TASKS["score"].row_columns) as (write,):
         for i, name in enumerate(names):
             write(row_of(TASKS["score"], result({"image": name}, Score(1.0 + i, "r")), "m"))
     table = pd.read_csv(path)
@@ -135,7 +140,7 @@ def test_a_name_that_is_not_utf8_leaves_the_file_utf8() -> None:
 
 def test_both_files_at_once(tmp_path: Any) -> None:
     row = row_of(TASKS["score"], result({"image": "a"}, Score(3.0, "r")), "m")
-    with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), COLUMNS["score"]) as writers:
+    with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), TASKS["score"].row_columns) as writers:
         for write in writers:
             write(row)
     assert (tmp_path / "o.csv").read_text().splitlines()[1] == "a,3.00,,1,r,"

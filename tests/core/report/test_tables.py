@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from qinsight_cli.core.report.rows import COLUMNS
 from qinsight_cli.core.report.tables import bar, first_sentence, make_table, printable
+from qinsight_cli.core.tasks import TASKS
 
 
 def shown(columns: tuple[str, ...], rows: list[dict[str, Any]], **options: Any) -> str:
@@ -27,26 +27,30 @@ def row(path: str, rating: str | None, reasoning: str = "", error: str | None = 
 
 
 def test_good_and_bad_are_seen() -> None:
-    text = shown(COLUMNS["score"], [row("good.jpg", "4.60", "Sharp. And bright."), row("bad.jpg", "1.20", "Blurred.")])
+    text = shown(
+        TASKS["score"].row_columns, [row("good.jpg", "4.60", "Sharp. And bright."), row("bad.jpg", "1.20", "Blurred.")]
+    )
     good, bad = (next(line for line in text.splitlines() if name in line) for name in ("good.jpg", "bad.jpg"))
     assert good.count("█") > bad.count("█")
     assert "\x1b[32m4.60" in good
     assert "\x1b[31m1.20" in bad
     assert "And bright" not in text
-    assert "And bright" in shown(COLUMNS["score"], [row("good.jpg", "4.60", "Sharp. And bright.")], show_reasoning=True)
+    assert "And bright" in shown(
+        TASKS["score"].row_columns, [row("good.jpg", "4.60", "Sharp. And bright.")], show_reasoning=True
+    )
 
 
 def test_empty_columns_are_left_out_and_errors_stand_in_red() -> None:
-    text = shown(COLUMNS["score"], [row("a.jpg", None, error="no such file")])
+    text = shown(TASKS["score"].row_columns, [row("a.jpg", None, error="no such file")])
     assert "rating_std" not in text
     assert "samples" not in text
     assert "\x1b[31mno such file" in text
     spread = row("a.jpg", "3.333") | {"rating_std": Decimal("0.100"), "samples": 3}
-    assert "0.100" in shown(COLUMNS["score"], [spread])
+    assert "0.100" in shown(TASKS["score"].row_columns, [spread])
 
 
 def test_markup_in_names_is_only_text() -> None:
-    assert "[red]a[/red].jpg" in shown(COLUMNS["score"], [row("[red]a[/red].jpg", "3.00")])
+    assert "[red]a[/red].jpg" in shown(TASKS["score"].row_columns, [row("[red]a[/red].jpg", "3.00")])
 
 
 @pytest.mark.parametrize(("rating", "filled"), [(1, 0), (3, 4), (5, 8), (4.99, 8), (1.2, 0)])

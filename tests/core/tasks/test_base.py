@@ -127,7 +127,10 @@ def test_objects(text: str, expected: object) -> None:
     ("completion", "json_like", "reward"),
     [
         ('<think> a </think><answer> {"rating": 3} </answer>', True, 1.0),
-        ('<think>a</think>\n<answer>\n```json\n{"rating": 3}\n```\n</answer>\n', True, 1.0),
+        ('<think>a</think>\n<answer>\n{"rating": 3}\n</answer>\n', True, 1.0),
+        ('<think>a</think>\n<answer>\n```json\n{"rating": 3}\n```\n</answer>\n', True, 0.0),
+        ("<think>a</think><answer>```{}```</answer>", True, 0.0),
+        ("<think>a</think><answer>```\nImage A\n```</answer>", False, 1.0),
         ("<think> </think><answer>{}</answer>", True, 1.0),
         ("<think> a </think><answer> Image A </answer>", False, 1.0),
         ("<think> a </think><answer> Image A </answer>", True, 0.0),
@@ -185,7 +188,7 @@ PIECES = st.sampled_from(
 def test_no_text_makes_a_parser_raise_and_rewards_are_0_or_1(completion: str) -> None:
     for task in TASKS.values():
         task.parse(completion)
-        rewards = task.rewards(completion, task.truth(ROW))
+        rewards = task.earned(completion, task.truth(ROW))
         assert rewards.keys() == task.weights.keys()
         assert set(rewards.values()) <= {0.0, 1.0}
 
@@ -197,4 +200,4 @@ def test_long_completions_are_read_in_a_moment(filler: str) -> None:
         for inner in ("```" + filler * 20_000, "{" + filler * 20_000 + "}", filler * 20_000 + "x"):
             completion = completion_of("so", inner)
             task.parse(completion)
-            task.rewards(completion, task.truth(ROW))
+            task.earned(completion, task.truth(ROW))

@@ -59,7 +59,7 @@ def test_refused(answer: str, kind: str) -> None:
     failure = parse(completion_of("why", answer))
     assert isinstance(failure, ParseFailure)
     assert failure.kind == kind
-    assert rewards(completion_of("why", answer), Score(3.0))["r_scr"] == 0.0
+    assert TASK.earned(completion_of("why", answer), Score(3.0))["r_scr"] == 0.0
 
 
 SPACE = st.text(" \n\t", max_size=3)
@@ -74,8 +74,6 @@ def layouts(draw: st.DrawFn, number: str) -> str:
     if draw(st.booleans()):
         pairs.insert(draw(st.integers(0, 1)), '"note": "clear"')
     answer = "{" + draw(SPACE) + f"{draw(SPACE)},{draw(SPACE)}".join(pairs) + draw(SPACE) + "}"
-    if draw(st.booleans()):
-        answer = f"```json\n{answer}\n```"
     think, rest = f"<think>{draw(SPACE)}so{draw(SPACE)}</think>", f"<answer>{draw(SPACE)}{answer}{draw(SPACE)}</answer>"
     return draw(SPACE) + think + draw(SPACE) + rest + draw(SPACE)
 
@@ -84,15 +82,15 @@ def layouts(draw: st.DrawFn, number: str) -> str:
 def test_the_gold_answer_earns_all_in_every_layout(data: st.DataObject, hundredths: int) -> None:
     rating = hundredths / 100
     completion = data.draw(layouts(f"{rating:.2f}"))
-    assert rewards(completion, Score(rating)) == {"r_fmt": 1.0, "r_scr": 1.0}
-    assert rewards(completion_of("x", TASK.answer(Score(rating))), Score(rating)) == {"r_fmt": 1.0, "r_scr": 1.0}
+    assert TASK.earned(completion, Score(rating)) == {"r_fmt": 1.0, "r_scr": 1.0}
+    assert TASK.earned(completion_of("x", TASK.answer(Score(rating))), Score(rating)) == {"r_fmt": 1.0, "r_scr": 1.0}
 
 
 @given(st.integers(100, 500), st.integers(100, 500))
 def test_the_reward_is_strictly_within_epsilon(said: int, true: int) -> None:
     # Decimals know that 4.35 - 4.00 is 0.35; binary fractions think it less.
     expected = abs(Decimal(said) - Decimal(true)) / 100 < Decimal(str(EPSILON))
-    reward = rewards(completion_of("x", f'{{"rating": {said / 100:.2f}}}'), Score(true / 100))
+    reward = TASK.earned(completion_of("x", f'{{"rating": {said / 100:.2f}}}'), Score(true / 100))
     assert reward["r_scr"] == float(expected)
 
 
@@ -100,13 +98,64 @@ def test_the_reward_is_strictly_within_epsilon(said: int, true: int) -> None:
 def test_exactly_epsilon_away_earns_nothing(true: float) -> None:
     for said in (true + 0.35, true - 0.35):
         if 1 <= said <= 5:
-            assert rewards(completion_of("x", f'{{"rating": {said:.2f}}}'), Score(true))["r_scr"] == 0.0
+            assert TASK.earned(completion_of("x", f'{{"rating": {said:.2f}}}'), Score(true))["r_scr"] == 0.0
+
+
+def score_reward(rating: str, truth: float, epsilon: float) -> float:
+    completion = completion_of("x", f'{{"rating": {rating}}}')
+    return rewards(completion, parse(completion), Score(truth), epsilon)["r_scr"]
 
 
 def test_epsilon_may_be_another() -> None:
-    completion = completion_of("x", '{"rating": 3.40}')
-    assert rewards(completion, Score(3.0), epsilon=0.5)["r_scr"] == 1.0
-    assert rewards(completion, Score(3.0), epsilon=0.4)["r_scr"] == 0.0
+    assert score_reward("3.40", 3.0, 0.5) == 1.0
+    assert score_reward("3.40", 3.0, 0.4) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "reward"),
+    [
+        ("3.00", 3.0, 1.0),
+        ("3", 3.0, 1.0),
+        ("3.01", 3.0, 0.0),
+        ("3.0000001", 3.0, 0.0),
+        ("3.46", 3.4567, 1.0),  # the prompt asks for two decimals
+        ("3.4567", 3.4567, 1.0),
+        ("3.45", 3.4567, 0.0),
+    ],
+)
+def test_epsilon_0_is_exact_match(said: str, truth: float, reward: float) -> None:
+    assert score_reward(said, truth, 0.0) == reward
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "reward"),
+    [("5.2", 5.0, 1.0), ("5.35", 5.0, 0.0), ("0.7", 1.0, 1.0), ("0.6", 1.0, 0.0), ("1e999", 5.0, 0.0)],
+)
+def test_eq_3_has_no_range_but_users_get_no_such_rating(said: str, truth: float, reward: float) -> None:
+    completion = completion_of("x", f'{{"rating": {said}}}')
+    failure = parse(completion)
+    assert isinstance(failure, ParseFailure)
+    assert failure.kind == "out_of_range"
+    assert TASK.kept_fields(failure) == {}
+    assert TASK.earned(completion, Score(truth)) == {"r_fmt": 1.0, "r_scr": reward}
+
+
+def test_a_fenced_answer_is_read_and_pays_no_format_reward() -> None:
+    completion = completion_of("why", '```json\n{"rating": 3.42}\n```')
+    assert parse(completion) == Score(3.42, "why")
+    assert TASK.earned(completion, Score(3.42)) == {"r_fmt": 0.0, "r_scr": 1.0}
+
+
+@pytest.mark.parametrize(("cell", "fields"), [("3.5", {"rating": 3.5}), ("-70", {"rating": -70.0}), ("inf", None)])
+def test_a_cell_of_a_table_is_a_number_on_any_scale(cell: str, fields: object) -> None:
+    assert TASK.read({"rating": cell}) == (fields or {"rating": float("inf")})
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "good", "3,5"])
+def test_a_cell_that_is_no_number_is_no_answer(cell: str) -> None:
+    failure = TASK.read({"rating": cell})
+    assert isinstance(failure, ParseFailure)
+    assert failure.kind == "not_a_number"
 
 
 @pytest.mark.parametrize("rating", [None, "3", True, 0.5, 5.5, float("nan")])

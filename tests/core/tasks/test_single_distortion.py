@@ -58,4 +58,4 @@ def test_each_question_is_about_one_distortion_in_the_house_form() -> None:
     ],
 )
 def test_the_most_severe_wins_and_the_first_of_equals(levels: tuple[str, ...], answer: tuple[str, str]) -> None:
-    assert tuple(most_severe(levels).values()) == answer
+    assert tuple(most_severe([{"severity": level} for level in levels]).values()) == answer

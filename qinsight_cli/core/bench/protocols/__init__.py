@@ -1,1 +1,26 @@
-"""How the answers of a task become the figures of a table."""
+"""What a table counts and draws, one module for each task; a task names its own in `Task.protocol`.
+
+A protocol has
+    TABLES                                    the paper's tables of its task
+    columns(table, datasets)                  the columns of a table measured on these datasets
+    lines(table, label, datasets, bench, note)   the lines of one system that has answered
+    remarks(choices)                          what stands below a table of how it was measured
+    plots(table, label, datasets, bench, folder)  draws what one system has answered
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from qinsight_cli.core.tasks import TASKS
+
+
+def protocol_of(task: str) -> Any:
+    """The protocol of a task."""
+    return import_module(TASKS[task].protocol)
+
+
+def method_name(label: str, key: str, name: str, own: tuple[str, ...], several: bool) -> str:
+    """The name of a line in a table of one dataset: measured on another, or on several, it is named with the method."""
+    return f"{label} on {key}" if several or name not in own else label

@@ -10,20 +10,60 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qinsight_cli.core import metrics
-from qinsight_cli.core.bench.grid import Cell
-from qinsight_cli.core.bench.systems.base import RowAnswer
+from qinsight_cli.core.bench.figures import Table
+from qinsight_cli.core.bench.grid import Cell, Line
+from qinsight_cli.core.bench.protocols import method_name
+from qinsight_cli.core.bench.systems.base import RowAnswer, file_name
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.readers.srbench import ORIGINAL, subsets
 from qinsight_cli.core.errors import QInsightError
 
+if TYPE_CHECKING:
+    from qinsight_cli.core.bench.datasets import Dataset
+    from qinsight_cli.core.bench.run import Bench, Protocol
+
 TIES = {"wrong": 0.0, "half": 0.5}  # what Similar earns on a pair that has a winner
 _PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
+TABLES = (
+    Table(
+        *("5", "table5", "srbench", "Reference-based comparison on SRIQA-Bench", "comparison"),
+        datasets=("srbench",),
+        metrics=("",),
+        columns=(*_PARTS, "PLCC", "SRCC"),
+    ),
+)
+
+
+def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
+    return table.columns
+
+
+def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
+    protocol = bench.protocol
+    made = []
+    for dataset in datasets:
+        method = method_name(label, dataset.key, dataset.name, table.datasets, len(datasets) > 1)
+        pairs = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task], protocol.original)
+        found = cells(pairs, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)
+        made.append(Line(method, "", found, measured=True, note=note))
+    return made
+
+
+def remarks(protocol: Protocol) -> list[str]:
+    earned = "half a point" if protocol.ties == "half" else "nothing"
+    original = "with" if protocol.original else "without"
+    how = "after a logistic fit" if protocol.fitted else "raw"
+    return [
+        f"Measured here: all pairs of a content, {original} Original; Similar earns {earned} on a pair with a "
+        f"winner; PLCC ({how}) and SRCC of the share of pairs won against the MOS, mean over contents."
+    ]
 
 
 @dataclass(frozen=True)
@@ -182,3 +222,16 @@ def by_methods(pairs: Sequence[Pair], ties: str) -> tuple[list[str], Mapping[tup
             standing[method].append(value)
     order = sorted(standing, key=lambda method: -float(np.mean(standing[method])))
     return order, {names: (sum(points), len(points)) for names, points in found.items()}
+
+
+def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, folder: Path) -> None:
+    """The accuracy for each two methods."""
+    from qinsight_cli.core.report import plots as drawing
+
+    for dataset in datasets:
+        pairs = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task], bench.protocol.original)
+        methods, found = by_methods(pairs, bench.protocol.ties)
+        if methods:
+            path = folder / f"{table.name}-methods-{file_name(label)}.png"
+            title = f"{label} on {dataset.key}: accuracy in %, best method first"
+            drawing.method_pairs(methods, found, title, path)

@@ -4,43 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qinsight_cli.core import metrics
-from qinsight_cli.core.bench.grid import Cell
-from qinsight_cli.core.bench.paper import AVERAGE, CLASS_COLUMNS
-from qinsight_cli.core.bench.systems.base import RowAnswer
+from qinsight_cli.core.bench.figures import Table
+from qinsight_cli.core.bench.grid import Cell, Line
+from qinsight_cli.core.bench.protocols import method_name
+from qinsight_cli.core.bench.systems.base import RowAnswer, file_name
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL
 
+if TYPE_CHECKING:
+    from qinsight_cli.core.bench.datasets import Dataset
+    from qinsight_cli.core.bench.run import Bench, Protocol
+
 CLASS, LEVEL = "Deg. Acc.", "Lev. Acc."
 UNREAD = "no answer"
+# Class -> its column in Tables 2 and 4, which say JPEG for compression.
+CLASS_COLUMNS = {"noise": "Noise", "blur": "Blur", "compression": "JPEG", "darken": "Darken", "null": "Null"}
+AVERAGE = "Average"
+
+
+def _table(number: str, alias: str, title: str) -> Table:
+    return Table(
+        *(number, f"table{number}", alias, title, "degradation"),
+        datasets=("kadis",),
+        metrics=(CLASS, LEVEL),
+        columns=(*CLASS_COLUMNS.values(), AVERAGE),
+    )
+
+
+TABLES = (
+    _table("2", "degradation", "Accuracy of distortion class and level"),
+    _table("4", "ablation-degradation", "Degradation perception, joint against single-task training"),
+)
+
+
+def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
+    return table.columns
+
+
+def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
+    made = []
+    for dataset in datasets:
+        method = method_name(label, dataset.key, dataset.name, table.datasets, len(datasets) > 1)
+        found = hits(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        figures = cells(found, bench.protocol.draws, bench.protocol.seed)
+        made += [Line(method, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
+    return made
+
+
+def remarks(protocol: Protocol) -> list[str]:
+    return []
 
 
 @dataclass(frozen=True)
 class Hits:
-    """For each class of the truth, picture by picture: was the class right, were class and level right (Eq. 4, 5)."""
+    """For each class of the truth, picture by picture: was the class right, were class and level right (Eq. 4, 5).
+
+    failed     pictures without an answer
+    unlevelled pictures of which the class was read and the severity was not
+    """
 
     classes: Mapping[str, tuple[bool, ...]]
     levels: Mapping[str, tuple[bool, ...]]
     failed: int
+    unlevelled: int = 0
 
 
 def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
-    """Rows and their answers -> Hits. An answer that could not be read is wrong."""
+    """Rows and their answers -> Hits. An answer that could not be read is wrong; with the class alone read, its level
+    is, whatever system it comes from."""
     classes: dict[str, list[bool]] = {name: [] for name in CLASSES}
     levels: dict[str, list[bool]] = {name: [] for name in CLASSES}
     for sample, answer in zip(samples, answers, strict=True):
         truth = sample.truth["distortion"]
-        right = answer.error is None and answer.fields["distortion"] == truth
+        right = answer.fields.get("distortion") == truth
         classes[truth].append(right)
-        levels[truth].append(right and answer.fields["severity"] == sample.truth["severity"])
+        levels[truth].append(right and answer.fields.get("severity") == sample.truth["severity"])
+    read = [answer.fields.get("distortion") is not None for answer in answers]
+    whole = [answer.fields.get("severity") is not None for answer in answers]
     return Hits(
         {name: tuple(rows) for name, rows in classes.items()},
         {name: tuple(rows) for name, rows in levels.items()},
-        sum(answer.error is not None for answer in answers),
+        read.count(False),
+        sum(some and not all_of_it for some, all_of_it in zip(read, whole, strict=True)),
     )
 
 
@@ -49,32 +100,47 @@ def cells(found: Hits, draws: int, seed: int = 0) -> dict[str, dict[str, Cell]]:
 
     The average is the plain mean of the classes that have rows, for levels without null, whose level there is none.
     """
-    note = ""
+    note, more = "", ""
+    total = sum(map(len, found.classes.values()))
     if found.failed:
-        total = sum(map(len, found.classes.values()))
         note = f"{found.failed:,} of {total:,} pictures have no readable answer and count as wrong."
+    if found.unlevelled:
+        more = f"{found.unlevelled:,} of {total:,} pictures have a class but no readable severity: it counts as wrong."
     damaged = {name: rows for name, rows in found.levels.items() if name != NULL}
-    return {CLASS: _line(found.classes, note, draws, seed), LEVEL: _line(damaged, note, draws, seed)}
+    level_note = " ".join(filter(None, (note, more)))
+    return {CLASS: _line(found.classes, note, draws, seed), LEVEL: _line(damaged, level_note, draws, seed)}
 
 
 def _line(groups: Mapping[str, Sequence[bool]], note: str, draws: int, seed: int) -> dict[str, Cell]:
     there = {name: rows for name, rows in groups.items() if rows}
-    found = {CLASS_COLUMNS[name]: _cell([rows], "", draws, seed) for name, rows in there.items()}
+    found = {CLASS_COLUMNS[name]: _cell({name: rows}, "", draws, seed) for name, rows in there.items()}
     if there:
-        found[AVERAGE["degradation"]] = _cell(list(there.values()), note, draws, seed)
+        found[AVERAGE] = _cell(there, note, draws, seed)
     return found
 
 
-def _cell(groups: Sequence[Sequence[bool]], note: str, draws: int, seed: int) -> Cell:
-    value = float(np.mean([sum(rows) / len(rows) for rows in groups]))
-    low, high = metrics.mean_interval(groups, draws, seed) if draws else (None, None)
-    return Cell(value, "accuracy", low, high, note, sum(map(len, groups)))
+def _cell(groups: Mapping[str, Sequence[bool]], note: str, draws: int, seed: int) -> Cell:
+    low, high = metrics.mean_interval(list(groups.values()), draws, seed) if draws else (None, None)
+    count = sum(map(len, groups.values()))
+    return Cell(metrics.balanced_accuracy(groups), "accuracy", low, high, note, count)
 
 
 def confusion(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Any:
     """Counts, int64 (5, 6): rows the true class, columns the class answered and last the unread, as `CLASSES`."""
     counts = np.zeros((len(CLASSES), len(CLASSES) + 1), dtype=np.int64)
     for sample, answer in zip(samples, answers, strict=True):
-        column = len(CLASSES) if answer.error is not None else CLASSES.index(answer.fields["distortion"])
+        said = answer.fields.get("distortion")
+        column = len(CLASSES) if said is None else CLASSES.index(said)
         counts[CLASSES.index(sample.truth["distortion"]), column] += 1
     return counts
+
+
+def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, folder: Path) -> None:
+    """One confusion matrix for each dataset."""
+    from qinsight_cli.core.report import plots as drawing
+
+    for dataset in datasets:
+        counts = confusion(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
+        names = [*(CLASS_COLUMNS[name] for name in CLASSES), UNREAD]
+        drawing.confusion(counts, names[:-1], names, f"{label} on {dataset.key}", path)

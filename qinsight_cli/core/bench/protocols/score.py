@@ -6,15 +6,81 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qinsight_cli.core import metrics
-from qinsight_cli.core.bench.grid import Cell
-from qinsight_cli.core.bench.paper import DATASETS
-from qinsight_cli.core.bench.systems.base import RowAnswer
+from qinsight_cli.core.bench.figures import Table
+from qinsight_cli.core.bench.grid import Cell, Grid, Line
+from qinsight_cli.core.bench.systems.base import RowAnswer, file_name
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
+
+if TYPE_CHECKING:
+    from qinsight_cli.core.bench.datasets import Dataset
+    from qinsight_cli.core.bench.run import Bench, Protocol
+
+# Column of Tables 1, 3 and B -> the name of its dataset for `qinsight prepare`.
+DATASETS = {
+    "KonIQ": "koniq",
+    "SPAQ": "spaq",
+    "KADID": "kadid",
+    "PIPAL": "pipal",
+    "LiveW": "livew",
+    "AGIQA": "agiqa",
+    "CSIQ": "csiq",
+}
+AVERAGE = "AVG."
+RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, beside what is measured
+
+
+def _table(number: str, alias: str, title: str, columns: tuple[str, ...]) -> Table:
+    return Table(
+        *(number, f"table{number}", alias, title, "score"),
+        datasets=tuple(DATASETS.values()),
+        metrics=("PLCC", "SRCC"),
+        columns=columns,
+        by_dataset=True,
+    )
+
+
+TABLES = (
+    _table("1", "score", "PLCC / SRCC on score regression", (*DATASETS, AVERAGE)),
+    _table("3", "ablation-score", "Score regression, joint against single-task training", (*DATASETS, AVERAGE)),
+    _table("B", "epsilon", "The threshold ε of the score reward", tuple(DATASETS)),
+)
+
+
+def column_of(dataset: Dataset) -> str:
+    """The paper's column for one of its datasets; another has its own key."""
+    return next((column for column, name in DATASETS.items() if name == dataset.name), dataset.key)
+
+
+def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
+    """The paper's, and one more for each dataset that the paper has not."""
+    found = dict.fromkeys(column_of(one) for one in datasets)
+    return (*table.columns, *(column for column in found if column not in table.columns))
+
+
+def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
+    protocol = bench.protocol
+    figures: dict[str, dict[str, Cell]] = {metric: {} for metric in table.metrics}
+    for dataset in datasets:
+        found = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        for metric, cell in cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
+            figures[metric][column_of(dataset)] = cell
+    for by_column in figures.values():
+        mean = average(by_column)
+        if mean is not None and AVERAGE in table.columns:
+            by_column[AVERAGE] = mean
+    return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
+
+
+def remarks(protocol: Protocol) -> list[str]:
+    how = "after a four-parameter logistic fit" if protocol.fitted else "raw"
+    return [f"PLCC measured here is {how}; the paper does not say which it prints."]
 
 
 @dataclass(frozen=True)
@@ -96,3 +162,42 @@ def average(by_column: Mapping[str, Cell]) -> Cell | None:
     values = [by_column[column].value for column in DATASETS if column in by_column]
     there = [value for value in values if value is not None]
     return Cell(float(np.mean(there)), "correlation") if len(there) == len(DATASETS) else None
+
+
+def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, folder: Path) -> None:
+    """Prediction against MOS, one cloud for each dataset."""
+    from qinsight_cli.core.report import plots as drawing
+
+    clouds = []
+    for dataset in datasets:
+        found = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        if not found.predicted:
+            continue
+        figures = cells(found, bench.protocol.fitted, 0)
+        curve = None
+        if bench.protocol.fitted and figures["PLCC"].value is not None:
+            curve = metrics.fit_logistic(found.predicted, found.truth)
+        title = f"{column_of(dataset)}: PLCC {figures['PLCC'].text()}, SRCC {figures['SRCC'].text()}"
+        words = f"{title}\n{len(found.predicted):,} pictures"
+        clouds.append(drawing.Cloud(words, found.predicted, found.truth, curve))
+    if clouds:
+        path = folder / f"{table.name}-scatter-{file_name(label)}.png"
+        drawing.scatter(clouds, f"{label}: prediction against MOS", path)
+
+
+def radar(grid: Grid, folder: Path) -> None:
+    """The PLCC of Table 1, published and measured, one axis for each of its datasets."""
+    from qinsight_cli.core.report import plots as drawing
+
+    shown = [line for line in grid.lines if line.metric == "PLCC"]
+    published = {
+        line.method: [float(line.cells[column].value or 0.0) for column in DATASETS]
+        for line in shown
+        if not line.measured and line.method in RADAR
+    }
+    measured = {
+        line.method: [line.cells[column].value if column in line.cells else None for column in DATASETS]
+        for line in shown
+        if line.measured and any(column in line.cells for column in DATASETS)
+    }
+    drawing.radar(list(DATASETS), published, measured, folder / "table1-radar.png")

@@ -13,7 +13,10 @@ from qinsight_cli.core.engines import Decoding
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none."""
+    """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none.
+
+    Beside an error stand the fields that the task keeps of such an answer, or none.
+    """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None

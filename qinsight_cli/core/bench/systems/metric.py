@@ -25,10 +25,12 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 from qinsight_cli.core.images import read_image
 from qinsight_cli.core.inference.journal import Journal
+from qinsight_cli.core.tasks import TASKS
 
 WORKER = Path(__file__).with_name("pyiqa_worker.py")
 JOURNAL_EVERY = 16  # pictures between two writes to the journal
 KONIQ = "KonIQ"
+VALUE = "value"  # what a metric says of a picture, higher better, before it is the answer of a task
 
 
 @dataclass(frozen=True)
@@ -95,25 +97,29 @@ class MetricSystem:
         return self.baseline.name in psnr_ssim.METRICS
 
     def refusal(self, dataset: Dataset) -> str | None:
-        if dataset.task == "degradation":
-            return f"{self.label} gives one number a picture; {dataset.key} asks for distortions"
+        task = TASKS[dataset.task]
+        if not (task.number or task.rated):
+            return f"{self.label} gives one number a picture; {dataset.key} asks for {' and '.join(task.columns)}"
         originals = _originals(dataset.samples)
         if self.baseline.reference and all(_reference(sample, originals) is None for sample in dataset.samples):
             return f"{self.label} needs references, and {dataset.key} has none"
         return None
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
-        if dataset.task == "score":
-            return self._measure([(s.images["image"], _reference(s)) for s in dataset.samples], dataset, settings)
+        task = TASKS[dataset.task]
+        if task.number:
+            questions = [(sample.images[task.roles[0]], _reference(sample)) for sample in dataset.samples]
+            return [
+                RowAnswer({task.number: answer.fields[VALUE]}) if answer.error is None else answer
+                for answer in self._measure(questions, dataset, settings)
+            ]
         originals = _originals(dataset.samples)
         questions = [
-            (sample.images[role], _reference(sample, originals))
-            for sample in dataset.samples
-            for role in ("image_a", "image_b")
+            (sample.images[role], _reference(sample, originals)) for sample in dataset.samples for role in task.roles
         ]
         unique = list(dict.fromkeys(questions))
         answers = dict(zip(unique, self._measure(unique, dataset, settings), strict=True))
-        return winners([(answers[a], answers[b]) for a, b in zip(questions[::2], questions[1::2], strict=True)])
+        return winners(task, [(answers[a], answers[b]) for a, b in zip(questions[::2], questions[1::2], strict=True)])
 
     def _measure(
         self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, settings: AnswerSettings
@@ -154,7 +160,7 @@ class MetricSystem:
             return RowAnswer(error=str(error))
         if math.isnan(record["value"]):
             return RowAnswer(error="the metric is not a number")
-        return RowAnswer({"rating": -record["value"] if self._lower_better else record["value"]})
+        return RowAnswer({VALUE: -record["value"] if self._lower_better else record["value"]})
 
     @property
     def _wants_reference(self) -> bool:

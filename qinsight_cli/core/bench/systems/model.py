@@ -13,8 +13,6 @@ from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.tasks import TASKS, Task
-from qinsight_cli.core.tasks.degradation import DISTORTIONS
-from qinsight_cli.core.tasks.single_distortion import most_severe, task_for
 
 LEVEL_WORD_PREFIX = "deqa:"  # a model name that begins so is rated by its level words
 
@@ -36,21 +34,17 @@ class ModelSystem:
         return self.name.startswith(LEVEL_WORD_PREFIX)
 
     def refusal(self, dataset: Dataset) -> str | None:
-        if self.by_level_words and dataset.task != "score":
+        if self.by_level_words and not TASKS[dataset.task].number:
             return f"{self.label} reads level words, which are for scores; {dataset.key} asks for {dataset.task}"
         return None
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         items = [{role: str(path) for role, path in sample.images.items()} for sample in dataset.samples]
-        if dataset.task == "degradation" and settings.sequential:
-            return self._one_by_one(items, dataset, settings)
-        return self._ask(TASKS[dataset.task], items, dataset, settings)
-
-    def _one_by_one(
-        self, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
-    ) -> list[RowAnswer]:
-        severities = [self._ask(task_for(distortion), items, dataset, settings) for distortion in DISTORTIONS]
-        return [_combined(each) for each in zip(*severities, strict=True)]
+        task = TASKS[dataset.task]
+        if not (task.parts and settings.sequential):
+            return self._ask(task, items, dataset, settings)
+        each = [self._ask(part, items, dataset, settings) for part in task.parts]
+        return [_combined(task, answers) for answers in zip(*each, strict=True)]
 
     def _ask(
         self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
@@ -74,7 +68,7 @@ class ModelSystem:
             ):
                 aggregated = aggregate_answers(task, result.answers) if result.error is None else None
                 error = result.error if aggregated is None else aggregated.error
-                answers.append(RowAnswer(aggregated.fields if aggregated and error is None else {}, error))
+                answers.append(RowAnswer(aggregated.fields if aggregated else {}, error))
                 advance()
             return answers
 
@@ -99,9 +93,9 @@ class ModelSystem:
         self._engine = None
 
 
-def _combined(each: Sequence[RowAnswer]) -> RowAnswer:
+def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:
     unread = next((answer for answer in each if answer.error is not None), None)
-    return unread or RowAnswer(most_severe([answer.fields["severity"] for answer in each]))
+    return unread or RowAnswer(task.combined([answer.fields for answer in each]))
 
 
 def parse_label(argument: str) -> tuple[str, str]:

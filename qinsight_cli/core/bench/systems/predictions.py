@@ -7,24 +7,16 @@ separator, in any case. The longest tail of the path that only one picture of th
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
+from qinsight_cli.core.data.label_tables import unique_header
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks.comparison import WINNERS
-from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
+from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 
-_COLUMNS = {
-    "score": (("path", "rating"),),
-    "degradation": (("path", "distortion", "severity"),),
-    "comparison": (("image_a", "image_b", "winner"), ("path", "rating")),
-}
-_CLASS_NAMES = {"jpeg": "compression", "none": NULL, "": NULL}
-_SWAPPED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 MISSING = "no prediction for it"
 
 Row = Mapping[str, str]
@@ -44,7 +36,7 @@ class PredictionsFile:
     def refusal(self, dataset: Dataset) -> str | None:
         if self._layout(dataset.task):
             return None
-        wanted = " or ".join(",".join(columns) for columns in _COLUMNS[dataset.task])
+        wanted = " or ".join(",".join(columns) for columns in _layouts(TASKS[dataset.task]))
         return f"{self.path} has the columns {','.join(self._columns)}; {dataset.task} needs {wanted}"
 
     def learn(self, datasets: Sequence[Dataset]) -> None:
@@ -54,7 +46,7 @@ class PredictionsFile:
             self._pictures[task] = ImageMatcher([path for row in rows for path in row.images.values()])
 
     def _layout(self, task: str) -> tuple[str, ...]:
-        return next((layout for layout in _COLUMNS[task] if set(layout) <= set(self._columns)), ())
+        return next((layout for layout in _layouts(TASKS[task]) if set(layout) <= set(self._columns)), ())
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         """One answer for each row of the dataset; all without one when the file is about other pictures."""
@@ -62,12 +54,13 @@ class PredictionsFile:
         if dataset.task not in self._pictures:
             self.learn([dataset])
         pictures = self._pictures[dataset.task]
-        if "winner" in layout:
-            answers = self._winners(dataset, pictures)
-        elif dataset.task == "comparison":
-            answers = self._by_rating(dataset, pictures)
+        task = TASKS[dataset.task]
+        if layout != _layouts(task)[0]:
+            answers = self._by_rating(task, dataset, pictures)
+        elif len(task.image_columns) == 2:
+            answers = self._pairs(task, dataset, pictures)
         else:
-            answers = self._single(dataset, pictures)
+            answers = self._single(task, dataset, pictures)
         if all(answer.error == MISSING for answer in answers):
             self.stranger = self.stranger or self._strangers(dataset)
             return []
@@ -94,32 +87,35 @@ class PredictionsFile:
             f"(its first is {names[0]!r}, the dataset's {first.name!r})"
         )
 
-    def _single(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
-        read = _rating if dataset.task == "score" else _degradation
-        found = self._by_path(pictures, read)
-        return [found.get(parts_of(sample.images["image"]), RowAnswer(error=MISSING)) for sample in dataset.samples]
+    def _single(self, task: Task, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
+        ((column, role),) = task.image_columns.items()
+        found = self._by_image(task, column, pictures)
+        return [found.get(parts_of(sample.images[role]), RowAnswer(error=MISSING)) for sample in dataset.samples]
 
-    def _by_rating(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
-        found = self._by_path(pictures, _rating)
-        sides = [[found.get(parts_of(s.images[role])) for role in ("image_a", "image_b")] for s in dataset.samples]
-        return winners([(first, second) for first, second in sides])
+    def _by_rating(self, task: Task, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
+        found = self._by_image(rating_task(), "path", pictures)
+        roles = task.image_columns.values()
+        sides = [[found.get(parts_of(sample.images[role])) for role in roles] for sample in dataset.samples]
+        return winners(task, [(first, second) for first, second in sides])
 
-    def _by_path(self, pictures: ImageMatcher, read: Callable[[Row], RowAnswer]) -> dict[Parts, RowAnswer]:
+    def _by_image(self, task: Task, column: str, pictures: ImageMatcher) -> dict[Parts, RowAnswer]:
         found: dict[Parts, RowAnswer] = {}
         for row in self._rows:
-            picture = pictures.find(row["path"])
+            picture = pictures.find(row[column])
             if picture is not None:
-                self._once(found, picture, read(row), row["path"])
+                self._once(found, picture, answer_of(task, row), row[column])
         return found
 
-    def _winners(self, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
+    def _pairs(self, task: Task, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
         found: dict[tuple[Parts, Parts], RowAnswer] = {}
+        one, other = task.image_columns
         for row in self._rows:
-            first, second = pictures.find(row["image_a"]), pictures.find(row["image_b"])
+            first, second = pictures.find(row[one]), pictures.find(row[other])
             if first is not None and second is not None:
-                self._once(found, (first, second), _winner(row), f"{row['image_a']} and {row['image_b']}")
-        sides = [[parts_of(s.images[role]) for role in ("image_a", "image_b")] for s in dataset.samples]
-        return [_in_order(found, first, second) for first, second in sides]
+                self._once(found, (first, second), answer_of(task, row), f"{row[one]} and {row[other]}")
+        roles = task.image_columns.values()
+        sides = [[parts_of(sample.images[role]) for role in roles] for sample in dataset.samples]
+        return [_in_order(task, found, first, second) for first, second in sides]
 
     def _once(self, found: dict[Any, RowAnswer], key: Any, answer: RowAnswer, name: str) -> None:
         if key in found and found[key] != answer:
@@ -155,7 +151,9 @@ class ImageMatcher:
     def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
         # Our own CSV puts an apostrophe before a name that a spreadsheet would take for a formula.
-        parts = parts_of(name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@")) else name)
+        parts = parts_of(
+            name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@", "'\t", "'\r", "'\0")) else name
+        )
         for length in range(len(parts), 0, -1):
             found = self._by_tail.get(parts[-length:], set())
             if len(found) > 1:
@@ -181,34 +179,58 @@ def parts_of(path: str | Path) -> Parts:
     return tuple(parts)
 
 
-def winners(rated: Sequence[tuple[RowAnswer | None, RowAnswer | None]]) -> list[RowAnswer]:
-    """The answers to A and to B of each pair -> which is better; equal ratings are Similar."""
-    return [_better(first or RowAnswer(error=MISSING), second or RowAnswer(error=MISSING)) for first, second in rated]
+def rating_task() -> Task:
+    """The task whose answer is a rating: two of them, of the pictures of a pair, decide a comparison too."""
+    return next(task for task in TASKS.values() if task.number)
 
 
-def _better(first: RowAnswer, second: RowAnswer) -> RowAnswer:
+def _layouts(task: Task) -> list[tuple[str, ...]]:
+    """The columns of a file that answers a task: its own, or for a pair a rating of each picture."""
+    rating = rating_task()
+    of_ratings = [(*rating.image_columns, *rating.columns)] if task.rated else []
+    return [(*task.image_columns, *task.columns), *of_ratings]
+
+
+def winners(task: Task, rated: Sequence[tuple[RowAnswer | None, RowAnswer | None]]) -> list[RowAnswer]:
+    """The ratings of both pictures of each pair -> the answer of a task that compares them."""
+    return [
+        _better(task, first or RowAnswer(error=MISSING), second or RowAnswer(error=MISSING)) for first, second in rated
+    ]
+
+
+def _better(task: Task, first: RowAnswer, second: RowAnswer) -> RowAnswer:
     error = first.error or second.error
     if error is not None:
         return RowAnswer(error=error)
-    a, b = first.fields["rating"], second.fields["rating"]
-    return RowAnswer({"winner": "Similar" if a == b else "Image A" if a > b else "Image B"})
+    assert task.rated is not None
+    (a,), (b,) = first.fields.values(), second.fields.values()
+    return RowAnswer(task.rated(a, b))
 
 
-def _in_order(found: Mapping[tuple[Parts, Parts], RowAnswer], first: Parts, second: Parts) -> RowAnswer:
+def _in_order(task: Task, found: Mapping[tuple[Parts, Parts], RowAnswer], first: Parts, second: Parts) -> RowAnswer:
     """The answer to (first, second), or that to (second, first) turned around."""
     answer = found.get((first, second))
-    if answer is None and (second, first) in found:
+    if answer is None and task.swapped is not None and (second, first) in found:
         answer = found[second, first]
         if answer.error is None:
-            answer = RowAnswer({"winner": _SWAPPED[answer.fields["winner"]]})
+            answer = RowAnswer(task.swapped(answer.fields))
     return answer or RowAnswer(error=MISSING)
+
+
+def answer_of(task: Task, row: Row) -> RowAnswer:
+    """One row of text -> its answer. An empty cell is no answer; why there is none says the row's own error, if any."""
+    said = task.read(row)
+    if not isinstance(said, ParseFailure):
+        return RowAnswer(said)
+    empty = not any(row[column] for column in task.columns)
+    return RowAnswer(task.kept_fields(said), row.get("error") or ("no answer" if empty else said.detail))
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
+            columns = unique_header(path, reader.fieldnames or ())
             reader.fieldnames = columns
             rows: list[Row] = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
     except OSError as error:
@@ -218,31 +240,3 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
     if not rows:
         raise QInsightError(f"{path} holds no predictions")
     return columns, rows
-
-
-def _rating(row: Row) -> RowAnswer:
-    try:
-        value = float(row["rating"])
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        return RowAnswer(error=f"the rating is {row['rating']!r}, not a number")
-    return RowAnswer({"rating": value})
-
-
-def _degradation(row: Row) -> RowAnswer:
-    distortion = row["distortion"].lower()
-    distortion = _CLASS_NAMES.get(distortion, distortion)
-    severity = NULL if distortion == NULL else row["severity"].lower()
-    if distortion not in CLASSES:
-        return RowAnswer(error=f"the distortion is {row['distortion']!r}, not one of {', '.join(CLASSES)}")
-    if severity not in (*SEVERITIES, NULL):
-        return RowAnswer(error=f"the severity is {row['severity']!r}, not one of {', '.join(SEVERITIES)}")
-    return RowAnswer({"distortion": distortion, "severity": severity})
-
-
-def _winner(row: Row) -> RowAnswer:
-    winner = next((winner for winner in WINNERS if winner.lower() == row["winner"].lower()), None)
-    if winner is None:
-        return RowAnswer(error=f"the winner is {row['winner']!r}, not one of {', '.join(WINNERS)}")
-    return RowAnswer({"winner": winner})

@@ -82,7 +82,7 @@ def _class(record: dict[str, Any], where: str) -> str:
     if "distortion_class" not in record:
         raise QInsightError(f"{where}: the record has no distortion_class; is it a degradation record?")
     kind = record["distortion_class"]
-    return NULL if kind is None or str(kind).lower() in ("", "none", NULL) else str(kind).lower()
+    return NULL if kind is None or str(kind).lower() in ("none", NULL) else str(kind).lower()
 
 
 def _severity(record: dict[str, Any], where: str, kind: str) -> str:

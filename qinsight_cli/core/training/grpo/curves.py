@@ -6,16 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.tasks import reward_titles
+
 WINDOW = 0.05  # a line is the mean over this part of the run
-LABELS = {
-    "reward": "overall reward",
-    "r_fmt": "format",
-    "r_scr": "score",
-    "r_deg": "degradation class",
-    "r_lev": "degradation level",
-    "r_comp": "comparison",
-    "r_rank": "rank",
-}
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -24,8 +17,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
     if not steps:
         return
     evaluated = [line for line in lines if "eval" in line]
-    names = [name for name in LABELS if any(line.get(name) is not None for line in steps)]
-    _figure(folder / "rewards.png", "mean reward", {name: LABELS[name] for name in names}, steps, evaluated)
+    labels = {"reward": "overall reward", **reward_titles(), "r_rank": "rank"}
+    shown = {name: title for name, title in labels.items() if any(line.get(name) is not None for line in steps)}
+    _figure(folder / "rewards.png", "mean reward", shown, steps, evaluated)
     if any(line.get("kl") is not None for line in steps):
         _figure(folder / "kl.png", "KL divergence from the start", {"kl": "KL, mean over tokens"}, steps, [])
 

@@ -14,7 +14,7 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference.assess import assess
-from qinsight_cli.core.metrics import plcc, srcc
+from qinsight_cli.core.metrics import balanced_accuracy, plcc, srcc
 from qinsight_cli.core.tasks import ParseFailure, Task
 from qinsight_cli.core.tasks.degradation import NULL
 
@@ -56,7 +56,7 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
             answer = task.parse(text)
             fields = None if isinstance(answer, ParseFailure) else task.fields(answer)
             truth = row.answer()
-            found.append(Outcome(name, row.source, fields, task.fields(truth), task.rewards(text, truth)))
+            found.append(Outcome(name, row.source, fields, task.fields(truth), task.rewards(text, answer, truth)))
     return found
 
 
@@ -95,10 +95,10 @@ def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
     for one in found:
         if "distortion" in one.truth:
             by_class.setdefault(one.truth["distortion"], []).append(one)
-    classes = {name: fmean(one.rewards["r_deg"] for one in group) for name, group in by_class.items()}
-    levels = {name: fmean(one.rewards["r_lev"] for one in group) for name, group in by_class.items() if name != NULL}
+    classes = {name: [one.rewards["r_deg"] for one in group] for name, group in by_class.items()}
+    levels = {name: [one.rewards["r_lev"] for one in group] for name, group in by_class.items() if name != NULL}
     named = {"class_accuracy": classes, "level_accuracy": levels}
-    return {name: fmean(values.values()) for name, values in named.items() if values}
+    return {name: balanced_accuracy(groups) for name, groups in named.items() if groups}
 
 
 def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:

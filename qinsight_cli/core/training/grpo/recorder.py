@@ -19,12 +19,11 @@ from transformers import PrinterCallback, TrainerCallback
 from qinsight_cli.core.engines.local import LocalEngine
 from qinsight_cli.core.files import write_text
 from qinsight_cli.core.models.loading import Model, torch_dtype
+from qinsight_cli.core.tasks import reward_titles
 from qinsight_cli.core.training.grpo import curves, evaluate
 from qinsight_cli.core.training.grpo.model_card import model_card
 from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
 from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
-
-SHOWN = ("reward", "r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "kl")
 
 
 class RecordingTrainer(MultiTaskTrainer):
@@ -55,7 +54,9 @@ class RecordingTrainer(MultiTaskTrainer):
         line = metrics_line(step, logs)
         self._folder.append(self._folder.metrics, [line])
         self._folder.append(self._folder.completions, self._sampled(step))
-        shown = [f"{name} {line[name]:.4f}" for name in SHOWN if line.get(name) is not None]
+        shown = [
+            f"{name} {line[name]:.4f}" for name in ("reward", *reward_titles(), "kl") if line.get(name) is not None
+        ]
         shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
         print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
 

@@ -9,22 +9,17 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, pvariance
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
+from qinsight_cli.core.tasks import TASKS, ParseFailure, Task, failure_kinds
+from qinsight_cli.core.tasks.base import known_part
 from qinsight_cli.core.training.recipe import GrpoRecipe
 
 RewardFunction = Callable[..., list[float | None]]
-
-# Every way in which a completion can fail to be read, as the parsers name them.
-FAILURES = (
-    *("no_answer", "several_answers", "truncated", "bad_json", "missing_key", "not_a_number", "out_of_range"),
-    *("unknown_distortion", "unknown_severity", "inconsistent", "unknown_winner"),
-)
 RANK = "r_rank"
 
 
@@ -42,11 +37,41 @@ def tasks_of(recipe: GrpoRecipe) -> dict[str, Task]:
     return tasks
 
 
-def gaussian_rewards(task: Task, sigma: float, completion: str, truth: Any) -> dict[str, float]:
+def gaussian_rewards(task: Task, sigma: float, completion: str, answer: Any, truth: Any) -> dict[str, float]:
     """Eq. 3 made smooth: r_scr = exp(-error^2 / (2 sigma^2)) instead of 1 within epsilon. Not in the paper."""
-    answer = task.parse(completion)
-    near = 0.0 if isinstance(answer, ParseFailure) else math.exp(-((answer.rating - truth.rating) ** 2) / 2 / sigma**2)
-    return {**task.rewards(completion, truth), "r_scr": near}
+    said = known_part(answer)
+    near = 0.0 if said is None else math.exp(-((said.rating - truth.rating) ** 2) / 2 / sigma**2)
+    return {**task.rewards(completion, answer, truth), "r_scr": near}
+
+
+@dataclass(frozen=True)
+class ReadCompletion:
+    """One completion: its task, what the parser made of it, the truth of its row, and what it earns."""
+
+    task: Task
+    answer: Any
+    truth: Any
+    rewards: Mapping[str, float]
+
+
+class BatchReader:
+    """Reads the completions of a batch once for all reward functions, which TRL calls one after the other."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._batch: list[tuple[str, str, str]] = []
+        self._read: list[ReadCompletion] = []
+
+    def __call__(self, completions: Sequence[Any], task: Sequence[str], truth: Sequence[str]) -> list[ReadCompletion]:
+        batch = list(zip(map(_text, completions), task, truth, strict=True))
+        if batch != self._batch:
+            self._batch, self._read = batch, [self._one(*each) for each in batch]
+        return self._read
+
+    def _one(self, text: str, name: str, truth: str) -> ReadCompletion:
+        task = self._tasks[name]
+        answer, true = task.parse(text), task.truth(json.loads(truth))
+        return ReadCompletion(task, answer, true, task.rewards(text, answer, true))
 
 
 def reward_functions(recipe: GrpoRecipe) -> tuple[list[RewardFunction], list[float]]:
@@ -61,19 +86,21 @@ def reward_functions(recipe: GrpoRecipe) -> tuple[list[RewardFunction], list[flo
             weight = recipe.weights.get(name, usual)
             if weights.setdefault(name, weight) != weight:
                 raise QInsightError(f"the tasks weigh {name} differently; give it one weight in the recipe")
-    functions = [_reward_function(name, tasks) for name in weights]
+    read = BatchReader(tasks)
+    functions = [_reward_function(name, read) for name in weights]
     if recipe.rank_weight:
-        if "score" not in tasks:
-            raise QInsightError("rank_weight needs the score task")
-        functions.append(_rank_function(tasks["score"]))
+        if not any(task.number for task in tasks.values()):
+            rated = ", ".join(task.name for task in TASKS.values() if task.number)
+            raise QInsightError(f"rank_weight needs the {rated} task")
+        functions.append(_rank_function(read))
         weights[RANK] = recipe.rank_weight
-    functions[0] = _counting_failures(functions[0], tasks)
+    functions[0] = _counting_failures(functions[0], read)
     return functions, list(weights.values())
 
 
 def overall(task: Task, weights: Mapping[str, float], completion: str, truth: Any) -> float:
     """The overall reward of one completion, Eq. 6 and 8. `weights` win over those of the task."""
-    given = task.rewards(completion, truth)
+    given = task.earned(completion, truth)
     return sum(weights.get(name, task.weights[name]) * value for name, value in given.items())
 
 
@@ -86,21 +113,14 @@ def truth_text(task: Task, answer: Any) -> str:
     return json.dumps(task.fields(answer))
 
 
-def _reward_function(name: str, tasks: Mapping[str, Task]) -> RewardFunction:
+def _reward_function(name: str, read: BatchReader) -> RewardFunction:
     """completions, task, truth -> the reward `name` of each completion, or None where its task has no such reward."""
 
     def reward(completions: Sequence[Any], task: Sequence[str], truth: Sequence[str], **_: Any) -> list[float | None]:
-        return [
-            _rewards(tasks[kind], _text(completion), true)[name] if name in tasks[kind].weights else None
-            for completion, kind, true in zip(completions, task, truth, strict=True)
-        ]
+        return [one.rewards[name] if name in one.task.weights else None for one in read(completions, task, truth)]
 
     reward.__name__ = name
     return reward
-
-
-def _rewards(task: Task, completion: str, truth: str) -> dict[str, float]:
-    return task.rewards(completion, task.truth(json.loads(truth)))
 
 
 def _text(completion: Any) -> str:
@@ -108,27 +128,32 @@ def _text(completion: Any) -> str:
     return completion if isinstance(completion, str) else completion[0]["content"]
 
 
-def _counting_failures(function: RewardFunction, tasks: Mapping[str, Task]) -> RewardFunction:
+def _counting_failures(function: RewardFunction, read: BatchReader) -> RewardFunction:
     """The same rewards, and the share of completions that could not be read, by kind, into TRL's metrics."""
 
     def reward(
-        completions: Sequence[Any], task: Sequence[str], log_metric: Any = None, log_extra: Any = None, **rest: Any
+        completions: Sequence[Any],
+        task: Sequence[str],
+        truth: Sequence[str],
+        log_metric: Any = None,
+        log_extra: Any = None,
+        **rest: Any,
     ) -> list[float | None]:
-        answers = [tasks[kind].parse(_text(text)) for text, kind in zip(completions, task, strict=True)]
+        answers = [one.answer for one in read(completions, task, truth)]
         kinds = Counter(answer.kind for answer in answers if isinstance(answer, ParseFailure))
         if log_metric is not None:
-            for kind in FAILURES:
+            for kind in failure_kinds():
                 log_metric(f"parse_failures/{kind}", kinds[kind] / len(answers))
         if log_extra is not None:
-            for column in ("id", "task", "truth"):
-                log_extra(column, list(task if column == "task" else rest[column]))
-        return function(completions=completions, task=task, **rest)
+            for column, values in (("id", rest["id"]), ("task", task), ("truth", truth)):
+                log_extra(column, list(values))
+        return function(completions=completions, task=task, truth=truth, **rest)
 
     reward.__name__ = function.__name__
     return reward
 
 
-def _rank_function(task: Task) -> RewardFunction:
+def _rank_function(read: BatchReader) -> RewardFunction:
     """How well a rating ranks its picture among the other pictures of the batch, in [0, 1]. Not in the paper.
 
     VisualQuality-R1 (arXiv 2505.14460): with Thurstone's model, p = Phi((rating - mean of the other group) / the
@@ -141,12 +166,11 @@ def _rank_function(task: Task) -> RewardFunction:
     ) -> list[float | None]:
         ratings: dict[str, list[tuple[int, float | None]]] = {}
         truths: dict[str, float] = {}
-        for index, kind in enumerate(task):
-            if kind == "score":
-                answer = task_parse(_text(completions[index]))
-                rating = None if isinstance(answer, ParseFailure) else answer.rating
+        for index, one in enumerate(read(completions, task, truth)):
+            if number := one.task.number:
+                rating = None if isinstance(one.answer, ParseFailure) else one.task.fields(one.answer)[number]
                 ratings.setdefault(id[index], []).append((index, rating))
-                truths[id[index]] = json.loads(truth[index])["rating"]
+                truths[id[index]] = one.task.fields(one.truth)[number]
         given: list[float | None] = [None] * len(task)
         groups = {name: [rating for _, rating in group if rating is not None] for name, group in ratings.items()}
         for name, group in ratings.items():
@@ -156,7 +180,6 @@ def _rank_function(task: Task) -> RewardFunction:
                 given[index] = 0.0 if rating is None else fmean(_fidelity(rating, *pair) for pair in against)
         return given
 
-    task_parse = task.parse
     reward.__name__ = RANK
     return reward
 

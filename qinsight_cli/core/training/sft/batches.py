@@ -18,28 +18,13 @@ from PIL import Image
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import load_image
-from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
-from qinsight_cli.core.tasks.score import Score
 from qinsight_cli.core.training.images import resized_size
 from qinsight_cli.core.training.recipe import Phase
 
 IGNORED = -100  # the label that torch's cross-entropy skips
-
-# Where in a completion the informative tokens stand, for the recipe's token_weights: group 1, or the whole match. Words
-# that are alternatives at one place ("I see no ...", "I see slight ...") must weigh the same, or the model learns to
-# prefer the heavier one.
-_SEVERITY = "|".join(SEVERITIES)
-_DIGITS = re.compile(r'(?<="rating": )(\d)\.(\d)')
-_SPANS = {
-    "rating": re.compile(r'(?<="rating": )[\d.]+'),
-    "distortion": re.compile(
-        rf'"distortion_class": "(\w+)|\b(?:{_SEVERITY}) (noise|blur|compression|darkening|artefacts)\b'
-    ),
-    "severity": re.compile(rf'"severity": "(\w+)|\b({_SEVERITY})\b|\b(?:is|has) (no)\b'),
-    "winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)"),
-}
 
 
 def plan_batches(samples: Sequence[Sample], phase: Phase, processor: Any, seed: int) -> list[list[int]]:
@@ -228,7 +213,9 @@ class Collator:
             own = token_weights(completion, tokenizer, self.token_weights)
             weights[index, -len(own) :] = torch.tensor(own)
             if soft is not None:
-                columns = digit_columns(completion, tokenizer)
+                digits = TASKS[rows[index].task].digits
+                assert digits is not None
+                columns = digit_columns(completion, tokenizer, digits)
                 places += [[index, weights.shape[1] + column] for column in columns]
                 targets += list(soft)
         soft_digits = {}
@@ -241,11 +228,12 @@ class Collator:
         return {**batch, "weights": weights, **soft_digits}
 
     def _drawn(self, row: Sample, rng: np.random.Generator) -> tuple[float | None, Any]:
-        """For a score row with a rating spread: a rating drawn from its distribution, and the probabilities of its
-        first digit and, after that digit, of its first decimal."""
-        if row.task != "score" or not self.rating_spread:
+        """For a row whose answer is a number, with a rating spread: a rating drawn from its distribution, and the
+        probabilities of its first digit and, after that digit, of its first decimal."""
+        task = TASKS[row.task]
+        if task.digits is None or not self.rating_spread:
             return None, None
-        return draw_rating(row.truth["rating"], self.rating_spread, rng)
+        return draw_rating(row.truth[task.number], self.rating_spread, rng)
 
 
 def draw_rating(rating: float, spread: float, rng: np.random.Generator) -> tuple[float, tuple[Any, Any]]:
@@ -261,13 +249,14 @@ def draw_rating(rating: float, spread: float, rng: np.random.Generator) -> tuple
     return drawn / 10, (first, decimal / decimal.sum())
 
 
-def digit_columns(completion: str, tokenizer: Any) -> list[int]:
-    """The columns, counted from the end, of the tokens of the rating's first digit and first decimal.
+def digit_columns(completion: str, tokenizer: Any, digits: re.Pattern[str]) -> list[int]:
+    """The columns, counted from the end, of the tokens of the rating's first digit and first decimal, the groups of
+    `digits`.
 
     Raises QInsightError for a tokenizer that does not write digits one by one.
     """
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    found = _DIGITS.search(completion)
+    found = digits.search(completion)
     starts = {(start, end): index for index, (start, end) in enumerate(offsets)}
     if found is None or found.span(1) not in starts or found.span(2) not in starts:
         raise QInsightError("rating_spread needs a tokenizer that writes each digit of a rating as a token of its own")
@@ -276,16 +265,20 @@ def digit_columns(completion: str, tokenizer: Any) -> list[int]:
 
 def gold_completion(row: Sample, rating: float | None = None) -> str:
     """What the row teaches to write: its reasoning, if it has any, and its answer, or another rating."""
-    answer = row.answer() if rating is None else Score(rating)
-    return completion_of(row.reasoning, TASKS[row.task].answer(answer))
+    task = TASKS[row.task]
+    answer = row.answer() if rating is None else task.truth({task.number: rating})
+    return completion_of(row.reasoning, task.answer(answer))
 
 
 def token_weights(completion: str, tokenizer: Any, weights: Mapping[str, float]) -> list[float]:
     """A loss weight for each token of a completion: 1, or the weight of the span it lies in."""
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     values = [1.0] * len(offsets)
+    known = spans()
     for name, weight in weights.items():
-        for found in _SPANS[name].finditer(completion):
+        if name not in known:
+            raise QInsightError(f"token_weights: no span {name!r}; they are {', '.join(known)}")
+        for found in known[name].finditer(completion):
             first, last = found.span(found.lastindex or 0)
             for index, (start, end) in enumerate(offsets):
                 if start < last and end > first:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qinsight_cli.core.bench.paper import figures
+from qinsight_cli.core.bench.figures import figures
 from qinsight_cli.core.bench.protocols import degradation
 from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
@@ -67,6 +67,18 @@ def test_unread_answers_are_wrong_counted_and_shown() -> None:
     assert counts.sum() == 1000
     assert counts[0].tolist() == [223, 0, 0, 0, 0, 3]
     assert counts[3].tolist() == [0, 22, 0, 204, 0, 0]
+
+
+def test_a_class_without_a_readable_severity_counts_as_a_class() -> None:
+    samples, said = rows()
+    said[:3] = [RowAnswer({"distortion": "noise", "severity": None}, "unknown_severity: the severity is 'mild'")] * 3
+    found = degradation.cells(degradation.hits(samples, said), 0)
+    assert found["Deg. Acc."]["Noise"].value == 1.0
+    assert found["Deg. Acc."]["Average"].note == ""
+    assert found["Lev. Acc."]["Noise"].value == pytest.approx(132 / 226)
+    words = "3 of 1,000 pictures have a class but no readable severity: it counts as wrong."
+    assert found["Lev. Acc."]["Average"].note == words
+    assert degradation.confusion(samples, said)[0].tolist() == [226, 0, 0, 0, 0, 0]
 
 
 def test_classes_without_rows_are_left_out_of_the_average() -> None:

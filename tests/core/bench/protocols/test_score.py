@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 from qinsight_cli.core.bench.grid import Cell
-from qinsight_cli.core.bench.paper import DATASETS
 from qinsight_cli.core.bench.protocols import score
 from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.data.manifest import Sample
@@ -81,7 +80,9 @@ def test_a_fit_that_cannot_be_made_is_said_and_srcc_stays() -> None:
 
 
 def test_the_average_needs_all_seven_datasets() -> None:
-    seven = {column: Cell(value) for column, value in zip(DATASETS, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True)}
+    seven = {
+        column: Cell(value) for column, value in zip(score.DATASETS, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True)
+    }
     mean = score.average({**seven, "BIQ": Cell(0.0)})
     assert mean is not None
     assert mean.value == pytest.approx(0.4)

@@ -128,6 +128,44 @@ def test_degradations_take_the_papers_words_for_compression_and_nothing(
     assert "the severity is 'much'" in str(found[3].error)
 
 
+def test_a_row_with_an_error_and_no_answer_is_never_null(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
+    dataset = load(make.degradations(tmp_path / "kadis", each=1), "degradation")
+    found = predictions(
+        *(tmp_path, "path,distortion,severity,reasoning,error", "null-0.png,,,,truncated: no answer"),
+        *(
+            "noise-0.png,,,,",
+            "blur-0.png,blur,,,unknown_severity: the severity is 'mild'",
+            "darken-0.png,darken,mild,,",
+        ),
+        "compression-0.png,none,none,,",
+    ).answers(dataset, answer_settings)
+    by_name = {sample.images["image"].stem: answer for sample, answer in zip(dataset.samples, found, strict=True)}
+    assert by_name["null-0"] == RowAnswer({}, "truncated: no answer")
+    assert by_name["noise-0"] == RowAnswer({}, "no answer")
+    kept = {"distortion": "blur", "severity": None}
+    assert by_name["blur-0"] == RowAnswer(kept, "unknown_severity: the severity is 'mild'")
+    assert by_name["darken-0"].fields == {"distortion": "darken", "severity": None}
+    assert by_name["compression-0"] == RowAnswer({"distortion": "null", "severity": "null"})
+
+
+def test_empty_ratings_and_winners_are_no_answers(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
+    pairs = load(make.comparisons(tmp_path / "srbench", 1), "comparison")
+    first, second = (pairs.samples[0].images[role].name for role in ("image_a", "image_b"))
+    said = predictions(tmp_path, "image_a,image_b,winner,error", f"{first},{second},,out of memory")
+    assert said.answers(pairs, answer_settings)[0] == RowAnswer({}, "out of memory")
+    koniq = load(make.scores(tmp_path / "koniq", "koniq", 2), "score")
+    said = predictions(tmp_path, "path,rating", "00.png,", "01.png,2")
+    assert [answer.error for answer in said.answers(koniq, answer_settings)] == ["no answer", None]
+
+
+def test_a_column_that_stands_twice_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(QInsightError, match=r"p\.csv has two columns named 'rating'; rename or remove one"):
+        predictions(tmp_path, "path,rating, rating", "00.png,1,5")
+    assert predictions(tmp_path, "path,rating,,", "00.png,1,,").label == "x"
+
+
 def test_winners_in_either_order_and_from_ratings(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
     dataset = load(make.comparisons(tmp_path / "srbench", 1), "comparison")
     lines, rated = ["image_a,image_b,winner"], {}

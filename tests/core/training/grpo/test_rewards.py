@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks import TASKS, comparison, degradation, score
+from qinsight_cli.core.tasks import TASKS, comparison, degradation, failure_kinds, score
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.comparison import Comparison
 from qinsight_cli.core.tasks.degradation import Degradation
 from qinsight_cli.core.tasks.score import Score
 from qinsight_cli.core.training.grpo.rewards import (
-    FAILURES,
     best_reward,
     overall,
     reward_functions,
@@ -94,8 +93,8 @@ def test_overall_reward_is_the_weighted_sum() -> None:
 
 def test_the_recipes_epsilon_reaches_eq_3() -> None:
     wide = tasks_of(replace(ALL, score_epsilon=0.5))["score"]
-    assert wide.rewards(completion_of("", '{"rating": 3.4}'), Score(3.0))["r_scr"] == 1.0
-    assert TASKS["score"].rewards(completion_of("", '{"rating": 3.4}'), Score(3.0))["r_scr"] == 0.0
+    assert wide.earned(completion_of("", '{"rating": 3.4}'), Score(3.0))["r_scr"] == 1.0
+    assert TASKS["score"].earned(completion_of("", '{"rating": 3.4}'), Score(3.0))["r_scr"] == 0.0
 
 
 def test_one_weight_for_a_shared_reward(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,15 +119,32 @@ def test_parse_failures_are_counted_by_kind() -> None:
     )
     nonzero = {name: values[0] for name, values in metrics.items() if values[0]}
     assert nonzero == {"parse_failures/no_answer": 1 / 7, "parse_failures/unknown_winner": 1 / 7}
-    assert len(metrics) == len(FAILURES)  # a kind that did not occur counts as 0 in the mean over steps
+    assert len(metrics) == len(failure_kinds())  # a kind that did not occur counts as 0 in the mean over steps
     assert extra["task"] == rows["task"]
+
+
+def test_a_completion_is_parsed_once_for_all_rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    for name, task in list(TASKS.items()):
+        spy = replace(task, parse=lambda text, parse=task.parse: parsed.append(text) or parse(text))  # type: ignore[misc]
+        monkeypatch.setitem(TASKS, name, spy)
+    functions, _ = reward_functions(replace(ALL, rank_weight=0.5))
+    first, second = batch(), batch()
+    second["completions"][0] = said('{"rating": 1.00}')
+    given = [function(**first) for function in functions]
+    assert len(functions) == 6
+    assert len(parsed) == len(ROWS)
+    again = [function(**second) for function in functions]
+    assert len(parsed) == 2 * len(ROWS)  # another batch is read anew
+    changed = [index for index, (one, other) in enumerate(zip(given, again, strict=True)) if one != other]
+    assert [functions[index].__name__ for index in changed] == ["r_scr"]
 
 
 def test_every_kind_of_failure_is_known() -> None:
     from qinsight_cli.core.tasks import base
 
     sources = "".join(inspect.getsource(module) for module in (base, score, degradation, comparison))
-    assert set(re.findall(r'ParseFailure\(\s*"(\w+)"', sources)) == set(FAILURES)
+    assert set(re.findall(r'ParseFailure\(\s*"(\w+)"', sources)) == set(failure_kinds())
 
 
 # Beyond the paper
@@ -136,10 +152,10 @@ def test_every_kind_of_failure_is_known() -> None:
 
 def test_the_gaussian_score_reward() -> None:
     task = tasks_of(replace(ALL, score_reward="gaussian", score_sigma=0.5))["score"]
-    given = task.rewards(completion_of("", '{"rating": 3.5}'), Score(3.0))
+    given = task.earned(completion_of("", '{"rating": 3.5}'), Score(3.0))
     assert given == {"r_fmt": 1.0, "r_scr": pytest.approx(math.exp(-0.5))}
-    assert task.rewards("nothing", Score(3.0)) == {"r_fmt": 0.0, "r_scr": 0.0}
-    assert task.rewards(completion_of("", '{"rating": 3.0}'), Score(3.0))["r_scr"] == 1.0
+    assert task.earned("nothing", Score(3.0)) == {"r_fmt": 0.0, "r_scr": 0.0}
+    assert task.earned(completion_of("", '{"rating": 3.0}'), Score(3.0))["r_scr"] == 1.0
 
 
 def test_the_rank_reward() -> None:

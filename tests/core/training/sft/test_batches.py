@@ -207,7 +207,7 @@ def test_digit_columns_point_at_the_digits_of_the_rating(processor: Any) -> None
     tokenizer = processor.tokenizer
     completion = '<think> 1.5 of 2.5 </think><answer> {"rating": 3.70} </answer><|im_end|>'
     ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    columns = digit_columns(completion, tokenizer)
+    columns = digit_columns(completion, tokenizer, TASKS["score"].digits)
     assert [tokenizer.decode([ids[column]]) for column in columns] == ["3", "7"]
     assert tokenizer.decode(ids[columns[0] : columns[1] + 1]) == "3.7"
 
@@ -218,7 +218,7 @@ def test_a_tokenizer_that_joins_digits_is_refused() -> None:
         return {"offset_mapping": [(start, start + 4)]}
 
     with pytest.raises(QInsightError, match="each digit of a rating"):
-        digit_columns('{"rating": 3.70}', joined)
+        digit_columns('{"rating": 3.70}', joined, TASKS["score"].digits)
 
 
 def test_soft_digits_stand_beside_the_tokens_they_replace(small_rows: list[Sample], processor: Any) -> None:
