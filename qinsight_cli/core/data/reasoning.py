@@ -18,13 +18,18 @@ from qinsight_cli.core.tasks.degradation import NULL
 # Measured on a picture scaled to this area, so that words do not depend on resolution.
 AREA = 256 * 256
 
-# Cut points between the words below, near the 20 and 70 % quantiles over photos of BIQ2021 and BSDS500, and how near to
-# a cut point a value may be before nothing is said of it: what is said shall be plain to see.
+# Cut points between the words below, near the 20 and 70 % quantiles over photos of BIQ2021 and BSDS500.
 EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
 CONTRAST = ((40, 62), ("low", "medium", "strong"))
 COLOUR = ((22, 50), ("muted", "natural", "vivid"))
 SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
-SILENT = {"exposure": 5.0, "contrast": 2.5, "colour": 2.5, "sharpness": 0.04}
+# Noun -> the field of `Measures`, its words, and how near to a cut point a value may be before nothing is said of it.
+STATEMENTS = {
+    "light": ("exposure", EXPOSURE, 5.0),
+    "contrast": ("contrast", CONTRAST, 2.5),
+    "colour": ("colour", COLOUR, 2.5),
+    "detail": ("sharpness", SHARPNESS, 0.04),
+}
 
 _DAMAGE = {
     "noise": "noise: grain covers the surfaces",
@@ -69,18 +74,29 @@ def word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
     return scale[1][bisect_right(scale[0], value)]
 
 
+def statements(measures: Measures) -> list[tuple[str, str, bool]]:
+    """(noun, word, plain to see) for each thing that is measured; what is near a cut point is not plain to see."""
+    found = []
+    for noun, (measure, scale, margin) in STATEMENTS.items():
+        value = getattr(measures, measure)
+        found.append((noun, word(value, scale), min(abs(value - cut) for cut in scale[0]) >= margin))
+    return found
+
+
+def check_statements(said: str, measures: Measures) -> tuple[int, int]:
+    """(right, all) of the statements in what was said of a picture, against what is measured on it."""
+    right = total = 0
+    for noun, measured, _ in statements(measures):
+        for claimed in STATEMENTS[noun][1][1]:
+            if f"{claimed} {noun}" in said:
+                total += 1
+                right += claimed == measured
+    return right, total
+
+
 def describe_image(measures: Measures, damage: tuple[str, str] | None = None) -> str:
     """A few words: what was measured, then the damage (distortion, severity) when it is known."""
-    said = [
-        f"{word(value, scale)} {name}"
-        for name, value, scale, margin in (
-            ("light", measures.exposure, EXPOSURE, SILENT["exposure"]),
-            ("contrast", measures.contrast, CONTRAST, SILENT["contrast"]),
-            ("colour", measures.colour, COLOUR, SILENT["colour"]),
-            ("detail", measures.sharpness, SHARPNESS, SILENT["sharpness"]),
-        )
-        if min(abs(value - cut) for cut in scale[0]) >= margin
-    ]
+    said = [f"{measured} {noun}" for noun, measured, plain in statements(measures) if plain]
     sentences = [f"{_PICTURE} has {', '.join(said)}."] if said else []
     if damage is not None:
         sentences.append(damage_sentence(*damage))

@@ -11,8 +11,9 @@ from qinsight_cli.core.data.reasoning import (
     CONTRAST,
     EXPOSURE,
     SHARPNESS,
-    SILENT,
+    STATEMENTS,
     Measures,
+    check_statements,
     describe_damage,
     describe_image,
     describe_pair,
@@ -75,6 +76,7 @@ def test_what_is_said_is_what_was_measured(photo) -> None:
     """Word by word from the measures; near a cut point nothing is said."""
     scales = {"exposure": EXPOSURE, "contrast": CONTRAST, "colour": COLOUR, "sharpness": SHARPNESS}
     nouns = {"exposure": "light", "contrast": "contrast", "colour": "colour", "sharpness": "detail"}
+    margins = {measure: margin for measure, _, margin in STATEMENTS.values()}
     silent = 0
     for number in range(40):
         pixels = np.clip(photo * (0.2 + 0.03 * number), 0, 255).astype(np.uint8)
@@ -82,12 +84,20 @@ def test_what_is_said_is_what_was_measured(photo) -> None:
         expected = []
         for name, ((low, high), (below, between, above)) in scales.items():
             value = getattr(measures, name)
-            if abs(value - low) < SILENT[name] or abs(value - high) < SILENT[name]:
+            if abs(value - low) < margins[name] or abs(value - high) < margins[name]:
                 silent += 1
                 continue
             expected.append(f"{below if value < low else between if value < high else above} {nouns[name]}")
         assert describe_image(measures) == f"The picture has {', '.join(expected)}."
     assert silent > 5
+
+
+def test_statements_are_checked_against_the_measures() -> None:
+    measures = Measures(exposure=60.0, contrast=50.0, colour=80.0, sharpness=0.3)
+    said = "The picture has dark light, medium contrast, vivid colour, fair detail."
+    assert check_statements(said, measures) == (4, 4)
+    assert check_statements("The picture has bright light, low contrast, vivid colour.", measures) == (1, 3)
+    assert check_statements("There is obvious blur: edges are smeared.", measures) == (0, 0)
 
 
 def test_nothing_is_said_when_every_measure_is_near_a_cut_point() -> None:
