@@ -69,6 +69,8 @@ class ConvVLConfig(Qwen2_5_VLConfig):
     """A Qwen2.5-VL configuration whose vision part is `ConvVisionConfig`."""
 
     model_type = "qinsight_conv_vl"
+    # Where TRL looks for the class of a reference model that is not one of transformers' own.
+    auto_map: ClassVar = {"AutoModelForImageTextToText": "ConvVLForConditionalGeneration"}
     sub_configs_defaults: ClassVar = {"vision_config": ConvVisionConfig, "text_config": Qwen2_5_VLTextConfig}
 
 
