@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,10 @@ import typer
 from qinsight_cli.commands import prepare_check, prepare_pairs, prepare_synth
 from qinsight_cli.commands.options import flat
 from qinsight_cli.commands.prepare_dataset import Preparing, Rated, Reasoning, Source, Splitting, Table, run
+from qinsight_cli.core.data.readers import NAMES, reader
+from qinsight_cli.core.tasks.score import TASK as SCORE
+
+DEFAULT_TASK = SCORE.name
 
 app = typer.Typer(
     no_args_is_help=True, help="Turn a dataset, or a folder of photos, into a manifest for train and bench."
@@ -19,16 +22,6 @@ app = typer.Typer(
 app.command("check")(prepare_check.check)
 app.command("synth")(prepare_synth.synth)
 app.command("pairs")(prepare_pairs.pairs)
-
-# Datasets whose reader takes nothing but the folder.
-PLAIN = {
-    "kadid": "KADID-10k: 81 photos under 25 distortions at 5 levels, MOS 1-5. All for testing, as in the paper.",
-    "pipal": "PIPAL: restored and distorted pictures with Elo ratings. All for testing, as in the paper.",
-    "agiqa": "AGIQA-3K: pictures by generative models, quality MOS 0-5. All for testing, as in the paper.",
-    "csiq": "CSIQ: 30 photos under 6 distortions, DMOS 0-1 turned around. All for testing, as in the paper.",
-    "tid2013": "TID2013: 25 photos under 24 distortions, MOS 0-9. A fifth of the photos is held out.",
-    "biq2021": "BIQ2021: camera photos, MOS 0-1. The official split with both tables, else a tenth is held out.",
-}
 
 
 class Size(StrEnum):
@@ -47,15 +40,20 @@ class Truth(StrEnum):
     votes = "votes"
 
 
-def _plain(name: str, words: str) -> None:
-    @app.command(name, help=words)
+def _help(name: str) -> str:
+    return str(reader(name).DATASET.help)
+
+
+def add_dataset(name: str) -> None:
+    """The command of a dataset whose reader takes nothing but the folder."""
+
+    @app.command(name, help=_help(name))
     @flat
     def command(source: Source, options: Rated) -> None:
-        read = import_module(f"qinsight_cli.core.data.readers.{name}").read
-        run(read(source.resolve()), options)
+        run(reader(name).read(source.resolve()), options)
 
 
-@app.command()
+@app.command(help=_help("koniq"))
 @flat
 def koniq(
     source: Source,
@@ -63,13 +61,10 @@ def koniq(
     *,
     options: Rated,
 ) -> None:
-    """KonIQ-10k: 10,073 photos, MOS 0-100 with the official split, or the older file with MOS 1-5."""
-    from qinsight_cli.core.data.readers.koniq import read
-
-    run(read(source.resolve(), size), options)
+    run(reader("koniq").read(source.resolve(), size), options)
 
 
-@app.command()
+@app.command(help=_help("spaq"))
 @flat
 def spaq(
     source: Source,
@@ -80,13 +75,10 @@ def spaq(
     *,
     options: Rated,
 ) -> None:
-    """SPAQ: 11,125 smartphone photos, MOS 0-100. All for testing, as in the paper."""
-    from qinsight_cli.core.data.readers.spaq import read
-
-    run(read(source.resolve()), options, short_side=short_side)
+    run(reader("spaq").read(source.resolve()), options, short_side=short_side)
 
 
-@app.command()
+@app.command(help=_help("livew"))
 @flat
 def livew(
     source: Source,
@@ -96,13 +88,10 @@ def livew(
     *,
     options: Rated,
 ) -> None:
-    """LIVE In the Wild: 1,169 phone photos, MOS 0-100, without the first 7. All for testing, as in the paper."""
-    from qinsight_cli.core.data.readers.livew import read
-
-    run(read(source.resolve(), keep_training), options)
+    run(reader("livew").read(source.resolve(), keep_training), options)
 
 
-@app.command()
+@app.command(help=_help("kadis"))
 @flat
 def kadis(
     source: Source,
@@ -112,10 +101,7 @@ def kadis(
     *,
     options: Preparing,
 ) -> None:
-    """DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper."""
-    from qinsight_cli.core.data.readers.kadis import read
-
-    labelled = read(source.resolve())
+    labelled = reader("kadis").read(source.resolve())
     quota = {split: count for split, count in (("train", train), ("test", test)) if count}
     limit, share = options.limit, None
     if len(quota) == 2 and not any(label.split for label in labelled.labels):
@@ -123,7 +109,7 @@ def kadis(
     run(labelled, options, limit=limit, quota=quota, test_share=share, reasoning=reasoning)
 
 
-@app.command()
+@app.command(help=_help("diffiqa"))
 @flat
 def diffiqa(
     source: Source,
@@ -133,13 +119,10 @@ def diffiqa(
     *,
     options: Splitting,
 ) -> None:
-    """The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training."""
-    from qinsight_cli.core.data.readers.diffiqa import read
-
-    run(read(source.resolve(), orders, options.seed), options)
+    run(reader("diffiqa").read(source.resolve(), orders, options.seed), options)
 
 
-@app.command()
+@app.command(help=_help("srbench"))
 @flat
 def srbench(
     source: Source,
@@ -155,19 +138,21 @@ def srbench(
     *,
     options: Preparing,
 ) -> None:
-    """SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing."""
-    from qinsight_cli.core.data.readers.srbench import read
-
     folder = references.resolve() if references else None
-    run(read(source.resolve(), truth, folder, options.seed), options)
+    run(reader("srbench").read(source.resolve(), truth, folder, options.seed), options)
 
 
 @app.command("csv")
 @flat
 def csv_table(
     file: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV file with a header.")],
-    image_column: Annotated[str, typer.Option("--image-column", help="Column of the picture's path.")],
-    label_column: Annotated[str, typer.Option("--label-column", help="Column of the score.")],
+    task: Annotated[str, typer.Option("--task", help="What the labels are: a task by name.")] = DEFAULT_TASK,
+    image_column: Annotated[
+        str | None, typer.Option("--image-column", help="Column of the picture's path; the task's own by default.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option("--label-column", help="Column of the score; the task's own by default.")
+    ] = None,
     label_range: Annotated[
         tuple[float, float] | None,
         typer.Option("--label-range", metavar="LO HI", help="Ends of the scale; the table's extremes by default."),
@@ -179,11 +164,16 @@ def csv_table(
     table: Table,
     options: Rated,
 ) -> None:
-    """Any table of pictures with a score each."""
+    """Any table of pictures with a label each: a score, or another task's columns as qinsight writes them."""
     from qinsight_cli.core.data.readers.csv_table import Columns, read
+    from qinsight_cli.core.errors import UsageError
+    from qinsight_cli.core.tasks import TASKS
 
+    if task not in TASKS:
+        raise UsageError(f"no task {task!r}; tasks are {', '.join(TASKS)}")
     columns = Columns(image_column, label_column, reference_column)
-    labelled = read(file.resolve(), columns, table.name or file.stem, table.folder, label_range, table.lower_is_better)
+    name = table.name or file.stem
+    labelled = read(file.resolve(), columns, name, table.folder, label_range, table.lower_is_better, task=TASKS[task])
     run(labelled, options)
 
 
@@ -204,5 +194,7 @@ def json_records(
     run(labelled, options)
 
 
-for _name, _words in PLAIN.items():
-    _plain(_name, _words)
+_own = {command.callback.__name__ for command in app.registered_commands if command.callback}
+for _name in NAMES:
+    if _name not in _own:
+        add_dataset(_name)

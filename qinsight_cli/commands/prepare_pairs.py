@@ -23,8 +23,10 @@ def pairs(
     from qinsight_cli.core.data.manifest import claim, read_card, read_split, write_dataset
     from qinsight_cli.core.data.rated_pairs import rated_pairs
     from qinsight_cli.core.errors import QInsightError
+    from qinsight_cli.core.tasks import score
 
-    rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
+    files, rated = sorted(dataset.glob("*.jsonl")), [score.TASK.name]
+    rows = [row for file in files for row in read_split(dataset, file.stem, rated)]
     if not rows:
         raise QInsightError(f"{dataset} holds no score rows to pair")
     name = f"{read_card(dataset).get('name', dataset.name)}-pairs"

@@ -11,6 +11,8 @@ import typer
 from qinsight_cli.commands.console import progress, write
 from qinsight_cli.commands.options import written
 from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
+from qinsight_cli.core.tasks.degradation import TASK as DEGRADATION
+from qinsight_cli.core.tasks.score import TASK as SCORE
 
 if TYPE_CHECKING:
     from qinsight_cli.core.data.synth import SynthSettings
@@ -32,7 +34,7 @@ def synth(
     ] = None,
     tasks: Annotated[
         str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")
-    ] = "degradation",
+    ] = DEGRADATION.name,
     pairs: Annotated[int, typer.Option("--pairs", help="Comparison rows a photo.")] = 8,
     reasoning: Reasoning = False,
     test_share: Annotated[
@@ -97,7 +99,7 @@ def _make(
         "seed": settings.seed,
         **({"varied": True} if settings.varied else {}),
         "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength"
-        if "score" in settings.tasks
+        if SCORE.name in settings.tasks
         else None,
         "problems": count_by_kind(problems),
     }
@@ -129,7 +131,7 @@ def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, tuple[str, flo
     from qinsight_cli.core.data.manifest import read_split
     from qinsight_cli.core.errors import QInsightError
 
-    rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, ["score"])]
+    rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, [SCORE.name])]
     photos = {
         row.images["image"].resolve(): (row.split, row.truth["rating"])
         for row in rows

@@ -16,8 +16,9 @@ import skimage.data
 from PIL import Image
 
 from qinsight_cli import cli
-from qinsight_cli.commands.prepare import PLAIN
-from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.commands import prepare
+from qinsight_cli.core.data import readers
+from qinsight_cli.core.data.readers import NAMES, published
 
 
 def picture(path: Path, number: int, size: tuple[int, int] = (18, 16)) -> None:
@@ -137,11 +138,11 @@ def test_a_limit(kadid: Path, here: Path) -> None:
     assert [row["id"] for row in rows_of(here / "again")] == [row["id"] for row in first]
 
 
-@pytest.mark.parametrize("name", sorted({*SIGNS} - {"kadid"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"kadid"}))
 def test_a_source_that_is_another_dataset(name: str, kadid: Path, capsys) -> None:
     assert run(name, kadid) == 1
     words = one_line(capsys)
-    assert f"{kadid} is not {SIGNS[name][0]}" in words
+    assert f"{kadid} is not {published()[name].title}" in words
     assert f"it looks like KADID-10k: qinsight prepare kadid {kadid}" in words
 
 
@@ -170,7 +171,7 @@ def test_bad_labels_are_one_line(rows: list, words: str, here: Path, capsys) -> 
     assert not (here / "data").exists()
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "koniq", "spaq", "livew", "kadis", "diffiqa", "srbench"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_source_that_is_not_there(name: str, here: Path, capsys) -> None:
     assert run(name, "nowhere") == 1
     assert f"no such file or folder: {here / 'nowhere'}" in one_line(capsys)
@@ -358,7 +359,75 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_every_command_has_help_and_its_dataset_is_documented(capsys) -> None:
     text = (Path(__file__).parents[2] / "docs/datasets.md").read_text()
-    for name in (*SIGNS, "synth", "csv", "json", "pairs", "check"):
+    for name in (*NAMES, "synth", "csv", "json", "pairs", "check"):
         assert run(name, "--help") == 0
         assert f"qinsight prepare {name}" in text
     capsys.readouterr()
+
+
+TOY = """
+from qinsight_cli.core.data.label_tables import read_csv
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number
+from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(title="Toy Photos", signs=("toy_labels.csv",), help="Toy: four pictures, MOS 0-10.")
+
+
+def read(source):
+    table = label_files(source, "toy")[0]
+    labels = [
+        Label(row["file"], {"image": row["file"]}, number(row["mos"], Scale(0, 10), where, row["file"]), where)
+        for where, row in read_csv(table, "toy", ("file", "mos"))
+    ]
+    return Labelled("toy", score.TASK.name, source, labels, Scale(0, 10), test_share=0.0)
+"""
+
+
+def test_a_new_dataset_is_one_file_and_one_line(here: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (here / "readers").mkdir()
+    (here / "readers/toy.py").write_text(TOY)
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(here / "readers")])  # the one file
+    monkeypatch.setattr(readers, "NAMES", (*NAMES, "toy"))  # the one line
+    monkeypatch.setattr(prepare.app, "registered_commands", list(prepare.app.registered_commands))
+    prepare.add_dataset("toy")
+    assert run("--help") == 0
+    assert "Toy: four pictures, MOS 0-10." in capsys.readouterr().out
+    for number in range(4):
+        picture(here / f"photos/{number}.png", number)
+    write_csv(here / "photos/toy_labels.csv", ("file", "mos"), *((f"{number}.png", number) for number in range(4)))
+    assert run("koniq", "photos") == 1
+    assert "it looks like Toy Photos: qinsight prepare toy" in one_line(capsys)
+    assert run("toy", "photos", "--workers", 1) == 0
+    assert [row["rating"] for row in rows_of(here / "data/toy")] == [1.0, 2.3333, 3.6667, 5.0]
+    sys.modules.pop("qinsight_cli.core.data.readers.toy")
+
+
+def test_tables_of_other_tasks_are_prepared(here: Path, capsys) -> None:
+    for number in range(3):
+        picture(here / f"p/{number}.png", number)
+    header = ("path", "distortion", "severity", "reasoning", "error")
+    write_csv(here / "d.csv", header, ("p/0.png", "none", "none", "", ""), ("p/1.png", "JPEG", "serious", "", ""))
+    assert run("csv", "d.csv", "--task", "degradation", "--test-share", 0, "--workers", 1) == 0
+    found = [(row["task"], row["distortion"], row["severity"]) for row in rows_of(here / "data/d")]
+    assert found == [("degradation", "null", "null"), ("degradation", "compression", "serious")]
+    write_csv(
+        here / "c.csv", ("image_a", "image_b", "reference", "winner"), ("p/0.png", "p/1.png", "p/2.png", "Image B")
+    )
+    assert run("csv", "c.csv", "--task", "comparison", "--test-share", 0, "--workers", 1) == 0
+    (row,) = rows_of(here / "data/c")
+    assert (sorted(row["images"]), row["winner"]) == (["image_a", "image_b", "reference"], "Image B")
+    write_csv(here / "s.csv", ("path", "rating", "rating_std"), ("p/0.png", "1.50", ""), ("p/1.png", "4.00", ""))
+    assert run("csv", "s.csv", "--label-range", 1, 5, "--test-share", 0, "--workers", 1) == 0
+    assert [row["rating"] for row in rows_of(here / "data/s")] == [1.5, 4.0]
+    capsys.readouterr()
+    write_csv(here / "e.csv", header, ("p/0.png", "", "", "", "truncated"))
+    assert run("csv", "e.csv", "--task", "degradation") == 1
+    assert "e.csv, line 2: 'p/0.png': the distortion is '', not one of" in one_line(capsys)
+    for arguments, words in (
+        (("d.csv", "--task", "degradation", "--lower-is-better"), "degradation has no scale"),
+        (("c.csv", "--task", "comparison", "--image-column", "a"), "comparison has the columns image_a,image_b"),
+        (("d.csv", "--task", "sharpness"), "no task 'sharpness'; tasks are score, degradation, comparison"),
+    ):
+        assert run("csv", *arguments) != 0
+        assert words in one_line(capsys)

@@ -10,6 +10,7 @@ from functools import cache
 
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.paper import TABLES
+from qinsight_cli.core.bench.systems import psnr_ssim
 from qinsight_cli.core.bench.systems.metric import BASELINES, KONIQ
 from qinsight_cli.core.data.manifest import CARD, read_card
 from qinsight_cli.core.errors import QInsightError
@@ -44,7 +45,7 @@ def _entry(table: str, row: str, python: str) -> tuple[str, str]:
     if baseline is not None:
         trained = baseline.trained_on
         note = f", trained on {trained}" if trained not in ("", KONIQ) else ""
-        if baseline.name in ("psnr", "ssim"):
+        if baseline.name in psnr_ssim.METRICS:
             return f"--metric {baseline.name} (scikit-image)", "yes"
         return f"--metric {baseline.name} (pyiqa{note})", _pyiqa(python)
     known = {

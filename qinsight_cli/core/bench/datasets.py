@@ -10,13 +10,13 @@ from typing import Any
 
 from qinsight_cli.core.bench.figures import Table
 from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_split, tasks_of
-from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.data.readers import NAMES
 from qinsight_cli.core.data.splits import draw_stratified, draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 
 DATA = Path("data")
-PREPARED = (*SIGNS, "synth", "csv")  # what `qinsight prepare` can make
+PREPARED = (*NAMES, "synth", "csv")  # what `qinsight prepare` can make
 
 
 @dataclass(frozen=True)

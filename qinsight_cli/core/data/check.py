@@ -14,6 +14,7 @@ from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage
 from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_rows
 from qinsight_cli.core.data.problems import near_duplicate_problems
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
 
 BINS = 8  # of half a rating each
@@ -159,16 +160,16 @@ def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> No
 def summary(rows: Sequence[Sample]) -> list[str]:
     """Lines for a person: rows by split and task, classes by severity, winners, and a histogram of ratings."""
     lines = [f"{name:24} {count:8,}" for name, count in sorted(Counter(f"{r.split}/{r.task}" for r in rows).items())]
-    damaged = Counter((row.truth["distortion"], row.truth["severity"]) for row in rows if row.task == "degradation")
+    damaged = Counter((row.truth["distortion"], row.truth["severity"]) for row in rows if "severity" in row.truth)
     if damaged:
         lines += ["", f"{'':12}" + "".join(f"{severity:>13}" for severity in SEVERITIES)]
         for kind in CLASSES:
             cells = [damaged[kind, severity] for severity in ((NULL,) if kind == NULL else SEVERITIES)]
             lines.append(f"{kind:12}" + "".join(f"{cell:13,}" for cell in cells))
-    winners = Counter(row.truth["winner"] for row in rows if row.task == "comparison")
+    winners = Counter(row.truth["winner"] for row in rows if "winner" in row.truth)
     if winners:
         lines += ["", *(f"{winner:24} {count:8,}" for winner, count in sorted(winners.items()))]
-    ratings = [row.truth["rating"] for row in rows if row.task == "score"]
+    ratings = [row.truth[number] for row in rows if (number := TASKS[row.task].number)]
     return [*lines, "", *histogram(ratings)] if ratings else lines
 
 

@@ -12,6 +12,22 @@ from qinsight_cli.core.errors import QInsightError
 
 
 @dataclass(frozen=True)
+class Published:
+    """A published dataset, as a folder shows it.
+
+    title       its name in print
+    signs       patterns of label files that only it has, the best known first
+    help        one line of `qinsight prepare --help`
+    first_line  what the first line of its label file must hold, where the file's name alone says little
+    """
+
+    title: str
+    signs: tuple[str, ...]
+    help: str
+    first_line: str = ""
+
+
+@dataclass(frozen=True)
 class Label:
     """One row of a label file. No picture has been looked for yet.
 

@@ -172,7 +172,7 @@ def _from_row(row: Mapping[str, Any], folder: Path) -> Sample:
     missing = [role for role in task.roles if role not in images]
     if missing:
         raise QInsightError(f"a {task.name} row needs the image {missing[0]!r}")
-    truth = {name: row[name] for name in task.fields(answer)}
+    truth = task.fields(answer)
     rest = {name: value for name, value in row.items() if name not in _NAMED and name not in truth}
     return Sample(
         id=str(row["id"]),

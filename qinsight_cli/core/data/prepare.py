@@ -26,7 +26,7 @@ from qinsight_cli.core.data.reasoning import describe_image
 from qinsight_cli.core.data.source_files import ImageFinder
 from qinsight_cli.core.data.splits import draw_stratified, split_by_group
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def prepare_dataset(
     claim(options.out, labelled.name)
     pictures = ImageFinder(labelled.root, labelled.folders, without=options.out)
     found, problems = _find(labelled, pictures, options)
-    chosen = _draw(found, options)
+    chosen = _draw(found, TASKS[labelled.task], options)
     paths = list(dict.fromkeys(path for row in chosen for path in row.images.values()))
     to_inspect = _images_to_inspect(paths, labelled.root, options)
     looks = dict(zip(paths, inspect_images(to_inspect, options.workers, progress(len(paths))), strict=True))
@@ -107,6 +107,7 @@ def _find(
     labelled: Labelled, pictures: ImageFinder, options: PrepareSettings
 ) -> tuple[list[FoundLabel], list[Problem]]:
     """Labels with the pictures found for them, and the missing pictures and those that no label names."""
+    number = TASKS[labelled.task].number
     ends = extremes(labelled) if labelled.scale else (0.0, 1.0)
     upward = labelled.scale is None or labelled.scale.higher_better
     found: list[FoundLabel] = []
@@ -126,7 +127,7 @@ def _find(
                 f"{label.where}: the picture {path} is labelled twice, first in {used[path]}; remove one"
             )
         used |= {path: used.get(path, label.where) for path in there.values()}
-        truth = label.truth if label.truth is not None else {"rating": rating(label.raw, *ends, upward)}
+        truth = label.truth if label.truth is not None else {number: rating(label.raw, *ends, upward)}
         found.append(FoundLabel(label, there, truth))
     passed = {path for name in labelled.left_out if (path := pictures.find(name)) is not None}
     folders = {path.parent for path in used}
@@ -142,7 +143,8 @@ def _locate(name: str, pictures: ImageFinder) -> Path | None:
 
 def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
     """A rated picture may do without its reference; in a comparison the reference is part of the question."""
-    return set(there) >= (set(named) if task == "comparison" else set(TASKS[task].roles))
+    asked = TASKS[task]
+    return set(there) >= {*asked.roles, *(role for role in asked.optional if role in named)}
 
 
 def _without(row: FoundLabel, broken: Mapping[Path, str], task: str) -> FoundLabel | None:
@@ -151,26 +153,19 @@ def _without(row: FoundLabel, broken: Mapping[Path, str], task: str) -> FoundLab
     return FoundLabel(row.label, whole, row.truth) if _enough(whole, row.images, task) else None
 
 
-def _draw(found: Sequence[FoundLabel], options: PrepareSettings) -> list[FoundLabel]:
+def _draw(found: Sequence[FoundLabel], task: Task, options: PrepareSettings) -> list[FoundLabel]:
     """The rows of the quota of each official split, and of them the limit."""
     chosen = list(found)
     for split, count in options.quota.items():
         members = [row for row in chosen if row.label.split == split]
-        drawn = {row.label.id for row in _drawn(members, count, options.seed)}
+        drawn = {row.label.id for row in _drawn(members, task, count, options.seed)}
         chosen = [row for row in chosen if row.label.split != split or row.label.id in drawn]
-    return chosen if options.limit is None else _drawn(chosen, options.limit, options.seed)
+    return chosen if options.limit is None else _drawn(chosen, task, options.limit, options.seed)
 
 
-def _drawn(rows: Sequence[FoundLabel], count: int, seed: int) -> list[FoundLabel]:
-    strata = [(row.label.split, *_stratum(row.truth)) for row in rows]
+def _drawn(rows: Sequence[FoundLabel], task: Task, count: int, seed: int) -> list[FoundLabel]:
+    strata = [(row.label.split, *task.stratum(row.truth)) for row in rows]
     return [rows[index] for index in draw_stratified([row.label.id for row in rows], strata, count, seed)]
-
-
-def _stratum(truth: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Class and severity, winner, or the rating in fifths of the scale."""
-    if "rating" in truth:
-        return (min(4, int((truth["rating"] - 1.0) / 0.8)),)
-    return tuple(truth.values())
 
 
 def _images_to_inspect(paths: Sequence[Path], root: Path, options: PrepareSettings) -> list[ImageToInspect]:

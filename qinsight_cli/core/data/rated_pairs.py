@@ -9,6 +9,7 @@ import numpy as np
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.reasoning import describe_pair
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import comparison
 
 
 def rated_pairs(rows: Sequence[Sample], each: float, min_gap: float, seed: int) -> list[Sample]:
@@ -44,7 +45,7 @@ def _pair(first: Sample, second: Sample, number: int, split: str, source: str) -
     roles = {"image_a": first, "image_b": second}
     return Sample(
         id=f"{split}/{number:06d}",
-        task="comparison",
+        task=comparison.TASK.name,
         split=split,
         source=source,
         images={role: row.images["image"] for role, row in roles.items()},

@@ -7,12 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.find import EXTENSIONS
 
-# Label files whose name alone says little -> a column that the first line must have.
-_COLUMNS = {"agiqa": "mos_quality", "kadid": "dist_img"}
 DEPTH = 3  # label files are sought in the folder and this many folders below it
 
 
@@ -21,7 +19,8 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
 
     Raises QInsightError when there are none, naming the dataset that the folder looks like.
     """
-    title, signs = SIGNS[name]
+    known = published()
+    title, signs = known[name].title, known[name].signs
     if not source.exists():
         raise QInsightError(f"no such file or folder: {source}")
     if source.is_file():
@@ -31,7 +30,7 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
             return found
     others = [other for other in looks_like(source) if other != name]
     hint = (
-        f"it looks like {SIGNS[others[0]][0]}: qinsight prepare {others[0]} {source}"
+        f"it looks like {known[others[0]].title}: qinsight prepare {others[0]} {source}"
         if others
         else "see docs/datasets.md"
     )
@@ -41,9 +40,9 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
 def looks_like(source: Path) -> list[str]:
     """The datasets whose label files are in the folder, the best known sign first."""
     found = []
-    for name, (_, signs) in SIGNS.items():
-        files = [path for sign in signs for path in _matching(source, sign)]
-        if files and _COLUMNS.get(name, "") in _first_line(files[0]):
+    for name, dataset in published().items():
+        files = [path for sign in dataset.signs for path in _matching(source, sign)]
+        if files and dataset.first_line in _first_line(files[0]):
             found.append(name)
     return found
 
@@ -58,15 +57,16 @@ def _first_line(path: Path) -> str:
 
 def other_header(path: Path, name: str, wanted: str, found: Sequence[str]) -> QInsightError:
     """The error for a label file with another header; `name` may be "" for a table that is no known dataset's."""
-    if name not in SIGNS:
+    known = published()
+    if name not in known:
         return QInsightError(
             f"{path} has the columns {','.join(found)[:200]}, not {wanted}; name the columns that it has"
         )
     others = [other for other in looks_like(path.parent) if other != name]
-    hint = f"; it looks like {SIGNS[others[0]][0]}" if others else ""
+    hint = f"; it looks like {known[others[0]].title}" if others else ""
     header = ",".join(found)
     return QInsightError(
-        f"{path}: the header is {header[:80]!r}, not {SIGNS[name][0]}'s {wanted!r}{hint}; give the authors' file"
+        f"{path}: the header is {header[:80]!r}, not {known[name].title}'s {wanted!r}{hint}; give the authors' file"
     )
 
 

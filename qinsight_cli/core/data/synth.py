@@ -39,6 +39,7 @@ from qinsight_cli.core.data.synth_rows import (
 from qinsight_cli.core.data.synth_varied import UNRATED, varied_rows
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 from qinsight_cli.core.images import load_image
+from qinsight_cli.core.tasks import comparison, degradation
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 
@@ -106,11 +107,11 @@ def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
     nulls = null_rows(settings, name)
     samples: list[Sample] = []
     for task in settings.tasks:
-        if task == "comparison":
+        if task == comparison.TASK.name:
             samples += _comparisons(settings, variants, name, rng)
             continue
         rows = [single_row(settings, task, variant, name) for variant in variants]
-        if task == "degradation":
+        if task == degradation.TASK.name:
             crop_rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}:crops"))
             crops = [_crop(settings, clean, name, index, crop_rng) for index in range(1, nulls)]
             rows = rows[nulls < 1 :] + [single_row(settings, task, crop, name) for crop in crops]

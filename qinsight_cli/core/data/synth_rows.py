@@ -15,6 +15,7 @@ from qinsight_cli.core.data.pseudo_mos import pseudo_mos
 from qinsight_cli.core.data.reasoning import Measures, describe_damage, describe_image, describe_pair, measure_image
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.files import write_bytes
+from qinsight_cli.core.tasks import comparison, score
 from qinsight_cli.core.tasks.degradation import NULL
 
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
@@ -81,7 +82,7 @@ def write_variant(
 
 
 def single_row(settings: SynthSettings, task: str, variant: Variant, name: str) -> Sample:
-    rated = task == "score"
+    rated = task == score.TASK.name
     truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
     reasoning = ""
     if settings.reasoning:
@@ -119,7 +120,7 @@ def pair_row(
     ratings = (both[0].rating, both[1].rating)
     return Sample(
         id=f"comparison/{name}-{number:03d}",
-        task="comparison",
+        task=comparison.TASK.name,
         split="",
         source="synth",
         images={role: variant.path for role, variant in roles.items()},

@@ -18,6 +18,7 @@ from qinsight_cli.core.data.synth_rows import (
 )
 from qinsight_cli.core.data.varied_distortions import frame_size, framed, varied
 from qinsight_cli.core.data.versions import barely_changed, draw_version, make_version, version_rating
+from qinsight_cli.core.tasks import comparison
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 UNRATED = 4.1  # the rating of a part of a clean photo that nobody rated: what raters of BIQ2021 give a good photo
@@ -43,10 +44,10 @@ def varied_rows(
     samples = [
         single_row(settings, task, variant, name)
         for task in settings.tasks
-        if task != "comparison"
+        if task != comparison.TASK.name
         for variant in variants
     ]
-    if "comparison" in settings.tasks:
+    if comparison.TASK.name in settings.tasks:
         samples += [_varied_pair(settings, clean, name, index, best, rng) for index in range(settings.pairs)]
     return samples
 

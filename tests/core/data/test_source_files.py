@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qinsight_cli.core.data.readers import SIGNS
+from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.data.source_files import ImageFinder, label_files, looks_like
 from qinsight_cli.core.errors import QInsightError
 
@@ -27,7 +27,7 @@ SHIPPED = {
 
 
 def test_every_dataset_is_here() -> None:
-    assert set(SHIPPED) == set(SIGNS)
+    assert set(SHIPPED) == set(published())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -38,9 +38,8 @@ def test_a_dataset_is_known_by_its_label_file(name: str, tmp_path: Path) -> None
     assert looks_like(tmp_path) == [name]
     assert label_files(tmp_path, name) == [tmp_path / file]
     other = "koniq" if name != "koniq" else "kadid"
-    words = (
-        f"is not {SIGNS[other][0]}: it has no .*; it looks like {re.escape(SIGNS[name][0])}: qinsight prepare {name}"
-    )
+    titles = {known: re.escape(dataset.title) for known, dataset in published().items()}
+    words = f"is not {titles[other]}: it has no .*; it looks like {titles[name]}: qinsight prepare {name}"
     with pytest.raises(QInsightError, match=words):
         label_files(tmp_path, other)
 

@@ -58,7 +58,6 @@ BASELINES = (
     Baseline("LPIPS", "lpips", "human judgements of patches (BAPPS)", reference=True),
     Baseline("A-FINE", "afine_fr", "DiffIQA, TID2013, KADID and PIPAL", reference=True),
 )
-_BY_NAME = {name.lower(): each for each in BASELINES for name in (each.row, each.name)}
 
 
 def baseline_of(name: str) -> Baseline:
@@ -66,10 +65,11 @@ def baseline_of(name: str) -> Baseline:
 
     Raises UsageError for a name that is nearly one of them, or that cannot be a metric's.
     """
-    known = _BY_NAME.get(name.lower())
+    by_name = {word.lower(): each for each in BASELINES for word in (each.row, each.name)}
+    known = by_name.get(name.lower())
     if known is not None:
         return known
-    near = get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.8)
+    near = get_close_matches(name.lower(), by_name, n=1, cutoff=0.8)
     if near and not name.lower().startswith(tuple(near[0] + sign for sign in "-_+")):
         raise UsageError(f"no metric {name!r}; did you mean {near[0]}?")
     if not name or not all(letter.isalnum() or letter in "-_+" for letter in name):

@@ -10,8 +10,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="AGIQA-3K",
+    signs=(
+        "data.csv",
+        "agiqa*.csv",
+    ),
+    first_line="mos_quality",
+    help="AGIQA-3K: pictures by generative models, quality MOS 0-5. All for testing, as in the paper.",
+)
 
 SCALE = Scale(0.0, 5.0)
 
@@ -27,4 +38,4 @@ def read(source: Path) -> Labelled:
         )
         for where, row in read_csv(table, "agiqa", ("name", "mos_quality"))
     ]
-    return Labelled("agiqa", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("agiqa", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)

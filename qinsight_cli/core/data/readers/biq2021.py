@@ -10,8 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="BIQ2021",
+    signs=(
+        "Train (Images and MOS).csv",
+        "Test (Images and MOS).csv",
+    ),
+    help="BIQ2021: camera photos, MOS 0-1. The official split with both tables, else a tenth is held out.",
+)
 
 TABLES = {"train": "Train (Images and MOS).csv", "test": "Test (Images and MOS).csv"}
 SCALE = Scale(0.0, 1.0)
@@ -35,5 +45,5 @@ def read(source: Path) -> Labelled:
         for where, row in read_csv(table, "biq2021", ("Image Name", "MOS"))
     ]
     return Labelled(
-        "biq2021", "score", source if source.is_dir() else source.parent, unique(labels), SCALE, test_share=0.1
+        "biq2021", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE, test_share=0.1
     )

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_sheet, read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, unique
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="CSIQ",
+    signs=(
+        "csiq.DMOS.xlsx",
+        "csiq_label.txt",
+    ),
+    help="CSIQ: 30 photos under 6 distortions, DMOS 0-1 turned around. All for testing, as in the paper.",
+)
 
 SCALE = Scale(0.0, 1.0, higher_better=False)
 # dst_type of the sheet -> its part of the file name
@@ -42,7 +52,7 @@ def read(source: Path) -> Labelled:
         )
         for where, name, dmos in rows
     ]
-    return Labelled("csiq", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("csiq", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
 
 
 def _from_sheet(table: Path) -> Iterator[tuple[str, str, Any]]:

@@ -11,11 +11,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_json
-from qinsight_cli.core.data.labels import Label, Labelled, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, stem, unique
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import comparison
 from qinsight_cli.core.tasks.comparison import WINNERS
+
+DATASET = Published(
+    title="DiffIQA comparisons",
+    signs=("train_comparison.json",),
+    help="The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training.",
+)
 
 _OTHER = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 _SAID = {
@@ -40,7 +47,7 @@ def read(source: Path, orders: str = "swap", seed: int = 0) -> Labelled:
     root = source if source.is_dir() else source.parent
     return Labelled(
         "diffiqa",
-        "comparison",
+        comparison.TASK.name,
         root,
         unique(labels),
         test_share=0.0,

@@ -10,8 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="KADID-10k",
+    signs=("dmos.csv",),
+    first_line="dist_img",
+    help="KADID-10k: 81 photos under 25 distortions at 5 levels, MOS 1-5. All for testing, as in the paper.",
+)
 
 SCALE = Scale(1.0, 5.0)
 
@@ -28,4 +36,4 @@ def read(source: Path) -> Labelled:
         )
         for where, row in read_csv(table, "kadid", ("dist_img", "ref_img", "dmos"))
     ]
-    return Labelled("kadid", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("kadid", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)

@@ -13,10 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_json
-from qinsight_cli.core.data.labels import Label, Labelled, stem
+from qinsight_cli.core.data.labels import Label, Labelled, Published, stem
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import degradation
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
+
+DATASET = Published(
+    title="DQ-495K (KADIS)",
+    signs=(
+        "*refA_sd*.json",
+        "train_dist.json",
+        "test_dist.json",
+    ),
+    help="DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper.",
+)
 
 _IMAGE_KEYS = ("image_A", "image", "img_lq")
 
@@ -44,7 +55,7 @@ def read(source: Path) -> Labelled:
     others = Counter(left_out.values())
     return Labelled(
         "kadis",
-        "degradation",
+        degradation.TASK.name,
         source if source.is_dir() else _above_metas(source),
         list(labels.values()),
         test_share=0.125,

@@ -10,9 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="LIVE In the Wild",
+    signs=("AllMOS_release.mat",),
+    help="LIVE In the Wild: 1,169 phone photos, MOS 0-100, without the first 7. All for testing, as in the paper.",
+)
 
 SCALE = Scale(0.0, 100.0)
 TRAINING = 7
@@ -35,7 +42,7 @@ def read(source: Path, keep_training: bool = False) -> Labelled:
     note = f"the first {first} entries, which taught the raters the task, are dropped (--keep-training keeps them)"
     return Labelled(
         "livew",
-        "score",
+        score.TASK.name,
         root,
         unique(labels),
         SCALE,

@@ -11,8 +11,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="PIPAL",
+    signs=(
+        "Train_Label/A*.txt",
+        "A[0-9][0-9][0-9][0-9].txt",
+        "pipal*_train.txt",
+    ),
+    help="PIPAL: restored and distorted pictures with Elo ratings. All for testing, as in the paper.",
+)
 
 SCALE = Scale(0.0, 4000.0)  # Elo ratings start at 1400 here; the published ones lie between 900 and 1,900
 
@@ -31,4 +42,4 @@ def read(source: Path) -> Labelled:
                     content=reference,
                 )
             )
-    return Labelled("pipal", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("pipal", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)

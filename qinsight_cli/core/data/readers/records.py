@@ -16,6 +16,7 @@ from typing import Any
 from qinsight_cli.core.data.label_tables import read_json
 from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, unique
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import score
 
 NORMED = Scale(1.0, 5.0, exact=True)
 _ANY = Scale(-math.inf, math.inf)
@@ -41,7 +42,13 @@ def read(sources: Sequence[Path], name: str, images: Path | None = None, lower_i
         raise QInsightError("--lower-is-better: gt_score_norm is higher better by its making; leave the option out")
     labels = [_label(record, where, split, key, scale) for where, split, record in rows]
     return Labelled(
-        name, "score", images or files[0].parent, unique(labels), scale, test_share=0.2, card={"label_field": key}
+        name,
+        score.TASK.name,
+        images or files[0].parent,
+        unique(labels),
+        scale,
+        test_share=0.2,
+        card={"label_field": key},
     )
 
 

@@ -9,8 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_sheet
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="SPAQ",
+    signs=("MOS and Image attribute scores.xlsx",),
+    help="SPAQ: 11,125 smartphone photos, MOS 0-100. All for testing, as in the paper.",
+)
 
 SCALE = Scale(0.0, 100.0)
 
@@ -26,4 +33,4 @@ def read(source: Path) -> Labelled:
         )
         for where, row in read_sheet(table, "spaq", ("Image name", "MOS"))
     ]
-    return Labelled("spaq", "score", source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("spaq", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)

@@ -16,11 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem
 from qinsight_cli.core.data.readers.srbench_votes import Votes, read_votes
 from qinsight_cli.core.data.source_files import ImageFinder, label_files
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import comparison
+
+DATASET = Published(
+    title="SRIQA-Bench",
+    signs=(
+        "SRIQA*.txt",
+        "*_SRIQA_mos.txt",
+        "MOS/*_*.txt",
+        "MOS/online*.txt",
+    ),
+    help="SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing.",
+)
 
 SCALE = Scale(-0.001, 100.001)  # one file has 100 - MOS with rounding errors
 ORIGINAL = "Original"
@@ -47,7 +59,7 @@ def read(source: Path, truth: str | None = None, references: Path | None = None,
         notes.append("the label file holds 100 - MOS (its originals come out worst): it was turned around")
     return Labelled(
         "srbench",
-        "comparison",
+        comparison.TASK.name,
         source if source.is_dir() else source.parent,
         labels,
         notes=tuple(notes),

@@ -10,8 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
 from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.tasks import score
+
+DATASET = Published(
+    title="TID2013",
+    signs=("mos_with_names.txt",),
+    help="TID2013: 25 photos under 24 distortions, MOS 0-9. A fifth of the photos is held out.",
+)
 
 SCALE = Scale(0.0, 9.0)
 
@@ -30,4 +37,4 @@ def read(source: Path) -> Labelled:
             )
         )
     root = source if source.is_dir() else source.parent
-    return Labelled("tid2013", "score", root, unique(labels), SCALE, test_share=0.2)
+    return Labelled("tid2013", score.TASK.name, root, unique(labels), SCALE, test_share=0.2)

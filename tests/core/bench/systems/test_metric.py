@@ -15,9 +15,10 @@ from scipy.ndimage import gaussian_filter
 
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.paper import TABLES
+from qinsight_cli.core.bench.systems import metric as metrics
 from qinsight_cli.core.bench.systems import psnr_ssim
 from qinsight_cli.core.bench.systems.base import AnswerSettings
-from qinsight_cli.core.bench.systems.metric import BASELINES, MetricSystem, baseline_of
+from qinsight_cli.core.bench.systems.metric import BASELINES, Baseline, MetricSystem, baseline_of
 from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 
@@ -214,3 +215,21 @@ def test_the_real_pyiqa_agrees_with_what_is_computed_here(pair: tuple[Path, Path
         assert worker.measure(*pair) == pytest.approx(psnr_ssim.METRICS[name](*pair), abs=tolerance)
     finally:
         worker.close()
+
+
+def test_a_new_metric_is_one_line(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "BASELINES", (*BASELINES, Baseline("TOPIQ", "topiq_fr", "KADID", reference=True)))
+    assert baseline_of("topiq").name == "topiq_fr"  # a metric of pyiqa
+
+    def mean_error(image: Path, reference: Path) -> float:
+        first, second = (np.asarray(Image.open(path), dtype=np.float64) for path in (image, reference))
+        return -float(np.abs(first - second).mean())
+
+    monkeypatch.setitem(psnr_ssim.METRICS, "mean-error", mean_error)  # one of our own, higher better
+    dataset = load(make.comparisons(tmp_path / "srbench", 1), "comparison")
+    own = Baseline("Mean error", "mean-error", reference=True)
+    monkeypatch.setattr(metrics, "BASELINES", (*BASELINES, own))
+    said = MetricSystem("Mean error", baseline_of("mean error"), None, "cpu").answers(dataset, answer_settings)
+    assert [answer.fields["winner"] for answer in said] == [sample.truth["winner"] for sample in dataset.samples]
