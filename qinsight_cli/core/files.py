@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +27,8 @@ except ImportError:  # Windows, which locks a range of bytes instead
 
 AGAIN = "; what was done before is kept, run the same command again"
 _LOCK_PLACE = 1 << 40  # where Windows locks: far behind the end, since it forbids reading what is locked
-_BINARY, _NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
+_BINARY, NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
+HEAD = 1 << 16  # bytes of a file that are looked at to tell whose it is
 _UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system without locks answers
 
 
@@ -45,8 +46,19 @@ def check_output_name(name: str | os.PathLike[str], option: str) -> None:
         raise UsageError(f"{option} {text!r}: a name cannot hold a NUL character")
 
 
-def check_output(path: str) -> None:
-    """Raise QInsightError, before any work is done, when `path` cannot become an output file."""
+def check_output(
+    path: str,
+    ours: Callable[[bytes], bool] = lambda head: True,
+    force: bool = False,
+    inputs: Iterable[str] = (),
+) -> None:
+    """Raise QInsightError, before any work is done, when `path` cannot or must not become an output file.
+
+    `ours` tells by its first bytes whether a file that is there was written by such a command; another is replaced
+    only by `force`. A file among `inputs` never is, whatever it is called.
+    """
+    if not os.path.basename(path):
+        raise QInsightError(f"an output file needs a name, and {path!r} has none")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise QInsightError(f"cannot write {path}: there is no folder {folder}; make it first")
@@ -56,6 +68,28 @@ def check_output(path: str) -> None:
         raise QInsightError(f"cannot write {path}: it is not a regular file; for standard output give -")
     if not os.access(folder, os.W_OK):
         raise QInsightError(f"cannot write {path}: no permission to write in {folder}")
+    if any(same_file(path, given) for given in inputs):
+        raise QInsightError(f"cannot write {path}: this command reads it; give another name")
+    if os.path.exists(path) and not force and not ours(_head(path)):
+        raise QInsightError(
+            f"cannot write {path}: it is there already and no output of this command; "
+            "give another name, or --force to replace it"
+        )
+
+
+def same_file(first: str, second: str) -> bool:
+    """Whether two names stand for one file, there or not."""
+    try:
+        return os.path.samestat(os.stat(first), os.stat(second))
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            return os.path.realpath(first) == os.path.realpath(second)
+        return False
+
+
+def _head(path: str) -> bytes:
+    with disk_errors(path), open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 @contextmanager
@@ -99,7 +133,7 @@ def _new_file(target: str, shown: str, durable: bool = True) -> Iterator[BinaryI
     """A file under a new name that becomes `target` on leaving, with the permissions of the file that stood there."""
     part = _beside(target, f"{secrets.token_hex(8)}.part")
     with disk_errors(shown):
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _NO_LINK, 0o666)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | NO_LINK, 0o666)
     try:
         with disk_errors(shown), os.fdopen(descriptor, "wb") as file:
             with suppress(FileNotFoundError):
@@ -143,7 +177,7 @@ def locked(lock: str, shown: str) -> Iterator[None]:
     shown  what is being written, for the message
     """
     with disk_errors(shown):
-        descriptor = open_locked(lock, shown, _NO_LINK)
+        descriptor = open_locked(lock, shown, NO_LINK)
     try:
         yield
     finally:
@@ -158,7 +192,12 @@ def locked(lock: str, shown: str) -> Iterator[None]:
 def open_locked(path: str, shown: str, flags: int = 0) -> int:
     """Open for reading and writing, made if need be, and locked. Raises QInsightError when another process holds it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | flags, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | flags, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP and os.path.islink(path):
+                raise QInsightError(f"cannot write {path}: it is a link, which is not followed; remove it") from None
+            raise
         try:
             _lock(descriptor)
             # The holder before us may have removed or renamed the file between our open and our lock.

@@ -293,3 +293,40 @@ def test_without_flock_and_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     descriptor = os.open(tmp_path / "out.csv", os.O_RDONLY)
     assert read_at(descriptor, 3, 4) == b"456"
     os.close(descriptor)
+
+
+def never(head: bytes) -> bool:
+    return False
+
+
+def test_what_is_not_ours_is_replaced_only_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"\x89PNG")
+    with pytest.raises(QInsightError, match="--force to replace it"):
+        check_output(str(path), never)
+    check_output(str(path), never, force=True)
+    check_output(str(path), lambda head: head == b"\x89PNG")
+    check_output(str(tmp_path / "new.csv"), never)
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    with pytest.raises(QInsightError, match="--force to replace it"):
+        check_output(str(link), never)
+
+
+def test_an_input_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_bytes(b"x")
+    os.link("a.csv", "hard.csv")
+    Path("soft.csv").symlink_to("a.csv")
+    for name in ("a.csv", "./a.csv", "hard.csv", "soft.csv", str(tmp_path / "a.csv")):
+        with pytest.raises(QInsightError, match="this command reads it"):
+            check_output(name, force=True, inputs=["b.csv", "a.csv"])
+    with pytest.raises(QInsightError, match="this command reads it"):
+        check_output("missing.csv", inputs=["sub/../missing.csv"])
+    check_output("b.csv", inputs=["a.csv", "a\0b"])
+
+
+@pytest.mark.parametrize("name", ["", "folder/"])
+def test_an_empty_name_is_refused(name: str) -> None:
+    with pytest.raises(QInsightError, match="needs a name"):
+        check_output(name)

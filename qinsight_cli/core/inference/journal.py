@@ -13,8 +13,9 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import AGAIN, check_output, disk_errors, open_locked, read_at, sync_folder
+from qinsight_cli.core.files import AGAIN, NO_LINK, check_output, disk_errors, open_locked, read_at, sync_folder
 
+LONGEST_LINE = 1 << 26  # bytes; a longer line is none of ours
 _MAGIC = b'{"qinsight_journal": 1, "settings": '
 
 
@@ -40,7 +41,7 @@ class Journal:
         self._places: dict[str, tuple[int, int]] = {}
         check_output(path)
         with disk_errors(path, AGAIN):
-            self._descriptor = open_locked(path, path)
+            self._descriptor = open_locked(path, path, NO_LINK)
         try:
             with disk_errors(path, AGAIN):
                 self._begin(_flat(settings), restart)
@@ -49,10 +50,12 @@ class Journal:
             raise
 
     def _begin(self, settings: dict[str, Any], restart: bool) -> None:
-        if restart:
-            os.ftruncate(self._descriptor, 0)
-        with open(self.path, "rb") as file:
-            first = file.readline()
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            first = file.readline(LONGEST_LINE)
+            if restart and first.startswith(_MAGIC):  # never what is not a journal
+                os.ftruncate(self._descriptor, 0)
+                first = b""
             self._end = len(first) if first.endswith(b"\n") else 0
             if self._end:
                 self._check(first, settings)
@@ -67,7 +70,7 @@ class Journal:
     def _check(self, first: bytes, settings: dict[str, Any]) -> None:
         try:
             old = json.loads(first)["settings"] if first.startswith(_MAGIC) else None
-        except ValueError:
+        except (ValueError, TypeError, KeyError, RecursionError):
             old = None
         if not isinstance(old, dict):
             raise QInsightError(f"{self.path} is not a journal of qinsight; move it away")
@@ -85,12 +88,14 @@ class Journal:
 
     def _read(self, file: BinaryIO) -> None:
         """Take in whole lines up to the first that is torn; what follows was never acknowledged."""
-        for line in file:
+        while line := file.readline(LONGEST_LINE):
             try:
-                key = json.loads(line)["key"] if line.endswith(b"\n") else None
-            except (ValueError, TypeError, KeyError):
+                entry = json.loads(line) if line.endswith(b"\n") else {}
+                whole = isinstance(entry["key"], str) and isinstance(entry["record"], dict)
+                key = entry["key"]
+            except (ValueError, TypeError, KeyError, RecursionError):
                 return
-            if not isinstance(key, str):
+            if not whole:
                 return
             self._places[key] = (self._end, len(line))
             self._end += len(line)

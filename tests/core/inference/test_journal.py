@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,54 @@ def test_discard_removes_it(tmp_path: Path) -> None:
         journal.discard()
         journal.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"no line end", b"\x89PNG\r\n\x1a\n"])
+def test_restart_empties_only_a_journal(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "j").write_bytes(content)
+    with pytest.raises(QInsightError, match="is not a journal"):
+        Journal(str(tmp_path / "j"), SETTINGS, restart=True)
+    assert (tmp_path / "j").read_bytes() == content
+
+
+def test_a_link_in_the_place_of_the_journal_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_bytes(b"")
+    (tmp_path / "j").symlink_to(target)
+    for restart in (False, True):
+        with pytest.raises(QInsightError, match="is a link, which is not followed"):
+            Journal(str(tmp_path / "j"), SETTINGS, restart)
+    assert target.read_bytes() == b""
+
+
+DEEP = b"[" * 100_000
+LINES = [b'{"key": 5, "record": {}}', b'{"key": "a"}', b'{"key": "a", "record": []}', b"[]", b"5", b"null", DEEP]
+
+
+@pytest.mark.parametrize("line", [*LINES, b'{"key": "a", "record": ' + DEEP, b'{"key": ["a"], "record": {}}'])
+def test_a_line_that_is_no_result_ends_what_is_read(tmp_path: Path, line: bytes) -> None:
+    path = filled(tmp_path / "j")
+    whole = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(whole + line + b"\n")
+    with Journal(path, SETTINGS) as journal:
+        assert len(journal) == 8
+    assert (tmp_path / "j").read_bytes() == whole
+
+
+@pytest.mark.parametrize("settings_line", [DEEP, b"5}", b'{"a": ' + DEEP])
+def test_a_header_that_is_none_of_ours_is_one_line(tmp_path: Path, settings_line: bytes) -> None:
+    (tmp_path / "j").write_bytes(b'{"qinsight_journal": 1, "settings": ' + settings_line + b"\n")
+    with pytest.raises(QInsightError, match="is not a journal"):
+        Journal(str(tmp_path / "j"), SETTINGS)
+
+
+@given(st.binary(max_size=300), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_a_journal_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "j"
+    head = filled(path) and path.read_bytes()
+    path.write_bytes((head if headed else b"") + data)
+    with nullcontext() if headed else suppress(QInsightError), Journal(str(path), SETTINGS) as journal:
+        assert len(contents(journal)) == (8 if headed else 0)
