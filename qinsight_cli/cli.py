@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import bench, compare, console, degrade, prepare, score, train
-from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.commands import bench, compare, console, degrade, prepare, score, streams, train
+from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -50,7 +49,11 @@ def _root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors of the user are one line on stderr."""
     try:
-        return app(list(arguments), prog_name="qinsight", standalone_mode=False) or 0
+        code = app(list(arguments), prog_name="qinsight", standalone_mode=False) or 0
+        streams.finish()
+        return code
+    except OutputError as error:
+        return _fail(str(error), FAILED) if str(error) else FAILED
     except UsageError as error:
         return _fail(str(error), USAGE)
     except QInsightError as error:
@@ -73,8 +76,10 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        # A file name or a model may hold characters that the terminal's encoding lacks.
-        with suppress(AttributeError, OSError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(run(sys.argv[1:]))
+    streams.install()
+    try:
+        code = run(sys.argv[1:])
+        streams.ignore_interrupts()
+    except KeyboardInterrupt:  # between two lines of the above
+        code = INTERRUPTED
+    sys.exit(code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_files
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +10,10 @@ import typer
 
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.options import Judging, flat
-from qinsight_cli.core.data.label_tables import unique_header
-from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.inference.pairs import read_pairs
 from qinsight_cli.core.report.rows import AGREEMENT, Row, both_orders
 from qinsight_cli.core.tasks import TASKS
-
-PAIR = ("image_a", "image_b")
 
 ImageA = Annotated[str | None, typer.Argument(metavar="A", help="Image A.", show_default=False)]
 ImageB = Annotated[str | None, typer.Argument(metavar="B", help="Image B.", show_default=False)]
@@ -47,12 +43,13 @@ def compare(
     names the same picture. Interrupted and run again with the same output file, it finishes what is left.
     """
     items = _pairs(image_a, image_b, ref, pairs)[: run.limit]
+    read = [] if pairs is None else [str(pairs)]
     task = TASKS["comparison"]
     if both_orders:
         both = [order for item in items for order in (item, _swapped(item))]
-        counts = judging.judge(task, both, run, (*task.row_columns, AGREEMENT), _in_twos)
+        counts = judging.judge(task, both, run, (*task.row_columns, AGREEMENT), _in_twos, read)
     else:
-        counts = judging.judge(task, items, run, task.row_columns)
+        counts = judging.judge(task, items, run, task.row_columns, read=read)
     judging.exit_code(counts)
 
 
@@ -65,40 +62,6 @@ def _pairs(image_a: str | None, image_b: str | None, ref: str | None, pairs: Pat
         raise UsageError("compare needs two images, or --pairs CSV")
     item = {"image_a": image_a, "image_b": image_b}
     return [item if ref is None else {**item, "reference": ref}]
-
-
-def read_pairs(path: Path) -> list[dict[str, str]]:
-    """A CSV with columns image_a,image_b[,reference] -> items. A relative name is looked up beside the CSV first.
-
-    Raises QInsightError naming the missing column, the line without an image, or why the file cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv_files.DictReader(file)
-            reader.fieldnames = unique_header(path, reader.fieldnames or ())
-            missing = [column for column in PAIR if column not in (reader.fieldnames or ())]
-            if missing:
-                raise QInsightError(f"{path} has no column {missing[0]}; it needs image_a,image_b[,reference]")
-            items = [_item(path, reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv_files.Error) as error:
-        raise QInsightError(f"{path} is not a CSV file in UTF-8: {error}") from None
-    if not items:
-        raise QInsightError(f"{path} holds no pairs")
-    return items
-
-
-def _item(path: Path, line: int, row: dict[str, str | None]) -> dict[str, str]:
-    item = {}
-    for role in (*PAIR, "reference"):
-        name = row.get(role)
-        if name:
-            beside = os.path.join(path.parent, name)
-            item[role] = beside if os.path.exists(beside) else name
-        elif role in PAIR:
-            raise QInsightError(f"{path}, line {line}: no {role}")
-    return item
 
 
 def _swapped(item: dict[str, str]) -> dict[str, str]:

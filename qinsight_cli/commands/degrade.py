@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from qinsight_cli.commands import judging
+from qinsight_cli.commands.console import say
 from qinsight_cli.commands.options import Judging, Paths, flat
 from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.tasks import TASKS
@@ -16,6 +17,6 @@ def degrade(paths: Paths, run: Judging) -> None:
 
     Interrupted and run again with the same output file, it finishes what is left.
     """
-    items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit)]
+    items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit, say)]
     task = TASKS["degradation"]
     judging.exit_code(judging.judge(task, items, run, task.row_columns))

@@ -18,7 +18,7 @@ from qinsight_cli.core.inference.assess import Result, assess, settings_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item
 from qinsight_cli.core.report.progress import Advance
-from qinsight_cli.core.report.rows import AGREEMENT, Row, row_of, writing
+from qinsight_cli.core.report.rows import AGREEMENT, Row, is_output, row_of, writing
 from qinsight_cli.core.report.tables import make_table
 from qinsight_cli.core.tasks import Task
 
@@ -31,14 +31,15 @@ def judge(
     run: Judging,
     columns: Sequence[str],
     merge: Callable[[Iterator[Row]], Iterable[Row]] = iter,
+    read: Sequence[str] = (),
 ) -> Counter[str]:
     """Ask about every item, write the rows, say on stderr how it went.
 
-    `merge` may turn several rows into one. Returns how many rows there were ("rows"), how many with an error
-    ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on; what was done is kept in the journal.
+    `merge` may turn several rows into one; `read` names other files that the command reads. Returns how many rows there
+    were ("rows"), how many with an error ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on;
+    what was done is kept in the journal.
     """
-    for path in run.output.files:
-        check_output(path)
+    _check_outputs(run, [*read, *(path for item in items for path in item.values())])
     decoding, seed = run.answers.decoding, run.answers.seed
     prompt = read_prompt(run.prompt)
     engine = _load(run)
@@ -49,7 +50,7 @@ def judge(
         stack.enter_context(nullcontext() if journal is None else journal)
         try:
             with (
-                writing(run.output.csv, run.output.jsonl, columns) as writers,
+                writing(run.output.csv, run.output.jsonl, columns) as outputs,
                 _progress(len(items), run.output) as advance,
             ):
                 results = assess(
@@ -66,8 +67,7 @@ def judge(
                 model = str(engine.identity.get("model", run.model))
                 for row in merge(row_of(task, result, model) for result in _told(results, advance)):
                     counts.update(_facts(row))
-                    for write in writers or [shown.append]:
-                        write(row)
+                    (outputs.write if run.output.paths else shown.append)(row)
         except KeyboardInterrupt:
             hint = "" if journal is None else "; run the same command again to go on"
             say(f"interrupted: {counts['rows']} rows done{hint}")
@@ -77,6 +77,8 @@ def judge(
                 show(make_table(columns, shown, run.output.show_reasoning))
         if journal is not None:
             journal.discard()
+    if outputs.failure is not None:
+        raise outputs.failure
     _sum_up(counts, run.output)
     return counts
 
@@ -85,6 +87,15 @@ def exit_code(counts: Counter[str]) -> None:
     """Raise typer.Exit(3) when some rows have an error."""
     if counts["errors"]:
         raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def _check_outputs(run: Judging, read: Sequence[str]) -> None:
+    """Find out before the model is loaded what cannot be written, or must not be."""
+    inputs = [*read, *([] if run.prompt is None else [str(run.prompt)])]
+    for path in run.output.files:
+        check_output(path, is_output, run.output.force, inputs)
+    for path in run.output.files[:1]:
+        check_output(journal_path(path), inputs=inputs)
 
 
 def _load(run: Judging) -> Engine:

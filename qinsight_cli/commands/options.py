@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
@@ -15,6 +14,9 @@ import typer
 
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.files import check_output_name, same_file
+from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.inference.journal import journal_path
 
 OUTPUT, MODEL, ANSWERS = "Output", "Model", "Answers"
 
@@ -118,13 +120,22 @@ class Output:
         bool, typer.Option("--show-reasoning", help="Whole reasoning in the table.", rich_help_panel=OUTPUT)
     ] = False
     restart: Restart = False
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace a file that is no output of qinsight.", rich_help_panel=OUTPUT),
+    ] = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError when both kinds of rows would go to one place."""
+        """Raises UsageError when both kinds of rows would go to one place, or one to the other's journal."""
+        for option, path in (("--csv", self.csv), ("--jsonl", self.jsonl)):
+            if path not in (None, "-"):
+                check_output_name(str(path), option)
         if self.csv == "-" and self.jsonl == "-":
             raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
-        if self.csv and self.jsonl and os.path.realpath(self.csv) == os.path.realpath(self.jsonl):
+        if self.csv and self.jsonl and same_file(self.csv, self.jsonl):
             raise UsageError(f"--csv and --jsonl are both {self.csv}: give two names")
+        if len(self.files) == 2 and same_file(journal_path(self.files[0]), self.files[1]):
+            raise UsageError(f"--jsonl {self.jsonl} is where the journal of {self.csv} stands: give another name")
 
     @property
     def paths(self) -> list[str]:
@@ -217,6 +228,16 @@ class Judging:
         ),
     ] = "tiny"
     compute: Compute
+    max_image_pixels: Annotated[
+        int,
+        typer.Option(
+            "--max-image-pixels",
+            min=1,
+            metavar="N",
+            help="Refuse pictures of more than N pixels.",
+            rich_help_panel=MODEL,
+        ),
+    ] = MAX_PIXELS
     answers: Answers
     prompt: Annotated[
         Path | None,

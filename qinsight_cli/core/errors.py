@@ -11,3 +11,7 @@ class UsageError(QInsightError):
 
 class ImageError(QInsightError):
     """One picture cannot be used. The commands turn it into a row with an error, never a crash."""
+
+
+class OutputError(QInsightError):
+    """Standard output cannot be written, exit code 1. Without words when its reader has left, which needs no line."""

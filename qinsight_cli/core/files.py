@@ -68,7 +68,7 @@ def check_output(
         raise QInsightError(f"cannot write {path}: it is not a regular file; for standard output give -")
     if not os.access(folder, os.W_OK):
         raise QInsightError(f"cannot write {path}: no permission to write in {folder}")
-    if any(same_file(path, given) for given in inputs):
+    if _is_among(path, inputs):
         raise QInsightError(f"cannot write {path}: this command reads it; give another name")
     if os.path.exists(path) and not force and not ours(_head(path)):
         raise QInsightError(
@@ -85,6 +85,20 @@ def same_file(first: str, second: str) -> bool:
         with suppress(OSError, ValueError):
             return os.path.realpath(first) == os.path.realpath(second)
         return False
+
+
+def _is_among(path: str, inputs: Iterable[str]) -> bool:
+    """`same_file` for any of very many."""
+    try:
+        place = os.stat(path)
+    except OSError:
+        name = os.path.basename(path)
+        return any(os.path.basename(given) == name and same_file(path, given) for given in inputs)
+    for given in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(place, os.stat(given)):
+                return True
+    return False
 
 
 def _head(path: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
@@ -42,7 +43,7 @@ def find_images(
     found: list[str] = []
     left: Left = Counter()
     trouble: list[QInsightError] = []
-    for argument in arguments:
+    for argument in map(on_disk, arguments):
         try:
             found += _named(argument, stdin, left)
         except QInsightError as error:
@@ -80,10 +81,19 @@ def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
     raise QInsightError(f"no such file or folder: {argument}")
 
 
+def on_disk(name: str) -> str:
+    """A name as a list or a table has it -> as the disk has it: composed or decomposed, with backslashes or not."""
+    if os.path.lexists(name):
+        return name
+    spellings = [name, name.replace("\\", "/")]
+    spellings += [unicodedata.normalize(form, each) for each in spellings for form in ("NFC", "NFD")]
+    return next((each for each in spellings if os.path.lexists(each)), name)
+
+
 def _read_names(stdin: BinaryIO | None) -> list[str]:
     data = stdin.read() if stdin is not None else b""
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return [os.fsdecode(name) for name in names if name]
+    return [on_disk(os.fsdecode(name)) for name in names if name]
 
 
 def _extension(path: str) -> str:

@@ -81,9 +81,9 @@ def assess(
     """Ask `task` about every item; yields Results in the order of `items`.
 
     Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
-    yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C calls `on_interrupt`,
-    finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once. `prompt` replaces the
-    words of Table A. Raises QInsightError when memory runs out or the journal cannot be written.
+    yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C, SIGTERM or SIGHUP
+    calls `on_interrupt`, finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once.
+    `prompt` replaces the words of Table A. Raises QInsightError when memory runs out or the journal cannot be written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
@@ -178,31 +178,38 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
-# Ctrl-C
+# Ctrl-C, and the signals by which a scheduler or a closing terminal asks a process to end
+
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
 def _interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second raises KeyboardInterrupt as usual."""
+    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets; the second of any raises KeyboardInterrupt."""
     interrupted = threading.Event()
-    # Only the main thread may set handlers, and a process started with Ctrl-C ignored (nohup) stays so.
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) in (
-        None,
-        signal.SIG_IGN,
-    ):
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield interrupted
         return
 
-    def first(*_: object) -> None:
+    def stop(*_: object) -> None:
+        if interrupted.is_set():
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_IGN if handler is signal.default_int_handler else handler)
+            raise KeyboardInterrupt
         interrupted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         on_interrupt()
 
-    before = signal.signal(signal.SIGINT, first)
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    # What a process was started to ignore (Ctrl-C under nohup) it goes on ignoring.
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _until(batches: Queue, interrupted: threading.Event) -> Iterator[Batch]:

@@ -9,19 +9,36 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
+from qinsight_cli.core.errors import OutputError
 from qinsight_cli.core.files import write_atomically
 from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
 from qinsight_cli.core.inference.assess import Result
+<<<<<<< HEAD
 from qinsight_cli.core.tasks import ParseFailure, Task
 from qinsight_cli.core.tasks.comparison import MIRRORED
 
 Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
 
+=======
+from qinsight_cli.core.report.tables import printable
+from qinsight_cli.core.tasks.base import ParseFailure, Task
+
+Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "score": ("path", "rating", "rating_std", "samples", "reasoning", "error"),
+    "degradation": ("path", "distortion", "severity", "reasoning", "error"),
+    "comparison": ("image_a", "image_b", "reference", "winner", "reasoning", "error"),
+}
+BOM = b"\xef\xbb\xbf"
+_BEGINNINGS = tuple(",".join(columns[:-2]).encode() + b"," for columns in COLUMNS.values())  # of a CSV written here
+>>>>>>> 1fc6264 (Outputs never replace an input or a foreign file; standard streams, SIGTERM and tables of pairs)
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
 
 # A spreadsheet takes text that begins so for a formula.
@@ -77,6 +94,20 @@ def csv_line(values: Iterable[Any]) -> bytes:
     return (buffer.getvalue()[:-2] + "\n").encode("utf-8", "backslashreplace")
 
 
+def is_output(head: bytes) -> bool:
+    """Whether a file that begins with these bytes was written here, so that the next run may replace it."""
+    if not head:
+        return True
+    first, _, _ = head.partition(b"\n")
+    if first.removeprefix(BOM).startswith(_BEGINNINGS):
+        return True
+    try:
+        row = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and row.keys() >= {"reasoning", "error", "model"}
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -90,32 +121,81 @@ def json_line(row: Mapping[str, Any]) -> bytes:
     return (json.dumps(row, ensure_ascii=False, default=float) + "\n").encode("utf-8", "backslashreplace")
 
 
-@contextmanager
-def open_output(path: str) -> Iterator[BinaryIO]:
-    """A file that appears whole at the end, or standard output for `-`."""
-    if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    else:
-        with write_atomically(path) as file:
-            yield file
+def _for_terminal(line: bytes, kind: str) -> bytes:
+    """A line without characters that could steer a terminal; JSON stays JSON."""
+    text, end = line.decode("utf-8", "replace")[:-1], "\n"
+    if kind == "json":
+        text = "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
+    return (printable(text) + end).encode()
+
+
+class _Standard:
+    """Standard output as one of several outputs: when it fails, the others go on."""
+
+    def __init__(self, kind: str, alone: bool) -> None:
+        self._kind, self._alone, self._steers = kind, alone, sys.stdout.isatty()
+        self.failure: OutputError | None = None
+
+    def write(self, line: bytes) -> None:
+        if self.failure is not None:
+            return
+        try:
+            sys.stdout.buffer.write(_for_terminal(line, self._kind) if self._steers else line)
+            sys.stdout.buffer.flush()  # a reader at the other end of a pipe sees each row at once
+        except OutputError as error:
+            if self._alone:
+                raise
+            self.failure = error
+
+
+@dataclass
+class Outputs:
+    """`write` one row to every output asked for; there may be none. `failure` is why standard output lacks rows."""
+
+    writers: list[Callable[[Row], None]]
+    standard: _Standard | None = None
+
+    def write(self, row: Row) -> None:
+        for write in self.writers:
+            write(row)
+
+    @property
+    def failure(self) -> OutputError | None:
+        return None if self.standard is None else self.standard.failure
+
+
+Put = Callable[[bytes], Any]
+
+
+def _csv_writer(put: Put, columns: Sequence[str]) -> Callable[[Row], None]:
+    return lambda row: put(csv_line(row.get(column) for column in columns))
+
+
+def _json_writer(put: Put) -> Callable[[Row], None]:
+    return lambda row: put(json_line(row))
 
 
 @contextmanager
-def writing(csv_path: str | None, jsonl_path: str | None, columns: Sequence[str]) -> Iterator[list[Any]]:
-    """A list of functions that each write one row to one of the outputs asked for."""
-    if csv_path is not None:
-        with open_output(csv_path) as file, writing(None, jsonl_path, columns) as others:
-            file.write(csv_line(columns))
-            yield [lambda row: _write(file, csv_path, csv_line(row.get(column) for column in columns)), *others]
-    elif jsonl_path is not None:
-        with open_output(jsonl_path) as file:
-            yield [lambda row: _write(file, jsonl_path, json_line(row))]
-    else:
-        yield []
+def writing(csv_path: str | None, jsonl_path: str | None, columns: Sequence[str]) -> Iterator[Outputs]:
+    """The outputs asked for. Files appear whole at the end; `-` is standard output.
 
-
-def _write(file: BinaryIO, path: str, line: bytes) -> None:
-    file.write(line)
-    if path == "-":
-        file.flush()  # a reader at the other end of a pipe sees each row at once
+    Raises OutputError at once when nothing but standard output is written and it fails.
+    """
+    outputs = Outputs([])
+    alone = not any(path not in (None, "-") for path in (csv_path, jsonl_path))
+    with ExitStack() as stack:
+        for path, kind in ((csv_path, "csv"), (jsonl_path, "json")):
+            if path is None:
+                continue
+            put: Put
+            if path == "-":
+                outputs.standard = _Standard(kind, alone)
+                put = outputs.standard.write
+            else:
+                put = stack.enter_context(write_atomically(path)).write
+            if kind == "csv":
+                put(csv_line(columns))
+                outputs.writers.append(_csv_writer(put, columns))
+            else:
+                outputs.writers.append(_json_writer(put))
+        yield outputs

@@ -1,0 +1,94 @@
+"""Standard streams that cannot harm: closed, full, or with nobody at the other end.
+
+Talk that cannot be written is dropped. Data that cannot be written ends the command with one line and exit code 1, or
+without a line when the reader of a pipe has left. Files that are written beside it are finished.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from typing import Any
+
+from qinsight_cli.core.errors import OutputError
+
+
+def install() -> None:
+    """Take over standard output, standard error and Ctrl-C of this process. Call it once, first of all."""
+    for descriptor in (0, 1, 2):
+        _occupy(descriptor)
+    sys.stdout = _text(io.BufferedWriter(_Descriptor(1)), sys.stdout)
+    sys.stderr = _text(_Descriptor(2, talk=True), sys.stderr, write_through=True)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def ignore_interrupts() -> None:
+    """From here on Ctrl-C does nothing: the command is over, and the interpreter is being taken down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def finish() -> None:
+    """Write out what standard output still holds. Raises OutputError when it cannot be."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _occupy(descriptor: int) -> None:
+    """Open the null device where a descriptor is closed: else the next file opened would stand in its place.
+
+    Output goes to one that is open for reading, so that writing to it still fails.
+    """
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        opened = os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)
+        if opened != descriptor:
+            os.dup2(opened, descriptor)
+            os.close(opened)
+
+
+def _text(raw: Any, before: Any, write_through: bool = False) -> io.TextIOWrapper:
+    """A text stream on `raw` in the encoding of the one before; characters that it lacks are written as escapes."""
+    encoding = getattr(before, "encoding", None) or "utf-8"
+    settings = {"line_buffering": raw.isatty(), "write_through": write_through}
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", **settings)
+
+
+class _Descriptor(io.RawIOBase):
+    """A descriptor to write to. Once it fails, what follows is dropped."""
+
+    def __init__(self, descriptor: int, talk: bool = False) -> None:
+        super().__init__()
+        self._descriptor, self._talk, self._lost = descriptor, talk, False
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left and not self._lost:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as error:
+            if not self._talk:
+                self._lost = True
+                closed = isinstance(error, BrokenPipeError)
+                words = "" if closed else f"cannot write to standard output: {error.strerror or error}"
+                raise OutputError(words) from None
+        return size
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C: the first ends the command, further ones while it ends do nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
