@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from qinsight_cli.core.data.label_tables import unique_header
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.find import on_disk
 
@@ -58,10 +59,7 @@ def _delimiter(text: str) -> str:
 
 def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
     """Role -> its column."""
-    names = [name.lower() for name in header]
-    for role in (*PAIR, REFERENCE):
-        if names.count(role) > 1:
-            raise QInsightError(f"{path} has {names.count(role)} columns {role}: which one is meant? Rename the others")
+    names = unique_header(path, [name.lower() for name in header])
     for role in PAIR:
         if role not in names:
             seen = ", ".join(header) or "no header"

@@ -19,26 +19,14 @@ from qinsight_cli.core.errors import OutputError
 from qinsight_cli.core.files import write_atomically
 from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
 from qinsight_cli.core.inference.assess import Result
-<<<<<<< HEAD
-from qinsight_cli.core.tasks import ParseFailure, Task
+from qinsight_cli.core.report.tables import printable
+from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 from qinsight_cli.core.tasks.comparison import MIRRORED
 
 Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
 
-=======
-from qinsight_cli.core.report.tables import printable
-from qinsight_cli.core.tasks.base import ParseFailure, Task
-
-Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "score": ("path", "rating", "rating_std", "samples", "reasoning", "error"),
-    "degradation": ("path", "distortion", "severity", "reasoning", "error"),
-    "comparison": ("image_a", "image_b", "reference", "winner", "reasoning", "error"),
-}
 BOM = b"\xef\xbb\xbf"
-_BEGINNINGS = tuple(",".join(columns[:-2]).encode() + b"," for columns in COLUMNS.values())  # of a CSV written here
->>>>>>> 1fc6264 (Outputs never replace an input or a foreign file; standard streams, SIGTERM and tables of pairs)
+_BEGINNINGS = tuple(",".join(task.row_columns[:-2]).encode() + b"," for task in TASKS.values())  # of a CSV written here
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
 
 # A spreadsheet takes text that begins so for a formula.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference.pairs import read_pairs
-from qinsight_cli.core.report.rows import COLUMNS, csv_line
+from qinsight_cli.core.report.rows import csv_line
+from qinsight_cli.core.tasks import TASKS
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_spellings_of_one_table(folder: Path, content: bytes) -> None:
 
 def test_what_compare_writes_is_read_back(folder: Path) -> None:
     row = [str(folder / "=1.png"), str(folder / "b.png"), "", "Image A", "because", ""]
-    (folder / "p.csv").write_bytes(csv_line(COLUMNS["comparison"]) + csv_line(["=1.png", *row[1:]]))
+    (folder / "p.csv").write_bytes(csv_line(TASKS["comparison"].row_columns) + csv_line(["=1.png", *row[1:]]))
     assert read_pairs(folder / "p.csv") == [{"image_a": row[0], "image_b": row[1]}]
 
 
@@ -64,7 +65,7 @@ def test_a_name_in_another_normal_form_and_with_backslashes(folder: Path) -> Non
     [
         (b"", "no column image_a"),
         (b"image_a,image_b\n,\n", "holds no pairs"),
-        (b"image_a,image_b,image_a\nx,y,z\n", "2 columns image_a: which one"),
+        (b"image_a,image_b,image_a\nx,y,z\n", "two columns named 'image_a'"),
         (b"first,second\na,b\n", "no column image_a.* has first, second"),
         (b"image_a,image_b\na.png,\n", "line 2: no image_b"),
         (b"image_a,image_b\n\xff,b\n", "not a CSV file in UTF-8"),

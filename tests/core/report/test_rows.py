@@ -14,11 +14,7 @@ from hypothesis import strategies as st
 
 from qinsight_cli.core.engines import Completion
 from qinsight_cli.core.inference.assess import Result
-<<<<<<< HEAD
-from qinsight_cli.core.report.rows import AGREEMENT, both_orders, csv_line, json_line, row_of, writing
-=======
-from qinsight_cli.core.report.rows import AGREEMENT, COLUMNS, both_orders, csv_line, is_output, json_line, row_of, writing
->>>>>>> 1fc6264 (Outputs never replace an input or a foreign file; standard streams, SIGTERM and tables of pairs)
+from qinsight_cli.core.report.rows import AGREEMENT, both_orders, csv_line, is_output, json_line, row_of, writing
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 from qinsight_cli.core.tasks.comparison import Comparison
 from qinsight_cli.core.tasks.degradation import Degradation
@@ -128,11 +124,7 @@ def test_any_text_survives_the_csv(texts: list[str]) -> None:
 def test_pandas_reads_what_is_written(tmp_path: Any) -> None:
     names = ["a b.jpg", "ü, 写真.jpg", "two\nlines.jpg", "cr\rname.jpg", 'quo"te.jpg']
     path = str(tmp_path / "out.csv")
-<<<<<<< HEAD
-    with writing(path, None, TASKS["score"].row_columns) as (write,):
-=======
-    with writing(path, None, COLUMNS["score"]) as outputs:
->>>>>>> 1fc6264 (Outputs never replace an input or a foreign file; standard streams, SIGTERM and tables of pairs)
+    with writing(path, None, TASKS["score"].row_columns) as outputs:
         for i, name in enumerate(names):
             outputs.write(row_of(TASKS["score"], result({"image": name}, Score(1.0 + i, "r")), "m"))
     table = pd.read_csv(path)
@@ -148,14 +140,8 @@ def test_a_name_that_is_not_utf8_leaves_the_file_utf8() -> None:
 
 def test_both_files_at_once(tmp_path: Any) -> None:
     row = row_of(TASKS["score"], result({"image": "a"}, Score(3.0, "r")), "m")
-<<<<<<< HEAD
-    with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), TASKS["score"].row_columns) as writers:
-        for write in writers:
-            write(row)
-=======
-    with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), COLUMNS["score"]) as outputs:
+    with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), TASKS["score"].row_columns) as outputs:
         outputs.write(row)
->>>>>>> 1fc6264 (Outputs never replace an input or a foreign file; standard streams, SIGTERM and tables of pairs)
     assert (tmp_path / "o.csv").read_text().splitlines()[1] == "a,3.00,,1,r,"
     assert json.loads((tmp_path / "o.jsonl").read_text())["path"] == "a"
 
@@ -181,7 +167,7 @@ def test_whose_file_it_is(head: bytes, ours: bool) -> None:
 
 
 def test_every_table_written_here_is_known_again() -> None:
-    for columns in COLUMNS.values():
+    for columns in (task.row_columns for task in TASKS.values()):
         assert is_output(csv_line(columns))
         assert is_output(csv_line([*columns, AGREEMENT]))
     row = row_of(TASKS["score"], result({"image": "a"}, Score(3.0, "r" * 9000)), "m")
