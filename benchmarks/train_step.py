@@ -106,10 +106,10 @@ def _trainer(model: str, rows: list[Any], options: argparse.Namespace, folder: P
 
     from qinsight_cli.core.models.loading import load_model
     from qinsight_cli.core.training.grpo.path_processor import path_processor
+    from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
     from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of
     from qinsight_cli.core.training.grpo.run import dataset
     from qinsight_cli.core.training.grpo.trainer import MultiTaskTrainer
-    from qinsight_cli.core.training.recipe import GrpoRecipe
 
     loaded = load_model(model, dtype="float32")
     recipe = GrpoRecipe()

@@ -1,4 +1,7 @@
-"""Write docs/commands.md from `--help`: python docs/generate.py (a test fails when the page has drifted)."""
+"""Write docs/commands.md from `--help`, and the table of keys in docs/training.md from the recipe.
+
+python docs/generate.py; a test fails when a page has drifted.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from qinsight_cli.cli import app
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
+from qinsight_cli.core.training.keys import option_of, settings
 
 PAGE = Path(__file__).parent / "commands.md"
+TRAINING = Path(__file__).parent / "training.md"
+BEGIN, END = "<!-- the keys of GrpoRecipe, by docs/generate.py -->\n", "<!-- end -->\n"
 
 
 def commands() -> list[str]:
@@ -38,5 +46,31 @@ def help_of(command: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
+def keys() -> str:
+    """The table of the keys of a GRPO recipe: name, option, default, what it does."""
+    lines = ["| key | option | default | what it does |", "| --- | --- | --- | --- |"]
+    for each, kind, setting in settings(GrpoRecipe):
+        option = option_of(each.name, setting, kind).replace("/", "`, `")
+        default = plain(getattr(GrpoRecipe(), each.name))
+        lines.append(f"| `{each.name}` | `{option}` | {default} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def plain(default: Any) -> str:
+    """A default as a recipe would say it; nothing for an empty one."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ", ".join(default) if isinstance(default, tuple) else "" if default in ("", {}) else str(default)
+
+
+def training() -> str:
+    """docs/training.md with the table in its place."""
+    text = TRAINING.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{keys()}\n{END}{after}"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    TRAINING.write_text(training(), encoding="utf-8")

@@ -105,6 +105,63 @@ def test_any_line_of_the_recipe_can_be_set(run: Run, prepared: Path, embedded: N
     assert "max_steps: 2" in done.out  # the option of its own wins
 
 
+def test_every_key_of_the_recipe_is_an_option(run: Run, prepared: Path, embedded: None) -> None:
+    import yaml
+
+    from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
+    from qinsight_cli.core.training.keys import option_of, settings
+
+    changed = {
+        "tasks": "degradation",
+        "weights": "r_lev=0.5,r_fmt=2",
+        "mix": "degradation/made=3",
+        "seed": 7,
+        "num_generations": 4,
+        "total_batch": 16,
+        "per_device_batch": 4,
+        "max_steps": 2,
+        "save_every": 6,
+        "num_iterations": 2,
+        "learning_rate": 2e-5,
+        "final_learning_rate": 2e-6,
+        "lora_targets": "q_proj,v_proj",
+        "score_reward": "gaussian",
+        "dtype": "bfloat16",
+        "final_dtype": "float32",
+        "top_p": 0.9,
+        "beta": 0.5,
+    }
+    left = {
+        "model",
+        "vllm",
+        "vllm_url",
+        "report_to",
+        "vllm_memory",
+    }  # packages that are not installed; the model folder
+    words, expected = [], {}
+    for each, kind, setting in settings(GrpoRecipe):
+        option = option_of(each.name, setting, kind)
+        if each.name in left:
+            continue
+        if kind is bool:
+            value = not each.default
+            words.append(option.split("/")[0 if value else 1])
+        else:
+            value = changed.get(each.name, 9)
+            words += [option, str(value)]
+        expected[each.name] = value
+    expected |= {"tasks": ["degradation"], "lora_targets": ["q_proj", "v_proj"]}
+    expected |= {"weights": {"r_lev": 0.5, "r_fmt": 2.0}, "mix": {"degradation/made": 3.0}}
+    words[words.index("--max-completion-tokens") + 1] = expected["max_completion_tokens"] = "96"
+    expected["max_completion_tokens"] = 96
+    words[words.index("--max-pixels") + 1] = "40000"
+    expected["max_pixels"] = 40000
+    done = run("train", "--dry-run", *words)
+    assert done.code == 0, done.err
+    shown = yaml.safe_load(done.out.split("\n\n")[0])["grpo"]
+    assert {name: shown[name] for name in expected} == expected
+
+
 def test_a_dataset_without_training_rows_is_passed_over(run: Run, prepared: Path, embedded: None) -> None:
     held_out = prepared / "data" / "made" / "0.png"
     row = Sample("x", "score", "test", "bench", {"image": held_out}, {"rating": 3.0})
@@ -141,12 +198,18 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
         (["--set", "temperature=.nan"], 1, "nan is not a number"),
         (["--set", "top_p=7"], 1, "top_p is 7"),
         (["--set", "lora_rank=-1"], 1, "lora_rank is -1"),
-        (["--lora", "2", "--lora-targets", "foo"], 1, "no projection 'foo'; they are q_proj"),
+        (["--lora", "2", "--lora-targets", "foo"], 1, "no projection 'foo'; projections are q_proj"),
         (["--recipe", "typo.yaml"], 1, "unknown section 'grop'; did you mean 'grpo'?"),
         (["--recipe", "latin.yaml"], 1, "is not YAML"),
-        (["--algorithm", "sft", "--recipe", "kind.yaml"], 1, "kind 'tlk'; choose see or talk"),
+        (["--algorithm", "sft", "--recipe", "kind.yaml"], 1, "kind is 'tlk'; choose see or talk"),
         (["--algorithm", "sft", "--recipe", "hollow.yaml"], 1, "the sft section has no phases"),
         (["--batch", "16", "--per-device-batch", "16", "--out", "typo.yaml"], 1, "typo.yaml is a file"),
+        (["--learning-rate", "1e-6"], 1, "final_learning_rate 1e-06 is not below learning_rate 1e-06"),
+        (["--learning-rate", "nan"], 1, "learning_rate: nan is not a number"),
+        (["--batch", "0"], 2, "--batch"),
+        (["--mix", "score=-1,degradation=2"], 1, "mix: score is -1; it must be 0 or more"),
+        (["--weights", "r_scr=inf"], 1, "r_scr: 'inf' is not a number"),
+        (["--clip", "0"], 1, "clip is 0.0; it must be above 0"),
         (["--set", "bta=0.1"], 1, "unknown key 'bta'; did you mean 'beta'"),
         (["--num-generations", "1"], 1, "--num-generations must be 2 or more"),
         (["--batch", "20"], 1, "cannot be cut into groups of 8; try --batch 16"),
@@ -206,6 +269,7 @@ def test_without_data_the_way_to_it_is_shown(run: Run, tmp_path: Path, monkeypat
 def test_help_loads_nothing_heavy() -> None:
     words = (
         "import sys; from qinsight_cli import cli; cli.run(['train', '--help']); "
-        "sys.exit(bool({'torch', 'transformers', 'trl', 'numpy', 'PIL', 'yaml'} & set(sys.modules)))"
+        "heavy = {'torch', 'transformers', 'trl', 'numpy', 'PIL', 'yaml', 'pydantic', 'annotated_types'}; "
+        "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", words], capture_output=True, check=False).returncode == 0

@@ -23,7 +23,7 @@ import yaml
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import write_text
-from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 WHOLE = "complete"  # a file in every checkpoint that was written to its end
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")

@@ -37,7 +37,7 @@ def talking_model(tmp_path_factory: pytest.TempPathFactory, random_model: Path, 
     """`random_model` after a short supervised run: it answers in the right form, and some of its answers are right."""
     from dataclasses import replace
 
-    from qinsight_cli.core.training.recipe import Phase, SftRecipe
+    from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
     from qinsight_cli.core.training.sft.run import run_sft
 
     rows = [replace(row, reasoning="I see.") for row in small_rows]

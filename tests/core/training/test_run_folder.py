@@ -10,7 +10,8 @@ from PIL import Image
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo import curves
-from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
+from qinsight_cli.core.training.recipe import load_grpo
 from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
 
 DATA = [{"data": "koniq", "sha256": "ab", "folder": "data/koniq", "split": "train", "rows": 3}]

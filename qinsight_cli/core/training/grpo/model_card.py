@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 SHOWN = ("reward", "r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "plcc", "srcc", "unread")
 

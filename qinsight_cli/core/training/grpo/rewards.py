@@ -17,7 +17,7 @@ from typing import Any
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task, failure_kinds
 from qinsight_cli.core.tasks.base import known_part
-from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 RewardFunction = Callable[..., list[float | None]]
 RANK = "r_rank"
@@ -30,7 +30,7 @@ def tasks_of(recipe: GrpoRecipe) -> dict[str, Task]:
         if "r_scr" not in task.weights:
             continue
         if recipe.score_reward == "gaussian":
-            tasks[name] = replace(task, rewards=partial(gaussian_rewards, task, recipe.score_sigma))
+            tasks[name] = replace(task, rewards=partial(gaussian_rewards, task, recipe.score_epsilon))
         else:
             rewards: Callable[..., dict[str, float]] = task.rewards
             tasks[name] = replace(task, rewards=partial(rewards, epsilon=recipe.score_epsilon))

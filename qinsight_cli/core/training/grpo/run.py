@@ -21,10 +21,10 @@ from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training.grpo import checks, schedule
 from qinsight_cli.core.training.grpo.evaluate import choose_rows
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.recipe import GrpoRecipe
 from qinsight_cli.core.training.run_folder import RunFolder
 
 FULL_DISK = ("no space left", "os error 28", "errno 28")

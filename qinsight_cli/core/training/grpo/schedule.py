@@ -14,7 +14,7 @@ from typing import Any
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import weight_files
-from qinsight_cli.core.training.recipe import GrpoRecipe
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
 # Parameters of models that may not be on this machine: all, and of the vision tower.

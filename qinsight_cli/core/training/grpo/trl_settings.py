@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule
-from qinsight_cli.core.training.recipe import GrpoRecipe
 
 KEPT_CHECKPOINTS = 2  # a kill while one is written leaves the other
 

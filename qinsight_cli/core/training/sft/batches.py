@@ -22,7 +22,7 @@ from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
 from qinsight_cli.core.training.images import resized_size
-from qinsight_cli.core.training.recipe import Phase
+from qinsight_cli.core.training.sft.recipe import Phase
 
 IGNORED = -100  # the label that torch's cross-entropy skips
 

@@ -14,9 +14,9 @@ import numpy as np
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.recipe import Phase, SftRecipe
 from qinsight_cli.core.training.run_folder import WHOLE, environment, last_checkpoint
 from qinsight_cli.core.training.sft.batches import Collator, gold_completion, plan_batches
+from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
 PICTURES = 200  # that a new vision module is standardised on

@@ -17,6 +17,7 @@ from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.comparison import Comparison
 from qinsight_cli.core.tasks.degradation import Degradation
 from qinsight_cli.core.tasks.score import Score
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import (
     best_reward,
     overall,
@@ -24,7 +25,6 @@ from qinsight_cli.core.training.grpo.rewards import (
     tasks_of,
     truth_text,
 )
-from qinsight_cli.core.training.recipe import GrpoRecipe
 
 ALL = GrpoRecipe(tasks=("score", "degradation", "comparison"))
 
@@ -151,7 +151,7 @@ def test_every_kind_of_failure_is_known() -> None:
 
 
 def test_the_gaussian_score_reward() -> None:
-    task = tasks_of(replace(ALL, score_reward="gaussian", score_sigma=0.5))["score"]
+    task = tasks_of(replace(ALL, score_reward="gaussian", score_epsilon=0.5))["score"]
     given = task.earned(completion_of("", '{"rating": 3.5}'), Score(3.0))
     assert given == {"r_fmt": 1.0, "r_scr": pytest.approx(math.exp(-0.5))}
     assert task.earned("nothing", Score(3.0)) == {"r_fmt": 0.0, "r_scr": 0.0}

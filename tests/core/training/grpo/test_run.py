@@ -20,8 +20,8 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.datasets import collect
 from qinsight_cli.core.training.grpo import run
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import tasks_of
-from qinsight_cli.core.training.recipe import GrpoRecipe
 from qinsight_cli.core.training.run_folder import read_lines
 
 TASKS = ("score", "degradation", "comparison")

@@ -12,8 +12,9 @@ import pytest
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo import schedule
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
-from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+from qinsight_cli.core.training.recipe import load_grpo
 
 RECIPE = GrpoRecipe(total_batch=128, per_device_batch=8)
 

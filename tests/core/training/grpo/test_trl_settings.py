@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule, UpdateBatch
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
-from qinsight_cli.core.training.recipe import GrpoRecipe, load_grpo
+from qinsight_cli.core.training.recipe import load_grpo
 
 PLAN = Schedule(UpdateBatch(8, 2, 8, 16), (), 8750)
 

@@ -17,7 +17,6 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.images import resized_size
-from qinsight_cli.core.training.recipe import Phase
 from qinsight_cli.core.training.sft.batches import (
     IGNORED,
     Collator,
@@ -27,6 +26,7 @@ from qinsight_cli.core.training.sft.batches import (
     plan_batches,
     token_weights,
 )
+from qinsight_cli.core.training.sft.recipe import Phase
 
 TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
 SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.training.recipe import Phase, SftRecipe
 from qinsight_cli.core.training.sft import run
 from qinsight_cli.core.training.sft.new_model import Shape
+from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 
 SHAPE = Shape(
     vocabulary=320,

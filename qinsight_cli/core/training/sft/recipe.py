@@ -1,0 +1,84 @@
+"""The keys of an SFT recipe: the network, if it is new, and the phases of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.keys import STRICT, Range, check_mix, check_names
+from qinsight_cli.core.training.sft.new_model import Shape
+
+Count = Annotated[int, Range(least=0)]
+Many = Annotated[int, Range(least=1)]
+Rate = Annotated[float, Range(above=0)]
+Share = Annotated[float, Range(above=0, most=1)]
+Weight = Annotated[float, Range(least=0)]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own batches and learning rate.
+
+    kind    "see" trains the vision tower with direct heads, "talk" trains the whole model on the answers
+    crop    side in pixels of a random square cut from the resized picture; 0 takes it whole, as inference does
+    windows shares of width and height, one drawn for each batch and cut at random: pictures of other shapes than the
+            data has, for the positions of text depend on the shape of the picture before it
+    batch   pictures a step; a row with several pictures counts as several
+    mix     share of each `task` or `task/source` in the batches
+    direct_share   share of the rows that are answered without reasoning, for `--mode direct`
+    frozen_blocks  so many blocks at the start of a convolutional vision module stay as they are
+    """
+
+    name: str
+    kind: Literal["see", "talk"]
+    steps: Many
+    batch: Many
+    learning_rate: Rate
+    mix: Mapping[str, Weight]
+    crop: Count = 0
+    windows: tuple[tuple[Share, Share], ...] = ((1.0, 1.0),)
+    vision_learning_rate: Rate | None = None
+    frozen_blocks: Count = 0
+    direct_share: Annotated[float, Range(least=0, most=1)] = 0.0
+    warmup: Count = 0
+
+
+@dataclass(frozen=True)
+class SftRecipe:
+    """Supervised fine-tuning. `model` is "new" for a network from nothing with `network`'s shape, or a model name.
+
+    token_weights  how much tokens of a kind count in the loss; others count 1
+    bf16           steps in bfloat16 autocast; the weights train in float32
+    final_dtype    of the final weights as written
+    workers        processes that prepare batches
+    rating_spread  standard deviation of the rating that the digits of an answer are drawn from; 0: as is
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    model: str
+    seed: int
+    phases: tuple[Phase, ...]
+    network: Shape = field(default_factory=Shape)
+    token_weights: Mapping[str, Weight] = field(default_factory=dict)
+    bf16: bool = True
+    final_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    workers: Count = 1
+    rating_spread: Weight = 0.0
+
+
+def check(recipe: SftRecipe) -> None:
+    """Raises QInsightError for a weight of tokens that no task has, or a phase without rows, without windows, or with a name that no folder can have."""
+    from qinsight_cli.core.tasks import spans
+
+    check_names("span", recipe.token_weights, spans(), "token_weights")
+    for phase in recipe.phases:
+        check_mix(phase.mix, f"phase {phase.name}, mix")
+        if not phase.mix:
+            raise QInsightError(f"phase {phase.name}: mix names no task")
+        if not phase.windows:
+            raise QInsightError(f"phase {phase.name}: windows is empty; [[1, 1]] takes pictures whole")
+        if not phase.name or "/" in phase.name or phase.name.startswith("."):
+            raise QInsightError(f"phase {phase.name!r}: its name is that of a folder in the run")
