@@ -59,7 +59,7 @@ def test_the_command_line_wins_over_the_recipe(tmp_path: Path) -> None:
         (SMALL.replace("steps: 2", "steps: 2.5"), "phase 1, steps: 2.5 is not a whole number"),
         (SMALL.replace("steps: 2", "steps: true"), "phase 1, steps: True is not a whole number"),
         (SMALL.replace("batch: 4", "batch: 0"), "batch is 0; it must be 1 or more"),
-        (SMALL.replace("batch: 4", "batch: 4, windows: [[0, 1]]"), "phase 1, window 1: window 1.1 is 0"),
+        (SMALL.replace("batch: 4", "batch: 4, windows: [[0, 1]]"), "phase 1: window 1.1 is 0; it must be above 0"),
         (SMALL.replace("batch: 4", "batch: 4, windows: [[1, 1.5]]"), "1.5; it must be at most 1"),
         (SMALL.replace("batch: 4", "batch: 4, windows: []"), "windows is empty"),
         (SMALL.replace("batch: 4", "batch: 4, frozen_blocks: -1"), "frozen_blocks is -1; it must be 0 or more"),

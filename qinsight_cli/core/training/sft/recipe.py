@@ -70,7 +70,7 @@ class SftRecipe:
 
 
 def check(recipe: SftRecipe) -> None:
-    """Raises QInsightError for a weight of tokens that no task has, or a phase without rows, without windows, or with a name that no folder can have."""
+    """Raises QInsightError for a span that no task has, and for a phase without rows or with a name for no folder."""
     from qinsight_cli.core.tasks import spans
 
     check_names("span", recipe.token_weights, spans(), "token_weights")
