@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.errors import QInsightError
 
 STOP = "</answer>"
 COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this part of its rows is still being written
@@ -119,6 +120,8 @@ class Endings:
         """From the generation config's eos_token_id (a number, a list or None) and the tokenizer's."""
         configured = network.generation_config.eos_token_id
         eos = configured if isinstance(configured, list) else [configured]
+        if not all(number is None or isinstance(number, int) for number in eos):
+            raise QInsightError(f"eos_token_id of the model's generation config is {configured!r}, not token numbers")
         closing = torch.zeros(vocabulary, dtype=torch.bool)
         # A byte-level vocabulary spells ">" as itself; added tokens are spelled as they are.
         spelled = tokenizer.get_vocab().items()

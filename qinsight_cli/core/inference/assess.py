@@ -16,14 +16,17 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
+from qinsight_cli import __version__
 from qinsight_cli.core.engines import Completion, Decoding, Engine
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import Batch, Item, Question, QuestionSettings, Queue, loading, prepare_batch
 from qinsight_cli.core.tasks.base import ParseFailure, Task
 
+LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version of these may give another answer
 Record = dict[str, Any]  # what the journal keeps of one question: completions, notes, seconds
 
 
@@ -63,7 +66,13 @@ def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, promp
         "model": engine.identity,
         "decoding": decoding.as_dict(),
         "seed": seed,
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of what turns pictures into answers: qinsight and the libraries below it."""
+    return {"qinsight": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def assess(
@@ -103,9 +112,14 @@ def assess(
 
 
 def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Result:
-    completions = tuple(Completion(**completion) for completion in record["completions"])
-    answers = tuple(_read(task, completion, decoding) for completion in completions)
-    return Result(item, answers, completions, notes=tuple(record["notes"]), seconds=record["seconds"])
+    try:
+        completions = tuple(Completion(**completion) for completion in record["completions"])
+        answers = tuple(_read(task, completion, decoding) for completion in completions)
+        return Result(item, answers, completions, notes=tuple(record["notes"]), seconds=record["seconds"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise QInsightError(
+            f"the journal holds an answer that is none ({error!r}): begin again with --restart"
+        ) from error
 
 
 def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:

@@ -7,6 +7,7 @@ same pixels as one without.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from types import MethodType
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.names import first_line, locate, weights_digest
+from qinsight_cli.core.models.names import first_line, locate, other_digests, weights_digest
 
+LARGEST_SIZE, MOST_LAYERS = 1 << 32, 1024  # of the numbers in a configuration
+TEMPLATE_SECONDS = 20.0
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # one set of these must be there
 
 
@@ -47,6 +50,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
         "weights": weights_digest(folder),
         "dtype": str(precision).removeprefix("torch."),
         **pixel_limits(processor),
+        "files": other_digests(folder),
     }
     return Model(network, processor, identity)
 
@@ -54,7 +58,6 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels:
 def load_network(folder: Path, precision: Any) -> Any:
     """The network of a model folder that `locate` gave, on the CPU in the given torch dtype, whatever the dtype of its
     files. Every weight must be there; raises QInsightError if not."""
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from qinsight_cli.core.models.conv_tower import register
@@ -62,10 +65,11 @@ def load_network(folder: Path, precision: Any) -> Any:
     register()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # transformers raises almost anything on a configuration that is none
         raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
+    _check_size(folder, config)
     try:
-        with _no_progress_bar():
+        with _quiet():
             network, report = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 config=config,
@@ -75,7 +79,7 @@ def load_network(folder: Path, precision: Any) -> Any:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # also ImportError, for a quantised model whose package is not there
         raise QInsightError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
     if report["missing_keys"]:
         # transformers would go on with random numbers in their place.
@@ -97,15 +101,29 @@ def _embed_patches(embedding: Any, pixels: Any) -> Any:
     return linear(pixels.to(weight.dtype), weight.flatten(1), bias)
 
 
+def _check_size(folder: Path, config: Any) -> None:
+    """Refuse a configuration of which the network could not be built in any memory, before it is tried."""
+    waiting, layers = [config.to_dict()], ("num_hidden_layers", "depth")
+    while waiting:
+        for key, value in waiting.pop().items():
+            if isinstance(value, dict):
+                waiting.append(value)
+            elif isinstance(value, int) and value > (MOST_LAYERS if key in layers else LARGEST_SIZE):
+                raise QInsightError(f"{folder / 'config.json'}: {key} {value} is no size of a model")
+
+
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    """No progress bar, and no report of transformers, which prints the names in a file as they are."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 
@@ -126,14 +144,16 @@ def load_processor(folder: Path, max_pixels: int | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, padding_side="left"
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers and tokenizers raise almost anything on files that are none of theirs
         raise QInsightError(f"{folder}: its processor cannot be read: {first_line(error)}") from error
     if max_pixels is not None:
         smallest = (images.patch_size * images.merge_size) ** 2
         if max_pixels < smallest:
             raise QInsightError(f"--max-pixels {max_pixels} is below {smallest}, one token of this model")
         images.size = {"shortest_edge": min(images.size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
-    return make_processor(images, tokenizer, _chat_template(folder, tokenizer))
+    template = _chat_template(folder, tokenizer)
+    _try_template(folder, tokenizer, template)
+    return make_processor(images, tokenizer, template)
 
 
 def make_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> Any:
@@ -162,13 +182,42 @@ def make_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> 
 
 def _chat_template(folder: Path, tokenizer: Any) -> str:
     """The chat template, from wherever this generation of transformers left it."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text()
-    if (folder / "chat_template.json").is_file():
-        return json.loads((folder / "chat_template.json").read_text())["chat_template"]
-    if tokenizer.chat_template:
-        return tokenizer.chat_template
+    template = tokenizer.chat_template
+    try:
+        if (folder / "chat_template.jinja").is_file():
+            template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        elif (folder / "chat_template.json").is_file():
+            template = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))["chat_template"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise QInsightError(f"{folder}: its chat template cannot be read: {type(error).__name__}: {error}") from error
+    if template and not isinstance(template, str):
+        raise QInsightError(f"{folder}: its chat template is not text")
+    if template:
+        return template
     raise QInsightError(f"{folder} has no chat template (chat_template.jinja or chat_template.json)")
+
+
+def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
+    """Raise QInsightError for a chat template that fails, or that is not done with a short conversation in time."""
+    messages = [
+        {"role": "system", "content": "Answer."},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Rate it."}]},
+    ]
+    failures: list[Exception] = []
+
+    def render() -> None:
+        try:
+            tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=render, name="qinsight-template", daemon=True)
+    thread.start()
+    thread.join(TEMPLATE_SECONDS)
+    if thread.is_alive():
+        raise QInsightError(f"{folder}: its chat template does not end within {TEMPLATE_SECONDS:g} seconds")
+    if failures:
+        raise QInsightError(f"{folder}: its chat template cannot be used: {first_line(failures[0])}")
 
 
 def torch_device(device: str) -> Any:

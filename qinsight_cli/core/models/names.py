@@ -20,6 +20,8 @@ from qinsight_cli.core.models import hub
 # Of config.json: Qwen2.5-VL, and the same with this project's own vision module (`conv_tower`).
 MODEL_TYPES = ("qwen2_5_vl", "qinsight_conv_vl")
 TINY = "tiny"
+DECIDING = (".json", ".jinja", ".txt", ".model")
+ADAPTER = "adapter_config.json"
 TINY_FOLDER = Path(__file__).parents[2] / "tiny"
 SHORT_NAMES = {
     "q-insight": "ByteDance/Q-Insight:score_degradation",
@@ -69,6 +71,12 @@ def locate(name: str) -> Path:
     kind = _model_type(folder)
     if kind not in MODEL_TYPES:
         raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
+    if (folder / ADAPTER).exists():
+        # Where peft is installed, transformers would lay it on the weights unasked.
+        raise QInsightError(
+            f"{folder} holds an adapter ({ADAPTER}), which is not applied unasked: "
+            "merge it into the weights, or remove it to use them as they are"
+        )
     missing = [path.name for path in weight_files(folder) if not path.is_file()]
     if missing:
         raise QInsightError(f"{folder} lacks {len(missing)} of its weight files, {missing[0]} first")
@@ -81,7 +89,7 @@ def _model_type(folder: Path) -> str:
         raise QInsightError(f"{folder} has no config.json; it is not a model folder")
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise QInsightError(f"{path} cannot be read: {first_line(error)}") from error
 
 
@@ -94,16 +102,33 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        try:
-            return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        except (ValueError, KeyError, AttributeError) as error:
-            raise QInsightError(f"{index} cannot be read: {first_line(error)}") from error
+        return [folder / name for name in _indexed(index)]
     pickled = next((path for pattern in ("*.bin", "*.pt", "*.pth") for path in sorted(folder.glob(pattern))), None)
     if pickled is not None:
         raise QInsightError(
             f"{folder} has weights only as {pickled.name}, a pickle, which can run code; only safetensors are loaded"
         )
     raise QInsightError(f"{folder} has no weights (model.safetensors or model.safetensors.index.json)")
+
+
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names: safetensors in the same folder, and nothing else, whatever it says."""
+    try:
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise QInsightError(f"{index} cannot be read: {first_line(error)}") from error
+    wrong = [name for name in named if not (isinstance(name, str) and re.fullmatch(r"[^/\\\0]+\.safetensors", name))]
+    if wrong or not named:
+        what = repr(wrong[0]) if wrong else "no file"
+        raise QInsightError(f"{index} names {what}; only safetensors files beside it are loaded")
+    return sorted(named)
+
+
+def other_digests(folder: Path) -> dict[str, str]:
+    """File -> first 16 hex digits of its SHA-256, for all that decides an answer besides the weights: configuration,
+    processor, chat template, tokenizer, generation settings."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in DECIDING and path.is_file()]
+    return {path.name: _file_digest(path)[:16] for path in files if not path.name.endswith(".safetensors.index.json")}
 
 
 def weights_digest(folder: Path) -> str:

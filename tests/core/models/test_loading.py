@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import Model, load_model, load_processor, pixel_limits
-from qinsight_cli.core.models.names import weight_files, weights_digest
+from qinsight_cli.core.models.names import other_digests, weight_files, weights_digest
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def test_a_local_folder_loads(random_model: Path) -> None:
         "dtype": "float32",
         "min_pixels": 64 * 64,
         "max_pixels": 128 * 128,
+        "files": other_digests(random_model),
     }
     stored = load_file(random_model / "model.safetensors")
     assert sum(weight.numel() for weight in stored.values()) == sum(w.numel() for w in model.network.parameters())
