@@ -1,13 +1,15 @@
-"""Write docs/commands.md from `--help`, and the table of keys in docs/training.md from the recipe.
+"""Write docs/commands.md from `--help`, the keys in docs/training.md from the recipe, the file map from docstrings.
 
-python docs/generate.py; a test fails when a page has drifted.
+Run `python docs/generate.py`. A test fails when a page is out of date.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,11 @@ from qinsight_cli.core.training.keys import option_of, settings
 
 PAGE = Path(__file__).parent / "commands.md"
 TRAINING = Path(__file__).parent / "training.md"
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
 BEGIN, END = "<!-- the keys of GrpoRecipe, by docs/generate.py -->\n", "<!-- end -->\n"
+MAP_BEGIN = "<!-- the first docstring line of every module, by docs/generate.py -->\n"
+WIDTH, COLUMN = 118, 34  # of the file map: its lines, and where the descriptions begin
 
 
 def commands() -> list[str]:
@@ -65,12 +71,50 @@ def plain(default: Any) -> str:
 
 def training() -> str:
     """docs/training.md with the table in its place."""
-    text = TRAINING.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
+    return between(TRAINING, BEGIN, keys())
+
+
+def contributing() -> str:
+    """CONTRIBUTING.md with the file map in its place."""
+    return between(CONTRIBUTING, MAP_BEGIN, f"```text\n{file_map()}```\n")
+
+
+def between(page: Path, begin: str, words: str) -> str:
+    """The text of a page with new words between the line `begin` and the next END."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{keys()}\n{END}{after}"
+    return f"{before}{begin}\n{words}\n{END}{after}"
+
+
+def file_map() -> str:
+    """The modules of the package as a tree, each with the first line of its docstring."""
+    return "".join(branch(PACKAGE, 0))
+
+
+def branch(folder: Path, depth: int) -> list[str]:
+    """The lines of a package: its own, those of its modules, those of its subpackages."""
+    lines = [entry(f"{folder.name}/", first_line(folder / "__init__.py"), depth)]
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "__init__.py":
+            lines.append(entry(path.name, first_line(path), depth + 1))
+    for path in sorted(folder.iterdir()):
+        if (path / "__init__.py").is_file():
+            lines += branch(path, depth + 1)
+    return lines
+
+
+def entry(name: str, words: str, depth: int) -> str:
+    """One name and what is in it, wrapped."""
+    head = f"{'  ' * depth}{name}".ljust(COLUMN - 2) + "  "
+    return textwrap.fill(words, WIDTH, initial_indent=head, subsequent_indent=" " * COLUMN) + "\n"
+
+
+def first_line(module: Path) -> str:
+    """The first line of the docstring of a module."""
+    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     TRAINING.write_text(training(), encoding="utf-8")
+    CONTRIBUTING.write_text(contributing(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`python -m qinsight_cli`, which is also what `accelerate launch -m qinsight_cli` starts."""
+"""The entry point of `python -m qinsight_cli`, which `accelerate launch -m qinsight_cli` starts too."""
 
 from qinsight_cli.cli import main
 

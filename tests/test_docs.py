@@ -1,30 +1,51 @@
-"""The pages that are written from the program say what the program says."""
+"""The generated parts of the documentation are up to date."""
 
-import runpy
+import ast
 from pathlib import Path
 
-DOCS = Path(__file__).parent.parent / "docs"
+import generate
+
+TESTS = Path(__file__).parent
 
 
 def test_the_page_of_commands_is_that_of_help() -> None:
-    generate = runpy.run_path(str(DOCS / "generate.py"))
-    assert (DOCS / "commands.md").read_text(encoding="utf-8") == generate["page"](), "run python docs/generate.py"
+    assert generate.PAGE.read_text(encoding="utf-8") == generate.page(), "run python docs/generate.py"
+
+
+def test_the_file_map_has_the_docstring_of_every_module() -> None:
+    text = generate.CONTRIBUTING.read_text(encoding="utf-8")
+    assert text == generate.contributing(), "run python docs/generate.py"
+    tree = text.partition(generate.MAP_BEGIN)[2].partition(generate.END)[0]
+    mapped = " ".join(tree.split())  # the map wraps its lines
+    modules = sorted(generate.PACKAGE.rglob("*.py"))
+    assert len(modules) > 100
+    for module in modules:  # read on its own, without the functions that write the map
+        line = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        assert line.endswith((".", ":")), f"{module}: the first docstring line is one whole sentence"
+        name = f"{module.parent.name}/" if module.name == "__init__.py" else module.name
+        assert f"{name} {line}" in mapped
+
+
+def test_every_module_has_a_test_file_or_a_line_that_says_where_it_is_tested() -> None:
+    text = generate.CONTRIBUTING.read_text(encoding="utf-8")
+    listed = text.partition("## Where the tests are")[2].partition("\n## ")[0]
+    for module in generate.PACKAGE.rglob("[!_]*.py"):
+        inside = module.relative_to(generate.PACKAGE)
+        has_tests = (TESTS / inside.parent / f"test_{module.name}").is_file()
+        assert has_tests or f"{module.name}`" in listed, f"say in CONTRIBUTING.md where {inside} is tested"
 
 
 def test_the_table_of_keys_is_the_recipe() -> None:
-    import yaml
-
     from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
-    from qinsight_cli.core.training.recipe import load_grpo
+    from qinsight_cli.core.training.recipe import load_grpo, read_yaml
 
-    text = (DOCS / "training.md").read_text(encoding="utf-8")
-    generate = runpy.run_path(str(DOCS / "generate.py"))
-    assert text == generate["training"](), "run python docs/generate.py"
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in generate["keys"]().splitlines()[2:]]
+    text = generate.TRAINING.read_text(encoding="utf-8")
+    assert text == generate.training(), "run python docs/generate.py"
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in generate.keys().splitlines()[2:]]
     assert [row[0] for row in rows] == list(vars(GrpoRecipe()))
     for key, option, default, words in rows:  # read on its own: what the table calls the default is the default
         assert option.startswith("--")
         assert words.endswith(".")
         value = vars(GrpoRecipe())[key]
-        assert default == "" or load_grpo("paper", {key: yaml.safe_load(default)}).__dict__[key] == value
+        assert default == "" or load_grpo("paper", {key: read_yaml(default)}).__dict__[key] == value
         assert default or value in ("", {})

@@ -1,1 +1,1 @@
-"""One verb, one file: parse options, call core, print."""
+"""The commands, one file each: parse options, call core, print."""

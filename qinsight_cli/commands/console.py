@@ -1,4 +1,4 @@
-"""Talk on stderr, data on stdout: the one place where the commands write to a terminal."""
+"""The terminal: messages on stderr, data on stdout. Commands write nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What score, degrade and compare do alike: check, load, ask, write, and say how it went."""
+"""The steps that score, degrade and compare share: check, load, ask, write, summarise."""
 
 from __future__ import annotations
 

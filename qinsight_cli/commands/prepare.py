@@ -1,4 +1,4 @@
-"""`qinsight prepare`: a dataset in its original layout -> one checked manifest."""
+"""`qinsight prepare`: one command for each dataset, which writes a checked manifest."""
 
 from __future__ import annotations
 

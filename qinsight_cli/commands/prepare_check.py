@@ -1,4 +1,4 @@
-"""`qinsight prepare check`: whether a dataset folder is what it says."""
+"""`qinsight prepare check`: validate a prepared dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of `qinsight prepare` share: their options, the run, and what is said of it."""
+"""The options, the run and the summary that the commands of `qinsight prepare` share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams that cannot harm: closed, full, or with nobody at the other end.
+"""Standard streams that are closed, full, or have no reader.
 
 Talk that cannot be written is dropped. Data that cannot be written ends the command with one line and exit code 1, or
 without a line when the reader of a pipe has left. Files that are written beside it are finished.

@@ -1,1 +1,1 @@
-"""The machinery below the commands. Arrows run downward: see CONTRIBUTING.md."""
+"""The library below the commands; CONTRIBUTING.md says which part may import which."""

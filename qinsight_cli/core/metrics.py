@@ -1,4 +1,4 @@
-"""How well predictions agree with the truth: PLCC raw and fitted, SRCC, accuracies, bootstrap intervals."""
+"""Agreement of predictions with labels: PLCC raw and fitted, SRCC, accuracies, bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's tables: published figures, and beside them what is measured here.
+"""The paper's tables: published figures beside those measured here.
 
 paper.py         what each table asks, and every cell of Tables 1-5 and B from published/*.csv
 grid.py          cells, lines and marks: a table as it is printed

@@ -1,4 +1,4 @@
-"""Every row of the paper's tables: how to measure it here, and whether that can be done on this machine now."""
+"""How to obtain each row of the paper's tables here, and whether that can run now."""
 
 from __future__ import annotations
 

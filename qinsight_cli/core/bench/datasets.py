@@ -1,4 +1,4 @@
-"""Which prepared datasets a table is measured on, and which rows of them."""
+"""The prepared datasets, and their rows, on which a table is measured."""
 
 from __future__ import annotations
 

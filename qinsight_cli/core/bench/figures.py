@@ -1,5 +1,7 @@
-"""The figures that the paper prints, from published/: Tables 1-5 and B, one CSV row a cell; a note where the paper
-disagrees with itself."""
+"""The figures that the paper prints in Tables 1-5 and B, read from published/.
+
+One CSV row is one cell. It has a note where the paper disagrees with itself.
+"""
 
 from __future__ import annotations
 

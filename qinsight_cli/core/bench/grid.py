@@ -1,4 +1,4 @@
-"""A table as it is printed: lines of cells, the best and second best of each column, footnotes."""
+"""A table as printed: lines of cells, the best and second best of each column, footnotes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that a bench leaves: tables as CSV, Markdown and LaTeX, plots, every answer, and bench.json."""
+"""The folder that a bench writes: tables as CSV, Markdown and LaTeX, plots, every answer, and bench.json."""
 
 from __future__ import annotations
 

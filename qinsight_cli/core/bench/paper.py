@@ -1,4 +1,4 @@
-"""The paper's tables, as the protocols of the tasks lay them out."""
+"""The list of the paper's tables, and the choice of some by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bench from beginning to end: which datasets, what each system says of them, one grid a table."""
+"""A bench from start to finish: load the datasets, ask every system, lay out one grid for each table."""
 
 from __future__ import annotations
 

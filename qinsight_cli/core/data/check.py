@@ -1,4 +1,4 @@
-"""Whether a prepared dataset is what it says: schema, files, ranges, hashes, and nothing on both sides of a split."""
+"""Validation of a prepared dataset: schema, files, ranges, hashes, and overlap between splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One photo under every generator of every class at all severities, on one sheet: damage is to be looked at."""
+"""A contact sheet: one photo under every generator of every class at all severities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels and pictures -> checked manifest rows: the one road that every dataset takes."""
+"""From labels and pictures to checked manifest rows, for every dataset."""
 
 from __future__ import annotations
 

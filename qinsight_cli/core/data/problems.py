@@ -1,4 +1,4 @@
-"""What is amiss in a dataset: one list, one file, and the decision whether to go on."""
+"""The problems found in a dataset: one list, problems.csv, and the decision whether to go on."""
 
 from __future__ import annotations
 

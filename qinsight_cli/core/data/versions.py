@@ -1,5 +1,7 @@
-"""Versions of one picture to be compared, each with the rating that people would give it: under damage of the four
-classes, resampled, sharpened, or super-resolved with artefacts."""
+"""Versions of one picture for comparisons, each with its pseudo-MOS.
+
+A version is damaged by one of the four classes, resampled, sharpened, or super-resolved with artefacts.
+"""
 
 from __future__ import annotations
 

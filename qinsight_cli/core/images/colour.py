@@ -1,4 +1,7 @@
-"""Any depth and colour space -> 8-bit sRGB. Profiles are followed by what they say, not by what they are called."""
+"""From any depth and colour space to 8-bit sRGB.
+
+A profile counts for the colours that it describes, not for its name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file holds besides a picture that may be rated: camera raw, HEIC, video, previews inside a TIFF.
+"""How to tell camera raw, HEIC, video and previews inside a TIFF from an ordinary picture.
 
 Camera raw files keep a small preview in front of the photo, and most of them are TIFF files, so a reader that takes the
 first picture rates the preview. Told apart here by content, and by extension where the content does not say.

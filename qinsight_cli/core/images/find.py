@@ -1,4 +1,4 @@
-"""Which pictures a command line names: files, folders, globs, lists, and what is said of what they hold besides."""
+"""From the files, folders, globs and lists of a command line to the paths of pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Camera raw and HEIC through the extra `photos` (rawpy, pillow-heif); without it, the line that names the way out."""
+"""Camera raw and HEIC through the extra `photos` (rawpy, pillow-heif), or a message that says how to get it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From pictures to answers that survive a crash: prefetching, the loop, the journal, many answers into one."""
+"""From pictures to answers: prefetching, the main loop, the journal, and aggregation of samples."""

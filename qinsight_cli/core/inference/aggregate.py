@@ -1,4 +1,4 @@
-"""One answer out of several samples: the mean of numbers, the majority of words."""
+"""One answer from several samples: the mean of numbers, the majority of words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images -> requests -> engine -> answers -> journal: what score, degrade, compare and bench all run through.
+"""The main loop of score, degrade, compare and bench: images -> requests -> engine -> answers -> journal.
 
 A background thread opens the pictures and prepares the next batch while the model writes about this one. A picture
 that cannot be used, or an answer that cannot be read, is a Result with an error; it never spoils its batch. The seed

@@ -1,4 +1,4 @@
-"""A table of pairs, as people and spreadsheets write it -> what `compare` asks about."""
+"""From a CSV table of pairs to the questions of `compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures' side of assessing: files -> questions -> prepared batches, in a thread of its own."""
+"""The background thread that opens pictures and prepares batches for the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model is: a name -> its folder, its weight files, and their digest.
+"""Where a model is: from its name to its folder, its weight files and their digest.
 
 Names: `tiny` (embedded in the package), `q-insight`, `qwen2.5-vl-7b`, any local folder, any hub id with `:subfolder`
 and `@revision`. Safetensors only.

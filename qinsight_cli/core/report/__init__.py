@@ -1,1 +1,1 @@
-"""What people see: tables, CSV and JSON lines, progress, plots."""
+"""Output for people and scripts: tables, CSV and JSON lines, progress, plots."""

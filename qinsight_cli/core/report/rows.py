@@ -1,4 +1,4 @@
-"""Results as CSV and JSON lines: for spreadsheets, for scripts, and the same bytes after an interruption.
+"""Results as CSV and JSON lines; a resumed run writes the same bytes as an undisturbed one.
 
 A rating is written with two decimals, as the model gives it; a mean over samples and its standard deviation with three.
 """

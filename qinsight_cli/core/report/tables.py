@@ -1,4 +1,4 @@
-"""Results on a terminal: a table in which good and bad are seen at a glance, and text that cannot harm the terminal."""
+"""Results as a coloured table on a terminal, with control characters escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tasks share: the `Task` record, the system prompt, the completion parser, the format reward.
+"""What all tasks share: the `Task` record, the system prompt, the completion parser, the format reward.
 
 A completion is `<think> reasoning </think><answer> answer </answer>`. One parser serves the rewards of
 training and the reading of answers at inference, so training pays for exactly what `qinsight score` can read.

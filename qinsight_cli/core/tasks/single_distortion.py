@@ -1,6 +1,6 @@
-"""The degradation task, which may also be asked one distortion at a time, as AgenticIR asks (Table 2): four answers of
-a model -> one distortion and severity.
+"""The degradation task asked one distortion at a time, as AgenticIR asks (Table 2).
 
+Four answers of a model become one distortion and severity.
 The paper and AgenticIR do not say what a single-answer table does when several distortions are found. Here the most
 severe is taken, and of equally severe ones the first in the order of Table 2: noise, blur, compression, darken.
 """

@@ -1,4 +1,4 @@
-"""What a table counts and draws, one module for each task; a task names its own in `Task.protocol`.
+"""Protocols, one module for each task: from answers to the figures and plots of its tables.
 
 A protocol has
     TABLES                                    the paper's tables of its task

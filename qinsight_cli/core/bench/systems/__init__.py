@@ -1,1 +1,1 @@
-"""What can stand in a row of a table: models, metrics, predictions made elsewhere."""
+"""The systems that a bench measures: models, metrics, and predictions made elsewhere."""

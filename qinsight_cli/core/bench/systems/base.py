@@ -1,4 +1,4 @@
-"""What a system says of each row of a dataset, whatever kind of system it is."""
+"""The interface of every system of a bench, its answers and its settings."""
 
 from __future__ import annotations
 

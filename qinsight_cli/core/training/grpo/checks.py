@@ -1,4 +1,4 @@
-"""What is looked at before the first step, so that nothing stops a run in the middle of the night."""
+"""The checks of data and prompts before the first step of a GRPO run."""
 
 from __future__ import annotations
 
