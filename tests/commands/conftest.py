@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import pixel_engine
 from qinsight_cli import cli
 
-PIXEL_ENGINE = Path(__file__).parent.parent / "pixel_engine.py"
-MODULE = runpy.run_path(str(PIXEL_ENGINE))
+HELPERS = Path(pixel_engine.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def pixel_model(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     engines: list[Any] = []
 
     def load_engine(model: str, device: str, dtype: str, max_pixels: int | None) -> Any:
-        engines.append(MODULE["PixelEngine"](name=f"pixels-{model}-{max_pixels}"))
+        engines.append(pixel_engine.PixelEngine(name=f"pixels-{model}-{max_pixels}"))
         return engines[-1]
 
     monkeypatch.setattr("qinsight_cli.core.engines.local.load_engine", load_engine)
@@ -60,17 +59,18 @@ def pixel_model(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 SCRIPT = """
-import os, runpy, signal, sys
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pixel_engine import PixelEngine
 from qinsight_cli.core.engines import local
 from qinsight_cli import cli
-Engine = runpy.run_path(sys.argv[1])["PixelEngine"]
 sent, after = sys.argv[2], int(sys.argv[3])
-class Mortal(Engine):
+class Mortal(PixelEngine):
     def generate(self, batch, decoding):
         if sent == "interrupt" and len(self.batches) == after:
             os.kill(os.getpid(), signal.SIGINT)
         return super().generate(batch, decoding)
-local.load_engine = lambda *_: Mortal()
+local.load_engine = lambda model, _, __, max_pixels: Mortal(name=f"pixels-{model}-{max_pixels}")
 real, calls = os.fsync, [0]
 def fsync(descriptor):
     calls[0] += 1
@@ -87,7 +87,7 @@ class Mortal:
     """Runs a command line on PixelEngine in a process that is killed at its `after`-th fsync, or interrupted there."""
 
     def command(self, sent: str, after: int, *arguments: object) -> list[str]:
-        return [sys.executable, "-c", SCRIPT, str(PIXEL_ENGINE), sent, str(after), *map(str, arguments)]
+        return [sys.executable, "-c", SCRIPT, str(HELPERS), sent, str(after), *map(str, arguments)]
 
     def start(self, sent: str, after: int, *arguments: object) -> subprocess.Popen[str]:
         command = self.command(sent, after, *arguments)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-MAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "bench_data.py")))
+import bench_data
+
 RAISED = str.maketrans("", "", "¹²³⁴⁵⁶⁷⁸⁹")  # footnotes
 TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
 
@@ -25,7 +24,7 @@ TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with datasets of all three tasks under data/."""
     monkeypatch.chdir(tmp_path)
-    MAKE.everything(Path("data"))
+    bench_data.everything(Path("data"))
     return tmp_path
 
 
@@ -50,19 +49,19 @@ def test_everything_on_every_table(run: Callable[..., Any]) -> None:
     for name in plots:
         with Image.open(f"out/{name}") as image:
             assert min(image.size) > 200
-    scores = MAKE.long_rows(Path("out/table1-long.csv"))
+    scores = bench_data.long_rows(Path("out/table1-long.csv"))
     # Brightness rises with the rating in every dataset, though not in a straight line.
     assert float(scores["pixels", "KonIQ", "SRCC"]["value"]) == 1.0
     assert 0.9 < float(scores["pixels", "KonIQ", "PLCC"]["value"]) < 1.0
     assert float(scores["pixels", "biq2021", "SRCC"]["value"]) == 1.0
     assert ("pixels", "AVG.", "PLCC") not in scores
-    levels = MAKE.long_rows(Path("out/table2-long.csv"))
+    levels = bench_data.long_rows(Path("out/table2-long.csv"))
     # The stand-in says darken, serious of dark pictures and null of others.
     assert [levels["pixels", column, "Deg. Acc."]["value"] for column in ("Noise", "Darken", "Null", "Average")] == [
         *("0.000000", "1.000000", "1.000000", "0.400000")
     ]
     assert levels["pixels", "Darken", "Lev. Acc."]["value"] == "0.333333"
-    pairs = MAKE.long_rows(Path("out/table5-long.csv"))
+    pairs = bench_data.long_rows(Path("out/table5-long.csv"))
     assert [pairs["pixels", column, ""]["value"] for column in ("Reg-Acc", "Gen-Acc", "Overall-Acc", "SRCC")] == [
         *("100.000000", "100.000000", "100.000000", "1.000000")
     ]
@@ -136,7 +135,7 @@ def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> No
         *("--predictions", f"DepictQA={answers}", "--out", "two", "--bootstrap", 0),
     )
     assert done.code == 0, done.err
-    rows = MAKE.long_rows(Path("two/table5-long.csv"))
+    rows = bench_data.long_rows(Path("two/table5-long.csv"))
     assert {method for method, _, _ in rows} == {"tiny", "PSNR", "SSIM", "DepictQA"}
     assert rows["DepictQA", "Overall-Acc", ""]["value"] == rows["tiny", "Overall-Acc", ""]["value"] == "100.000000"
     # A measured row stands below the published one of its name, others at the end.
@@ -164,7 +163,7 @@ def test_answers_of_one_bench_are_predictions_for_the_next(run: Callable[..., An
     )
     assert done.code == 0
     assert len(pixel_model) == 1
-    first, second = (MAKE.long_rows(Path(f"{name}/table2-long.csv")) for name in ("one", "two"))
+    first, second = (bench_data.long_rows(Path(f"{name}/table2-long.csv")) for name in ("one", "two"))
     assert [row["value"] for row in first.values()] == [row["value"] for row in second.values()]
 
 
@@ -184,7 +183,7 @@ def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable
     assert done.code == 3
     assert "1 of 12 pictures have no rating and are not in the figure" in done.out
     assert "1 row without an answer" in done.err
-    assert MAKE.long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
+    assert bench_data.long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
 
 
 @pytest.mark.usefixtures("pixel_model")
@@ -262,7 +261,7 @@ def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., An
         *("--max-new-tokens", 4, "--out", "out", "--bootstrap", 10, "--device", "cpu"),
     )
     assert done.code == 3, done.err
-    rows = MAKE.long_rows(Path("out/table1-long.csv"))
+    rows = bench_data.long_rows(Path("out/table1-long.csv"))
     assert rows["random", "KonIQ", "PLCC"]["failed"] == "12"
     assert rows["words", "KonIQ", "PLCC"]["failed"] == "0"
     assert -1 <= float(rows["words", "KonIQ", "PLCC"]["value"]) <= 1

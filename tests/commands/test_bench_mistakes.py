@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-MAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "bench_data.py")))
+import bench_data
 
 
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with datasets of all three tasks under data/."""
     monkeypatch.chdir(tmp_path)
-    MAKE.everything(Path("data"))
+    bench_data.everything(Path("data"))
     return tmp_path
 
 
@@ -80,7 +78,7 @@ def test_constant_and_nan_predictions_are_said_and_not_computed(run: Callable[..
     done = run("bench", "table1", "--predictions", "flat=p.csv", "--data", "data/koniq", "--out", "out")
     assert done.code == 3
     assert "No figure: all predictions are 3: the correlation is undefined (1 of 12 pictures have no rating" in done.out
-    assert MAKE.long_rows(Path("out/table1-long.csv"))["flat", "KonIQ", "PLCC"]["value"] == ""
+    assert bench_data.long_rows(Path("out/table1-long.csv"))["flat", "KonIQ", "PLCC"]["value"] == ""
 
 
 @pytest.mark.usefixtures("pixel_model")
@@ -88,7 +86,7 @@ def test_two_pictures_have_no_correlation(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    MAKE.scores(Path("data/koniq"), "koniq", 2)
+    bench_data.scores(Path("data/koniq"), "koniq", 2)
     done = run("bench", "table1", "--out", "out")
     assert done.code == 0
     assert "a correlation needs at least 3 pictures, not 2" in done.out

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = runpy.run_path(str(Path(__file__).parent.parent / "pixel_engine.py"))
+import pixel_engine as helpers
 
 
 @pytest.fixture(scope="session")
 def pixel_engine() -> Any:
     """The class PixelEngine."""
-    return MODULE["PixelEngine"]
+    return helpers.PixelEngine
 
 
 @pytest.fixture(scope="session")
 def rating_of() -> Any:
     """The function that says how PixelEngine rates a picture."""
-    return MODULE["rating_of"]
+    return helpers.rating_of

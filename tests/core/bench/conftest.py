@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import bench_data
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.engines import Decoding
-
-MODULE = runpy.run_path(str(Path(__file__).parents[2] / "bench_data.py"))
 
 
 @pytest.fixture(scope="session")
 def make() -> Any:
     """The builders of tests/bench_data.py."""
-    return SimpleNamespace(**MODULE)
+    return bench_data
 
 
 @contextmanager
