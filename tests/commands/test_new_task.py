@@ -25,8 +25,9 @@ from qinsight_cli.core.engines import Completion, Decoding
 from qinsight_cli.core.tasks import TASKS, Task
 from qinsight_cli.core.tasks.base import FAILURES
 from qinsight_cli.core.training.grpo import run as grpo
-from qinsight_cli.core.training.recipe import GrpoRecipe, Phase, SftRecipe
+from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.run_folder import read_lines
+from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 from qinsight_cli.core.training.sft.run import run_sft
 
 FILE = '''
