@@ -12,7 +12,7 @@ from PIL import Image
 from qinsight_cli.cli import run
 from qinsight_cli.core.data.distortions import distort
 from qinsight_cli.core.models.names import TINY_FOLDER
-from qinsight_cli.core.tasks.degradation import DISTORTIONS
+from qinsight_cli.core.tasks.degradation import DISTORTIONS, NONE
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
@@ -49,7 +49,7 @@ def test_clean_photos_are_rated_above_their_worst_versions(pictures: Path, tmp_p
 
 def test_the_worst_damage_is_named(pictures: Path, tmp_path: Path) -> None:
     rows = ask("degrade", str(pictures), out=tmp_path / "damage.jsonl")
-    truth = {Path(row["path"]).stem: [*Path(row["path"]).stem.split("-"), "null"][1] for row in rows}
+    truth = {Path(row["path"]).stem: [*Path(row["path"]).stem.split("-"), NONE][1] for row in rows}
     right = sum(row["distortion"] == truth[Path(row["path"]).stem] for row in rows)
     assert right >= 0.55 * len(rows)  # chance is 0.2
 

@@ -185,7 +185,7 @@ def test_a_source_that_is_not_there(name: str, here: Path, capsys) -> None:
         (("kadid", ".", "--limit", 0), "--limit"),
         (("kadid", ".", "--test-share", 2), "--test-share"),
         (("diffiqa", ".", "--orders", "none"), "--orders"),
-        (("csv", "t.csv", "--image-column", "a"), "--label-column"),
+        (("csv", "t.csv", "--task", "beauty"), "no task 'beauty'"),
         (("synth", ".", "--null-share", 1), "--null-share"),
         (("synth", ".", "--tasks", "beauty"), "--tasks 'beauty'"),
         (("synth", ".", "--per-photo", 0), "--per-photo"),

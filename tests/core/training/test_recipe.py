@@ -171,6 +171,12 @@ def test_lists_may_be_written_with_commas(tmp_path: Path) -> None:
     assert grpo(tmp_path, "grpo: {tasks: 'score, comparison'}").tasks == ("score", "comparison")
 
 
+def test_an_epsilon_of_0_is_exact_match_and_below_it_nothing() -> None:
+    assert load_grpo("paper", {"score_epsilon": 0}).score_epsilon == 0.0
+    with pytest.raises(QInsightError, match="score_epsilon"):
+        load_grpo("paper", {"score_epsilon": -0.1})
+
+
 def test_a_recipe_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(QInsightError, match="did you mean tiny"):
         load_sft("tinny")
