@@ -12,7 +12,8 @@ from qinsight_cli.core.tasks import TASKS
 
 PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
 # The task's own folders, recipes and what reads them, and the verbs. `cli` names the verb score, not the task.
-MAY_NAME = ("core/tasks/", "core/bench/protocols/", "core/training/recipe.py", "core/training/recipes/", "cli.py")
+RECIPES = ("core/training/recipe.py", "core/training/grpo/recipe.py", "core/training/sft/recipe.py")
+MAY_NAME = ("core/tasks/", "core/bench/protocols/", "cli.py", *RECIPES)
 VERBS = ("commands/score.py", "commands/degrade.py", "commands/compare.py")
 SOURCES = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qinsight_cli.core.tasks import reward_titles
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
-
-SHOWN = ("reward", "r_fmt", "r_scr", "r_deg", "r_lev", "r_comp", "plcc", "srcc", "unread")
 
 
 def model_card(
@@ -16,6 +15,7 @@ def model_card(
     """Markdown. `lines` are those of metrics.jsonl, `what` says which weights of the run these are."""
     logged = [line for line in lines if "eval" not in line]
     evaluated = [line for line in lines if "eval" in line]
+    shown = ("reward", *reward_titles(), "plcc", "srcc", "unread")
     parts = [
         "---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\ntags: [image-quality-assessment]\n---\n",
         f"# {recipe.model}, trained by multi-task GRPO\n",
@@ -33,7 +33,7 @@ def model_card(
     ]
     if logged:
         tenth = max(1, len(logged) // 10)
-        names = [name for name in SHOWN if any(line.get(name) is not None for line in logged)]
+        names = [name for name in shown if any(line.get(name) is not None for line in logged)]
         first, last = _means(logged[:tenth], names), _means(logged[-tenth:], names)
         parts += [
             f"## Sampled completions while training (first and last {tenth} logged updates)\n",
@@ -43,7 +43,7 @@ def model_card(
         ends = (evaluated[0], evaluated[-1])
         rows, (begin, end) = ends[0]["eval"]["rows"], (line["step"] for line in ends)
         parts.append(f"## Held-out rows ({rows:.0f}, greedy), update {begin} and {end}\n")
-        parts.append(_table(*(_means([line["eval"]], SHOWN) for line in ends)))
+        parts.append(_table(*(_means([line["eval"]], shown) for line in ends)))
     return "\n".join(parts)
 
 
