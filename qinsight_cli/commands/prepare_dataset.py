@@ -104,13 +104,13 @@ def folder_of(out: Path | None, name: str) -> Path:
 
 def tell(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> None:
     """The counts of the dataset on stdout, its problems on stderr."""
-    from qinsight_cli.core.data.problems import FILE, KINDS, count_by_kind
+    from qinsight_cli.core.data.problems import FILE, KINDS, PLURALS, count_by_kind
 
     for kind in KINDS:
         names = [problem.name for problem in problems if problem.kind == kind]
         if names:
             more = f", ... (all in {folder / FILE})" if len(names) > NAMED else ""
-            what = kind if len(names) == 1 else f"{kind.replace('image', 'images')}{'s' * kind.endswith('duplicate')}"
+            what = kind if len(names) == 1 else PLURALS[kind]
             say(f"warning: {count_by_kind(problems)[kind]:,} {what}: {', '.join(names[:NAMED])}{more}")
     write(f"wrote {folder}")
     for name, rows in card["counts"].items():

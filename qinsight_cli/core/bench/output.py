@@ -17,8 +17,8 @@ from qinsight_cli.core.bench.grid import Grid
 from qinsight_cli.core.bench.protocols import protocol_of, score
 from qinsight_cli.core.bench.run import Bench
 from qinsight_cli.core.bench.systems.base import RowAnswer, System, file_name
+from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.files import claim_folder, write_atomically
-from qinsight_cli.core.report.rows import csv_line
 from qinsight_cli.core.tasks import TASKS, Task
 
 RECORD = "bench.json"

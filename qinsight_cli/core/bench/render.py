@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.bench.grid import BEST, SECOND, Cell, Grid, Line
-from qinsight_cli.core.report.rows import csv_line
+from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.report.tables import printable
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class InspectedImage:
 
     path: Path
     facts: FileFacts
-    hash: int
+    hash: int | None
     measures: Measures | None = None
 
 

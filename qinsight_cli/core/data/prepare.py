@@ -18,6 +18,7 @@ from qinsight_cli.core.data.problems import (
     UNLABELLED,
     Problem,
     count_by_kind,
+    look_alike_problems,
     near_duplicate_problems,
     refuse_bad_images,
     write_problems,
@@ -92,8 +93,8 @@ def prepare_dataset(
     problems += [Problem(BROKEN, _relative_name(path, labelled.root), reason) for path, reason in broken.items()]
     seen = {path: result for path, result in looks.items() if isinstance(result, InspectedImage)}
     usable = [row for row in (_without(row, broken, labelled.task) for row in chosen) if row is not None]
-    splits = _split(usable, seen, labelled, options)
-    problems += _near_duplicates(usable, seen, splits)
+    splits, alike = _split(usable, seen, labelled, options)
+    problems += alike + _near_duplicates(usable, seen, splits)
     write_problems(options.out, problems)
     refuse_bad_images(options.out, problems, f"{len(labelled.labels):,} label rows", options.skip_bad)
     if not usable:
@@ -185,18 +186,20 @@ def _images_to_inspect(paths: Sequence[Path], root: Path, options: PrepareSettin
 
 def _split(
     rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], labelled: Labelled, options: PrepareSettings
-) -> list[str]:
+) -> tuple[list[str], list[Problem]]:
     """The official split of each row, or one drawn by content: all rows of a reference, and of references that are
-    near-duplicates, on the same side. A row without a reference stands for itself."""
+    near-duplicates, on the same side. A row without a reference stands for itself. And the large groups that look the
+    same and were not kept together."""
     if all(row.label.split for row in rows):
-        return [row.label.split for row in rows]
+        return [row.label.split for row in rows], []
     share = labelled.test_share if options.test_share is None else options.test_share
-    content: dict[str, int] = {}
+    content: dict[str, int | None] = {}
     for row in rows:
         content.setdefault(row.name, seen[_content_image(row)].hash)
-    drawn = split_by_group(near_duplicate_groups(list(content.values())), list(content), share, options.seed)
-    side = dict(zip(content, drawn, strict=True))
-    return [row.label.split or side[row.name] for row in rows]
+    names, hashes = list(content), list(content.values())
+    side = dict(zip(names, split_by_group(near_duplicate_groups(hashes), names, share, options.seed), strict=True))
+    alike = look_alike_problems(names, hashes) if 0.0 < share < 1.0 else []
+    return [row.label.split or side[row.name] for row in rows], alike
 
 
 def _near_duplicates(

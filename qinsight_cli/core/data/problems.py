@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qinsight_cli.core.data.near_duplicates import near_duplicate_pairs
+from qinsight_cli.core.csv_text import csv_line
+from qinsight_cli.core.data.near_duplicates import near_duplicate_pairs, taken_apart
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import write_text
+from qinsight_cli.core.files import disk_errors, write_bytes
 
 FILE = "problems.csv"
 MISSING, BROKEN, UNLABELLED, SIMILAR = "missing image", "broken image", "image without label", "near-duplicate"
-KINDS = (MISSING, BROKEN, UNLABELLED, SIMILAR)
+ALIKE = "group of look-alikes"
+KINDS = (MISSING, BROKEN, UNLABELLED, SIMILAR, ALIKE)
+PLURALS = {
+    MISSING: "missing images",
+    BROKEN: "broken images",
+    UNLABELLED: "images without label",
+    SIMILAR: "near-duplicates",
+    ALIKE: "groups of look-alikes",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,21 @@ class Problem:
     detail: str
 
 
-def near_duplicate_problems(paths: Sequence[Path], hashes: Sequence[int], splits: Sequence[str]) -> list[Problem]:
+def look_alike_problems(names: Sequence[str], hashes: Sequence[int | None]) -> list[Problem]:
+    """Groups of so many pictures that look the same by their difference hashes that they do not stay together."""
+    return [
+        Problem(
+            ALIKE,
+            f"{len(group):,} pictures like {names[group[0]]}",
+            "they look the same to a 64-bit hash, yet are split: if they show one scene, name it in a column",
+        )
+        for group in taken_apart(hashes)
+    ]
+
+
+def near_duplicate_problems(
+    paths: Sequence[Path], hashes: Sequence[int | None], splits: Sequence[str]
+) -> list[Problem]:
     """Pairs of pictures of different splits that look the same, by their difference hashes."""
     return [
         Problem(SIMILAR, f"{paths[i].name} | {paths[j].name}", f"{splits[i]} and {splits[j]}, {bits} of 64 bits differ")
@@ -37,19 +58,18 @@ def near_duplicate_problems(paths: Sequence[Path], hashes: Sequence[int], splits
 
 def count_by_kind(problems: Sequence[Problem]) -> dict[str, int]:
     kinds = Counter(problem.kind for problem in problems)
-    return {kind: kinds[kind] for kind in KINDS}
+    return {kind: kinds[kind] for kind in KINDS if kind != ALIKE or kinds[kind]}
 
 
 def write_problems(out: Path, problems: Sequence[Problem]) -> None:
     """All of them in `problems.csv` of the dataset folder, or no such file when there is nothing amiss."""
     if not problems:
-        (out / FILE).unlink(missing_ok=True)
+        with disk_errors(out / FILE):
+            (out / FILE).unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "name", "detail"])
-    writer.writerows([problem.kind, problem.name, problem.detail] for problem in problems)
-    write_text(out / FILE, text.getvalue())
+    lines = [csv_line(("kind", "name", "detail"))]
+    lines += [csv_line((problem.kind, problem.name, problem.detail)) for problem in problems]
+    write_bytes(out / FILE, b"".join(lines))
 
 
 def refuse_bad_images(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -> None:
@@ -61,7 +81,9 @@ def refuse_bad_images(out: Path, problems: Sequence[Problem], total: str, skip_b
     if not bad or skip_bad:
         return
     kinds = count_by_kind(bad)
-    counted = " and ".join(f"{kinds[kind]:,} {kind}{'s' * (kinds[kind] > 1)}" for kind in KINDS if kinds[kind])
+    counted = " and ".join(
+        f"{kinds[kind]:,} {PLURALS[kind] if kinds[kind] > 1 else kind}" for kind in kinds if kinds[kind]
+    )
     raise QInsightError(
         f"{counted} in {total}, the first {bad[0].name!r} ({bad[0].detail}); all are listed in {out / FILE}: "
         "mend them, or leave them out with --skip-bad"

@@ -20,7 +20,7 @@ from qinsight_cli.core.data.distortions import distort
 from qinsight_cli.core.data.inspect_images import process_pool
 from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplicate_groups
-from qinsight_cli.core.data.problems import BROKEN, Problem, near_duplicate_problems
+from qinsight_cli.core.data.problems import BROKEN, Problem, look_alike_problems, near_duplicate_problems
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN
 from qinsight_cli.core.data.reasoning import measure_image
 from qinsight_cli.core.data.splits import split_by_group
@@ -47,7 +47,7 @@ from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 class _Made:
     """What one photo gave: its difference hash and its rows, still without a split."""
 
-    hash: int
+    hash: int | None
     samples: list[Sample]
 
 
@@ -74,9 +74,10 @@ def synthesise(
             else:
                 problems.append(Problem(BROKEN, str(photo), result))
     new = [photo for photo in made if photo not in known_splits]
-    drawn = split_by_group(
-        near_duplicate_groups([made[photo].hash for photo in new]), [p.name for p in new], test_share, settings.seed
-    )
+    hashes = [made[photo].hash for photo in new]
+    names = [photo.name for photo in new]
+    drawn = split_by_group(near_duplicate_groups(hashes), names, test_share, settings.seed)
+    problems += look_alike_problems(names, hashes)
     split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
     problems += near_duplicate_problems(
         list(made), [one.hash for one in made.values()], [split_of[photo] for photo in made]

@@ -5,16 +5,15 @@ A rating is written with two decimals, as the model gives it; a mean over sample
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.errors import OutputError
 from qinsight_cli.core.files import write_atomically
 from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
@@ -28,9 +27,6 @@ Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON 
 BOM = b"\xef\xbb\xbf"
 _BEGINNINGS = tuple(",".join(task.row_columns[:-2]).encode() + b"," for task in TASKS.values())  # of a CSV written here
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
-
-# A spreadsheet takes text that begins so for a formula.
-_FORMULA = tuple("=+-@\t\r\0")
 
 
 def row_of(task: Task, result: Result, model: str) -> Row:
@@ -74,14 +70,6 @@ def both_orders(given: Row, swapped: Row) -> Row:
     return row
 
 
-def csv_line(values: Iterable[Any]) -> bytes:
-    """One line of UTF-8 CSV. Text that a spreadsheet would run as a formula gets a leading apostrophe, paths too."""
-    buffer = io.StringIO()
-    # The csv module quotes the characters of its line end: with "\r\n" a lone "\r" or "\n" in a name is quoted.
-    csv.writer(buffer, lineterminator="\r\n").writerow([_cell(value) for value in values])
-    return (buffer.getvalue()[:-2] + "\n").encode("utf-8", "backslashreplace")
-
-
 def is_output(head: bytes) -> bool:
     """Whether a file that begins with these bytes was written here, so that the next run may replace it."""
     if not head:
@@ -94,14 +82,6 @@ def is_output(head: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and row.keys() >= {"reasoning", "error", "model"}
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return str(value)
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,9 @@ from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
+from qinsight_cli.core.csv_text import unguarded
 from qinsight_cli.core.data.label_tables import unique_header
+from qinsight_cli.core.data.names import same_name
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 
@@ -150,10 +152,7 @@ class ImageMatcher:
 
     def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
-        # Our own CSV puts an apostrophe before a name that a spreadsheet would take for a formula.
-        parts = parts_of(
-            name.removeprefix("'") if name.startswith(("'=", "'+", "'-", "'@", "'\t", "'\r", "'\0")) else name
-        )
+        parts = parts_of(unguarded(name))
         for length in range(len(parts), 0, -1):
             found = self._by_tail.get(parts[-length:], set())
             if len(found) > 1:
@@ -169,9 +168,9 @@ class ImageMatcher:
 
 
 def parts_of(path: str | Path) -> Parts:
-    """The names in a path, lower case, without `.`, and with each `..` taken back."""
+    """The names in a path in one spelling (`same_name`), without `.`, and with each `..` taken back."""
     parts: list[str] = []
-    for part in str(path).strip().replace("\\", "/").lower().split("/"):
+    for part in same_name(str(path).strip().replace("\\", "/")).split("/"):
         if part == ".." and parts:
             parts.pop()
         elif part not in ("", ".", ".."):

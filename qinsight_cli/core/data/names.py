@@ -1,0 +1,14 @@
+"""When two file names are the same: whatever the case, and in whichever normal form a disk keeps its letters."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def same_name(name: str) -> str:
+    """A name in the spelling in which names are compared.
+
+    A Mac's disk keeps "\u00e9" as a letter and an accent, a table has it as one character: NFC makes one of both, also
+    after the case is folded.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
