@@ -99,8 +99,8 @@ def read_json(path: Path) -> list[dict[str, Any]]:
             loaded = json.loads(text)
         except json.JSONDecodeError:
             loaded = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise QInsightError(f"cannot read {path} as JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise QInsightError(f"cannot read {path} as JSON: {' '.join(str(error).split())}") from None
     records = loaded if isinstance(loaded, list) else [loaded]
     if not all(isinstance(record, dict) for record in records):
         raise QInsightError(f"{path} is not a list of JSON records; give the authors' file")

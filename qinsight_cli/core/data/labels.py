@@ -92,15 +92,27 @@ def number(text: object, scale: Scale | None, where: str, name: str) -> float:
     """A label as a finite number in the stated range. Raises QInsightError naming the row."""
     try:
         value = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise QInsightError(f"{where}: the label of {name!r} is {text!r}, not a number; correct or remove the row")
+    if scale is not None and math.isfinite(scale.highest - scale.lowest):
+        value = _within_rounding(value, scale)
     if scale is not None and not scale.lowest <= value <= scale.highest:
         raise QInsightError(
             f"{where}: the label of {name!r} is {value:g}, outside [{scale.lowest:g}, {scale.highest:g}]; "
             "correct the row, or is it another dataset's file?"
         )
+    return value
+
+
+def _within_rounding(value: float, scale: Scale) -> float:
+    """A label that misses an end of the scale by rounding, such as 1.0000000001 of 1, is that end."""
+    slack = 1e-6 * (scale.highest - scale.lowest)
+    if scale.lowest - slack <= value < scale.lowest:
+        return scale.lowest
+    if scale.highest < value <= scale.highest + slack:
+        return scale.highest
     return value
 
 

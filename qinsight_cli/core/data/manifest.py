@@ -27,6 +27,7 @@ from qinsight_cli.core.files import claim_folder, disk_errors, write_text
 from qinsight_cli.core.tasks import TASKS
 
 CARD = "dataset.json"
+_KINDS = {"task": "text", "split": "text", "source": "text", "images": "object", "id": "text"}
 _NAMED = ("id", "task", "split", "source", "images", "files", "raw_label", "reasoning")
 
 
@@ -102,9 +103,15 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card of a dataset folder; empty when there is none that can be read."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return card if isinstance(card, dict) else {}
+    return _sound_card(card) if isinstance(card, dict) else {}
+
+
+def _sound_card(card: dict[str, Any]) -> dict[str, Any]:
+    """The card without fields of another type than they should be: somebody may have edited it."""
+    kinds = {"counts": dict, "sha256": dict, "name": str}
+    return {name: value for name, value in card.items() if isinstance(value, kinds.get(name, object))}
 
 
 def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> list[Sample]:
@@ -137,7 +144,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         try:
             yield number, _from_row(json.loads(line), path.parent)
-        except (QInsightError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (QInsightError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             yield number, QInsightError(_reason(error))
 
 
@@ -164,6 +171,11 @@ def _to_row(sample: Sample, folder: Path) -> dict[str, Any]:
 
 
 def _from_row(row: Mapping[str, Any], folder: Path) -> Sample:
+    for name, kind in (("task", str), ("split", str), ("source", str), ("images", dict), ("id", (str, int))):
+        if not isinstance(row[name], kind):
+            raise QInsightError(f"the field {name!r} is {str(row[name])[:40]!r}, which is no {_KINDS[name]}")
+    if not all(isinstance(path, str) and "\0" not in path for path in row["images"].values()):
+        raise QInsightError("the field 'images' names a picture by something else than a path")
     if row["task"] not in TASKS:
         raise QInsightError(f"unknown task {row['task']!r}; tasks are {', '.join(TASKS)}")
     task = TASKS[row["task"]]

@@ -12,3 +12,14 @@ def same_name(name: str) -> str:
     after the case is folded.
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def path_parts(path: str) -> list[str]:
+    """The names in a path with either separator, as they are compared, without `.` and with each `..` taken back."""
+    parts: list[str] = []
+    for part in same_name(path.strip().replace("\\", "/")).split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in ("", ".", ".."):
+            parts.append(part)
+    return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,8 +139,12 @@ def _find(
 
 
 def _locate(name: str, pictures: ImageFinder) -> Path | None:
-    path = Path(name)
-    return path if path.is_absolute() and path.is_file() else pictures.find(name)
+    path = Path(name.replace("\\", "/")) if ".." in name else Path(name)
+    if path.is_absolute() and path.is_file():
+        return path
+    if ".." in path.parts and (beside := Path(os.path.normpath(pictures.root / path))).is_file():
+        return beside  # a table in labels/ that names ../images/a.png
+    return pictures.find(name)
 
 
 def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from qinsight_cli.core.data.names import path_parts, same_name
 from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.find import EXTENSIONS
@@ -101,33 +102,34 @@ def _files(folder: Path, depth: int | None = None, without: Path | None = None) 
 class ImageFinder:
     """The pictures below a folder, found by the names that label files use.
 
-    Case does not matter, and neither do leading folders that the label file has and the disk has not, or the other
-    way round. Of several such pictures the one that shares most folders with the name is taken; then one below an
-    earlier of `folders`; then the first by name. Pictures below `without`, the dataset folder, are not looked at.
+    Case and normal form do not matter, and neither do leading folders that the label file has and the disk has not, or
+    the other way round. Of several such pictures the one that shares most folders with the name is taken; then one
+    below an earlier of `folders`; then the first by name. Pictures below `without`, the dataset folder, are not looked
+    at.
     """
 
     def __init__(self, root: Path, folders: Sequence[str] = (), without: Path | None = None) -> None:
         if not root.is_dir():
             raise QInsightError(f"no such folder: {root}")
         self.root = root
-        self._folders = [folder.lower() for folder in folders]
+        self._folders = [same_name(folder) for folder in folders]
         self._by_name: dict[str, list[Path]] = {}
         for path in _files(root, without=without):
             if path.suffix.lower() in EXTENSIONS:
-                self._by_name.setdefault(path.name.lower(), []).append(path)
+                self._by_name.setdefault(same_name(path.name), []).append(path)
 
     def __iter__(self) -> Iterator[Path]:
         return (path for paths in self._by_name.values() for path in paths)
 
     def find(self, name: str) -> Path | None:
-        parts = [part.lower() for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        parts = path_parts(name)
         named = self._by_name.get(parts[-1], []) if parts else []
         # One must end as the other: a/x.png is not b/x.png, whatever else is missing.
         candidates = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
         return min(candidates, key=lambda path: self._rank(path, parts, name), default=None)
 
     def _own(self, path: Path) -> list[str]:
-        return [part.lower() for part in path.relative_to(self.root).parts]
+        return [same_name(part) for part in path.relative_to(self.root).parts]
 
     def _shared(self, path: Path, parts: Sequence[str]) -> int:
         """How many names at the end of both are the same."""

@@ -8,7 +8,9 @@ from collections.abc import Hashable, Sequence
 
 def draw_unit(seed: int, name: str) -> float:
     """A number in [0, 1) for a name."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
+    return (
+        int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
+    )
 
 
 def draw_stratified(names: Sequence[str], strata: Sequence[tuple[Hashable, ...]], count: int, seed: int) -> list[int]:

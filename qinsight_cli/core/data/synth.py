@@ -87,10 +87,20 @@ def synthesise(
 
 
 def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
-    """The pictures and rows of one photo, or why it cannot be read."""
+    """The pictures and rows of one photo, or why there are none. Raises QInsightError when the disk refuses."""
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
+    try:
+        return _made_of(settings, photo)
+    except QInsightError:
+        raise
+    except (OSError, ValueError, ArithmeticError, MemoryError, cv2.error) as error:
+        # Such as a side that JPEG has no room for.
+        return f"cannot be damaged: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _made_of(settings: SynthSettings, photo: Path) -> _Made | str:
     name = photo_name(photo)
     rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}"))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from qinsight_cli.core.tasks.degradation import NULL
 
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
 SIMILAR, CLEARLY = 0.1, 0.4
+_LONGEST = 180  # bytes of a photo's name in the names of its pictures, which must be no longer than 255
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,10 @@ def pair_row(
 def photo_name(photo: Path) -> str:
     """A file name part that is the photo's own: its stem, made plain, and four hex digits of its name's hash."""
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
-    return f"{plain}-{hashlib.sha256(photo.name.encode()).hexdigest()[:4]}"
+    digest = hashlib.sha256(os.fsencode(photo.name)).hexdigest()
+    if len(plain.encode()) <= _LONGEST:
+        return f"{plain}-{digest[:4]}"
+    return f"{plain.encode()[:_LONGEST].decode('utf-8', 'ignore')}-{digest[:16]}"
 
 
 def seed_of(text: str) -> int:

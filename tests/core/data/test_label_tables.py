@@ -84,3 +84,10 @@ def test_a_column_that_stands_twice_is_refused_by_name(tmp_path: Path) -> None:
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(QInsightError, match=r"t\.xlsx has two columns named 'MOS'"):
         list(read_sheet(tmp_path / "t.xlsx", "spaq", ["name", "MOS"]))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '[{"a": ' + "9" * 5000 + "}]", "{", "\xff"])
+def test_json_that_is_none_or_endless(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(QInsightError, match=r"cannot read .*x\.json as JSON"):
+        read_json(tmp_path / "x.json")

@@ -67,3 +67,14 @@ def test_an_id_that_stands_twice() -> None:
 )
 def test_stem(name: str, expected: str) -> None:
     assert stem(name) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1.0000000001", 1.0), ("-1e-9", 0.0), ("0.9999999999", 0.9999999999)])
+def test_a_label_that_misses_an_end_by_rounding_is_that_end(text: str, expected: float) -> None:
+    assert number(text, Scale(0.0, 1.0), "t.csv, line 2", "a.png") == expected
+
+
+@pytest.mark.parametrize("text", ["1.00001", "-0.00001", "9" * 400, 10**400])
+def test_a_label_outside_is_an_error(text: object) -> None:
+    with pytest.raises(QInsightError, match=r"t\.csv, line 2: the label of 'a\.png' is"):
+        number(text, Scale(0.0, 1.0), "t.csv, line 2", "a.png")

@@ -125,6 +125,11 @@ GOOD = {"id": "a", "task": "score", "split": "train", "source": "x", "images": {
         ("{", "not JSON"),
         ("[]", "line 2"),
         ("7", "line 2"),
+        ("[" * 100_000, "line 2"),
+        (json.dumps(GOOD).replace("3}", "9" * 5000 + "}"), "line 2"),
+        (json.dumps({**GOOD, "task": ["score"]}), "the field 'task' is"),
+        (json.dumps({**GOOD, "split": {}}), "the field 'split' is"),
+        (json.dumps({**GOOD, "images": {"image": 7}}), "something else than a path"),
         (json.dumps({**GOOD, "rating": 5.01}), '"rating" is 5.01'),
         (json.dumps({**GOOD, "rating": "3"}), "\"rating\" is '3'"),
         (json.dumps(GOOD).replace("3}", "NaN}"), '"rating" is nan'),
@@ -186,3 +191,10 @@ def test_tasks_of_what_is_no_dataset(content: str, tmp_path: Path) -> None:
 def test_an_empty_manifest_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").touch()
     assert read_split(tmp_path, "train") == []
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "7", '{"counts": 7, "sha256": [], "name": {}}', "\xff", ""])
+def test_a_card_that_somebody_edited(text: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_bytes(text.encode("latin-1"))
+    assert manifest.read_card(tmp_path) == {}
+    assert tasks_of(tmp_path) == set()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,9 @@ def pictures(tmp_path: Path) -> ImageFinder:
         ("c/x.png", None),
         ("c/z.bmp", "z.bmp"),
         ("deeper/y.jpg", None),
+        ("../a/x.png", "a/x.png"),
+        ("b\\..\\a\\x.png", "a/x.png"),
+        ("nowhere/../z.bmp", "z.bmp"),
         ("h.png", None),
         ("notes.txt", None),
         ("", None),
@@ -109,3 +113,13 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_is_not(tmp_path: Path) -> N
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(QInsightError, match="no such folder"):
         ImageFinder(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_in_either_normal_form(form: str, tmp_path: Path) -> None:
+    for kept in ("NFC", "NFD"):
+        folder = tmp_path / kept
+        (folder / unicodedata.normalize(kept, "Éclair")).mkdir(parents=True)
+        path = folder / unicodedata.normalize(kept, "Éclair/café Å.png")
+        path.touch()
+        assert ImageFinder(folder).find(unicodedata.normalize(form, "éclair/Café Å.png")) == path

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -174,3 +176,29 @@ def test_plans_that_cannot_be(photos_there, settings, tmp_path: Path) -> None:
     for twin in ("other/crop 0.png", "photos/crop 0.jpg"):
         with pytest.raises(QInsightError, match="share the name 'crop 0'; rename one"):
             synth.check_settings(settings, [*photos_there, tmp_path / twin])
+
+
+def test_a_photo_that_a_generator_cannot_take_is_a_problem_of_its_own(photos_there, settings, tmp_path: Path) -> None:
+    Image.new("RGB", (66_000, 40), (9, 99, 200)).save(tmp_path / "pano.png")
+    rows, problems = synth.synthesise([tmp_path / "pano.png", photos_there[0]], settings, 0.3, {}, 1, lambda: None)
+    assert [(problem.kind, problem.name) for problem in problems] == [(BROKEN, str(tmp_path / "pano.png"))]
+    assert "cannot be damaged: " in problems[0].detail
+    assert len(rows) == 21
+
+
+def test_a_full_disk_stops_it(photos_there, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(QInsightError, match=r"cannot write .*\.png: No space left on device"):
+        make(photos_there, settings)
+
+
+def test_a_name_of_many_bytes_and_one_that_is_no_text(photos_there, settings, tmp_path: Path) -> None:
+    long = photos_there[0].rename(tmp_path / ("长" * 80 + ".png"))
+    rows = make([long], replace(settings, null_share=0.0))
+    assert len(rows) == 20
+    assert len(synth.photo_name(long).encode()) < 220
+    assert synth.photo_name(long) != synth.photo_name(tmp_path / ("长" * 81 + ".png"))
+    assert synth.photo_name(Path(os.fsdecode(b"caf\xe9.png"))).startswith("caf_-")

@@ -15,7 +15,7 @@ from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.csv_text import unguarded
 from qinsight_cli.core.data.label_tables import unique_header
-from qinsight_cli.core.data.names import same_name
+from qinsight_cli.core.data.names import path_parts
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 
@@ -168,14 +168,8 @@ class ImageMatcher:
 
 
 def parts_of(path: str | Path) -> Parts:
-    """The names in a path in one spelling (`same_name`), without `.`, and with each `..` taken back."""
-    parts: list[str] = []
-    for part in same_name(str(path).strip().replace("\\", "/")).split("/"):
-        if part == ".." and parts:
-            parts.pop()
-        elif part not in ("", ".", ".."):
-            parts.append(part)
-    return tuple(parts)
+    """What identifies the picture of a path."""
+    return tuple(path_parts(str(path)))
 
 
 def rating_task() -> Task:
