@@ -62,6 +62,7 @@ def judge(
                     seed=seed,
                     journal=journal,
                     prompt=prompt,
+                    max_image_pixels=run.max_image_pixels,
                     on_interrupt=lambda: say("finishing this batch; Ctrl-C again to stop at once"),
                 )
                 model = str(engine.identity.get("model", run.model))

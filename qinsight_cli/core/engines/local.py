@@ -9,16 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import check_shape
+from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.models.loading import Model, load_model
 
 if TYPE_CHECKING:
     from qinsight_cli.core.engines.generate import PaddedPrompts, Written
 
+BICUBIC = 3  # Pillow's number
 # Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
 PICTURE_TOKENS = (
     "<|image_pad|>",
@@ -46,6 +48,7 @@ class LocalEngine:
 
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
+        self.target = _target(model.processor.image_processor)
         # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
@@ -120,6 +123,14 @@ class LocalEngine:
         text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         before, stop, _ = text.partition(STOP)
         return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason)
+
+
+def _target(images: Any) -> Target | None:
+    """The sizes that an image processor gives the model; None when pictures are not to be resized before it."""
+    if not images.do_resize or images.resample != BICUBIC:
+        return None
+    size = images.size
+    return Target(images.patch_size * images.merge_size, size["shortest_edge"], size["longest_edge"])
 
 
 def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:

@@ -22,6 +22,7 @@ from typing import Any
 from qinsight_cli import __version__
 from qinsight_cli.core.engines import Completion, Decoding, Engine
 from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import Batch, Item, Question, QuestionSettings, Queue, loading, prepare_batch
 from qinsight_cli.core.tasks.base import ParseFailure, Task
@@ -85,6 +86,7 @@ def assess(
     seed: int = 0,
     journal: Journal | None = None,
     prompt: str | None = None,
+    max_image_pixels: int = MAX_PIXELS,
     on_interrupt: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Ask `task` about every item; yields Results in the order of `items`.
@@ -96,7 +98,7 @@ def assess(
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
-    settings = QuestionSettings(task, batch_size, seed, prompt)
+    settings = QuestionSettings(task, batch_size, seed, prompt, max_image_pixels)
     with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known) as batches:
         for batch in _until(batches, interrupted):
             records, errors = _ask(engine, batch, decoding)

@@ -7,18 +7,23 @@ import queue
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qinsight_cli.core.engines import Engine, Request
 from qinsight_cli.core.errors import ImageError
-from qinsight_cli.core.images import decode_image, read_image
+from qinsight_cli.core.images import MAX_PIXELS, read_image
+from qinsight_cli.core.images.fit import Target
+from qinsight_cli.core.images.worker import WORKER
 from qinsight_cli.core.tasks.base import Task
 
 Item = Mapping[str, str]  # role -> path
 
 # A batch is handed on after this many questions even if most of them need no model.
 LONGEST = 256
+# And after this many pixels at the size that the model sees: three batches are alive at a time, in 24 bytes a pixel.
+LARGEST = 32_000_000
+HASTE = 1.0  # seconds that the picture in hand may take when the command ends early
 
 # Tokenizers may not be used by two threads at once; a failed batch is prepared anew in the main thread.
 _PREPARING = threading.Lock()
@@ -26,12 +31,17 @@ _PREPARING = threading.Lock()
 
 @dataclass(frozen=True)
 class QuestionSettings:
-    """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size."""
+    """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
+
+    Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one.
+    """
 
     task: Task
     batch_size: int = 8
     seed: int = 0
     prompt: str | None = None
+    max_image_pixels: int = MAX_PIXELS
+    target: Target | None = None
 
 
 @dataclass(eq=False)
@@ -65,6 +75,7 @@ def loading(
 
     Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
     """
+    settings = replace(settings, target=getattr(engine, "target", None))
     batches: Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -92,7 +103,10 @@ def loading(
         yield batches
     finally:
         stop.set()
-        thread.join()
+        thread.join(HASTE)
+        if thread.is_alive():
+            WORKER.stop()  # in the midst of a picture that nobody waits for any more
+            thread.join()
 
 
 def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container[str]) -> Iterator[list[Question]]:
@@ -100,8 +114,9 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
     questions: list[Question] = []
     for item in items:
         questions.append(_question(settings, item, known, queued))
-        full = sum(question.request is not None for question in questions) == settings.batch_size
-        if full or len(questions) == LONGEST:
+        asked = [question.request for question in questions if question.request is not None]
+        pixels = sum(image.width * image.height for request in asked for image in request.images)
+        if len(asked) == settings.batch_size or len(questions) == LONGEST or pixels >= LARGEST:
             yield questions
             questions = []
     if questions:
@@ -119,7 +134,9 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         if question.key in known or question.key in queued:
             return question
         for role in roles:
-            image, notes = decode_image(files[role][0])
+            data, _ = files.pop(role)
+            image, notes = WORKER.decode(data, item[role], settings.max_image_pixels, settings.target)
+            del data
             images.append(image)
             question.notes += [_named(task, role, note) for note in notes]
     except ImageError as error:

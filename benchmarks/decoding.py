@@ -1,0 +1,61 @@
+"""What decoding in a process of its own costs a scoring run: the same run with and without it, in turn.
+
+    python benchmarks/decoding.py PHOTOS [--model tiny] [--rounds 3]
+
+Prints seconds and the ratio of the medians, and one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.engines.local import load_engine
+from qinsight_cli.core.images import decode_image
+from qinsight_cli.core.images.find import find_images
+from qinsight_cli.core.images.worker import WORKER
+from qinsight_cli.core.inference import prefetch
+from qinsight_cli.core.inference.assess import assess
+from qinsight_cli.core.tasks import TASKS
+
+
+class Here:
+    """Decoding in this process, as the worker does it."""
+
+    def decode(self, data: bytes, name: str, max_pixels: int, target: Any) -> Any:
+        image, notes = decode_image(data, name, max_pixels)
+        return (image if target is None else target.fit(image)), notes
+
+    def stop(self) -> None:
+        return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="+")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    items = [{"image": path} for path in find_images(given.photos)]
+    engine = load_engine(given.model)
+    seconds: dict[str, list[float]] = {"here": [], "worker": []}
+    for turn in range(given.rounds + 1):
+        for name, decoder in (("here", Here()), ("worker", WORKER)):
+            prefetch.WORKER = decoder  # type: ignore[assignment]
+            start = time.perf_counter()
+            count = sum(1 for _ in assess(TASKS["score"], items, engine, Decoding()))
+            if turn:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    here, worker = (statistics.median(seconds[name]) for name in ("here", "worker"))
+    print(
+        f"{count} pictures: {here:.2f} s decoded here, {worker:.2f} s in a process of its own: {worker / here - 1:+.1%}"
+    )
+    print(json.dumps({"pictures": count, "here": here, "worker": worker, "ratio": worker / here}))
+
+
+if __name__ == "__main__":
+    main()

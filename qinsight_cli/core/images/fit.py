@@ -1,0 +1,48 @@
+"""Pictures at the size that a model sees, right after decoding: no full-size picture waits for its batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qinsight_cli.core.images import check_shape
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Target:
+    """The sizes that a Qwen2.5-VL processor gives its model: sides in multiples of `factor` pixels, areas between
+    `smallest` and `largest` pixels."""
+
+    factor: int
+    smallest: int
+    largest: int
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of a picture -> those the model sees, as transformers' `smart_resize` has them."""
+        factor = self.factor
+        wide, high = round(width / factor) * factor, round(height / factor) * factor
+        if wide * high > self.largest:
+            shrink = math.sqrt(height * width / self.largest)
+            wide = max(factor, math.floor(width / shrink / factor) * factor)
+            high = max(factor, math.floor(height / shrink / factor) * factor)
+        elif wide * high < self.smallest:
+            grow = math.sqrt(self.smallest / (height * width))
+            wide, high = math.ceil(width * grow / factor) * factor, math.ceil(height * grow / factor) * factor
+        return wide, high
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """The picture as the processor would resize it: the processor then finds nothing left to do.
+
+        Raises ImageError for a strip. Where resizing twice would not give the same, the picture stays as it is.
+        """
+        from PIL import Image
+
+        check_shape(*image.size)
+        size = self.size(*image.size)
+        if min(size) < 1 or self.size(*size) != size:
+            return image
+        return image.resize(size, Image.Resampling.BICUBIC)
