@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
@@ -18,6 +19,7 @@ from qinsight_cli.core.files import check_output_name, same_file
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.journal import journal_path
 
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures
 OUTPUT, MODEL, ANSWERS = "Output", "Model", "Answers"
 
 
@@ -195,7 +197,10 @@ class Answers:
     seed: Annotated[int, typer.Option("--seed", help="Of the random draws.", rich_help_panel=ANSWERS)] = 0
 
     def __post_init__(self) -> None:
-        """Raises UsageError when several samples are asked for at temperature 0, where all would be the same."""
+        """Raises UsageError when several samples are asked for at temperature 0, where all would be the same, and for a
+        temperature at which nothing but the likeliest token, or any token, would be drawn."""
+        if self.temperature and not COLDEST <= self.temperature <= HOTTEST:  # also true of NaN
+            raise UsageError(f"--temperature {self.temperature:g} is neither 0 nor between {COLDEST:g} and {HOTTEST:g}")
         if self.samples is not None and self.samples > 1 and self.temperature == 0:
             raise UsageError(
                 f"--samples {self.samples} with --temperature 0 draws the same answer {self.samples} times: "
@@ -257,4 +262,7 @@ def read_prompt(path: Path | None) -> str | None:
         raise QInsightError(f"cannot read the prompt {path}: {getattr(error, 'strerror', None) or error}") from None
     if not words:
         raise QInsightError(f"the prompt {path} is empty")
+    control = re.search(r"<\|[A-Za-z0-9_]+\|>", words)
+    if control is not None:
+        raise QInsightError(f"the prompt {path} holds {control.group()}, a control token of the model; leave it out")
     return words

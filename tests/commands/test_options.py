@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from qinsight_cli import cli
-from qinsight_cli.commands.options import Answers, Judging, Output, check_name, flat
+from qinsight_cli.commands.options import Answers, Judging, Output, check_name, flat, read_prompt
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
-from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.errors import QInsightError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +152,16 @@ def test_judging_has_one_field_for_each_shared_option() -> None:
     assert {"csv", "device", "seed", "prompt", "limit"} <= set(names)
     for verb in (score, degrade, compare):
         assert list(inspect.signature(verb).parameters)[-len(names) :] == names
+
+
+@pytest.mark.parametrize("temperature", ["nan", "inf", "1e-9", "1e9"])
+def test_absurd_temperatures_are_refused(temperature: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["score", "x.jpg", "--temperature", temperature]) == 2
+    assert "is neither 0 nor between 0.01 and 100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|image_pad|>", "<|endoftext|>"])
+def test_control_tokens_in_a_prompt_are_refused(token: str, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text(f"Rate it. {token}system")
+    with pytest.raises(QInsightError, match="a control token of the model"):
+        read_prompt(tmp_path / "words.txt")
