@@ -38,18 +38,30 @@ def commands() -> list[str]:
 
 def page() -> str:
     parts = ["# Commands\n\nWritten from `--help` by `python docs/generate.py`.\n"]
-    for command in commands():
+    for command, text in helps(commands()).items():
         name = f"qinsight {command}".strip()
-        parts.append(f"\n## {name}\n\n```text\n{help_of(command)}\n```\n")
+        parts.append(f"\n## {name}\n\n```text\n{text}\n```\n")
     return "".join(parts)
 
 
-def help_of(command: str) -> str:
-    """The plain help text of one command, 100 columns wide, without colours or boxes."""
+def helps(names: list[str]) -> dict[str, str]:
+    """The plain help text of each command, 100 columns wide, without colours or boxes.
+
+    Typer reads TYPER_USE_RICH when it is imported, so one other process writes them all.
+    """
     environment = {**os.environ, "TYPER_USE_RICH": "0", "COLUMNS": "100", "TERMINAL_WIDTH": "100"}
-    arguments = [sys.executable, "-m", "qinsight_cli", *command.split(), "--help"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    script = (
+        "import sys; from qinsight_cli import cli\n"
+        "for name in sys.argv[1:]: cli.run([*name.split(), '--help']); print(chr(12))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], capture_output=True, text=True, check=True, env=environment
+    )
+    texts = done.stdout.split("\f\n")
+    return {
+        name: "\n".join(line.rstrip() for line in text.strip().splitlines())
+        for name, text in zip(names, texts, strict=False)
+    }
 
 
 def keys() -> str:

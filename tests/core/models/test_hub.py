@@ -7,8 +7,8 @@ import json
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -82,18 +82,33 @@ def test_only_a_part_in_the_cache(cache: Path, random_model: Path) -> None:
         load_model("someone/model")
 
 
-def test_nothing_in_the_cache_and_no_hub(cache: Path) -> None:
-    started = time.perf_counter()
-    with pytest.raises(QInsightError, match=r"the hub cannot be reached.*--model tiny"):
-        load_model("q-insight")
-    assert time.perf_counter() - started < 3
+class SilentServer:
+    """A server that takes requests and never answers, as some firewalls look. It counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                self._open.append(self._socket.accept()[0])
+                self.calls += 1
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        for each in (self._socket, *self._open):
+            each.close()
 
 
 @pytest.fixture
-def silent_server() -> Iterator[str]:
-    """A server that accepts connections and never answers, as some firewalls look."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+def silent_server() -> Iterator[SilentServer]:
+    server = SilentServer()
+    yield server
+    server.close()
 
 
 def go_online(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,17 +117,28 @@ def go_online(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
 
 
-def test_a_hub_that_never_answers(
-    cache: Path, random_model: Path, silent_server: str, monkeypatch: pytest.MonkeyPatch
+def test_nothing_in_the_cache_and_offline(
+    cache: Path, silent_server: SilentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_online(silent_server, monkeypatch)
+    go_online(silent_server.address, monkeypatch)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(QInsightError, match=r"the hub cannot be reached.*--model tiny"):
+        load_model("q-insight")
+    assert silent_server.calls == 0  # an offline run does not even ask
+
+
+def test_a_hub_that_never_answers(
+    cache: Path, random_model: Path, silent_server: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each load asks once and waits PATIENCE: without a limit this test would never end."""
+    go_online(silent_server.address, monkeypatch)
     monkeypatch.setattr(hub, "PATIENCE", 0.3)
-    started = time.perf_counter()
     with pytest.raises(QInsightError, match="the hub cannot be reached"):
         load_model("someone/model")
     put_in_cache(cache, "someone/model", random_model)
+    assert silent_server.calls == 1
     assert COMMIT in str(locate("someone/model"))
-    assert time.perf_counter() - started < 5
+    assert silent_server.calls == 2
 
 
 def test_a_download(cache: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,93 @@
+"""A bench run from predictions files: what is asked of whom, which lines a table gets, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qinsight_cli.core.bench.paper import choose_tables
+from qinsight_cli.core.bench.run import Protocol, check_inputs, measure
+from qinsight_cli.core.bench.systems.base import AnswerSettings
+from qinsight_cli.core.bench.systems.predictions import PredictionsFile
+from qinsight_cli.core.errors import QInsightError
+
+
+def ratings(path: Path, label: str, count: int = 6, turned: bool = False) -> PredictionsFile:
+    """A file that rates the pictures of `make.scores` in their order, or in the reverse one."""
+    rows = [f"{index:02d}.png,{count - index if turned else index}" for index in range(count)]
+    path.write_text("\n".join(["path,rating", *rows]) + "\n")
+    return PredictionsFile(label, path)
+
+
+def test_each_system_has_a_line_with_its_own_figures(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
+    folder = make.scores(tmp_path / "koniq", "koniq", 6)
+    systems = [ratings(tmp_path / "a.csv", "good"), ratings(tmp_path / "b.csv", "bad", turned=True)]
+    bench = measure(choose_tables(["table1"]), [folder], systems, Protocol(draws=0), answer_settings)
+    found = {
+        line.method: line.cells["KonIQ"].value
+        for line in bench.grids[0].lines
+        if line.measured and line.metric == "SRCC"
+    }
+    assert found == {"good": pytest.approx(1.0), "bad": pytest.approx(-1.0)}
+    assert bench.failed == 0
+
+
+def test_measured_lines_stand_below_published_ones_of_the_same_name(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
+    folder = make.scores(tmp_path / "koniq", "koniq", 6)
+    systems = [ratings(tmp_path / "a.csv", "deqa")]
+    (grid,) = measure(choose_tables(["table1"]), [folder], systems, Protocol(draws=0), answer_settings).grids
+    names = [(line.method, line.measured) for line in grid.lines]
+    start = names.index(("DeQA", False))
+    assert names[start : start + 4] == [("DeQA", False)] * 2 + [("deqa", True)] * 2
+
+
+def test_rows_without_a_prediction_are_counted(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
+    folder = make.scores(tmp_path / "koniq", "koniq", 6)
+    bench = measure(
+        choose_tables(["table1"]), [folder], [ratings(tmp_path / "a.csv", "x", 4)], Protocol(draws=0), answer_settings
+    )
+    assert bench.failed == 2
+    assert bench.grids[0].lines[-1].cells["KonIQ"].failed == 2
+
+
+def test_a_sample_is_named_in_the_title_and_published_figures_in_the_remark(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
+    folder = make.scores(tmp_path / "koniq", "koniq", 6)
+    tables = choose_tables(["table1"])
+    drawn = measure(tables, [folder], [ratings(tmp_path / "a.csv", "x")], Protocol(limit=3, draws=0), answer_settings)
+    assert drawn.grids[0].title.endswith("(a stratified sample: 3 of 6 of koniq)")
+    empty = measure(tables, [folder], [], Protocol(draws=0), answer_settings)
+    assert empty.grids[0].remarks == ["Published figures; nothing was measured here."]
+
+
+def test_a_system_that_serves_no_table_is_refused(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
+    folder = make.degradations(tmp_path / "kadis", each=1)
+    with pytest.raises(QInsightError, match="degradation needs path,distortion,severity"):
+        measure(
+            choose_tables(["table2"]), [folder], [ratings(tmp_path / "a.csv", "x")], Protocol(draws=0), answer_settings
+        )
+
+
+def test_predictions_for_other_pictures_are_refused(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
+    folder = make.scores(tmp_path / "koniq", "koniq", 6)
+    (tmp_path / "a.csv").write_text("path,rating\nelsewhere.png,3\n")
+    with pytest.raises(QInsightError, match=r"other pictures than koniq.*'elsewhere\.png'"):
+        measure(
+            choose_tables(["table1"]), [folder], [PredictionsFile("x", tmp_path / "a.csv")], Protocol(), answer_settings
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [(("a", "a"), "are called a;"), (("A b", "a_b"), "called A b and a_b, which is one file name")]
+)
+def test_two_systems_of_one_file_name_are_refused(tmp_path: Path, labels: tuple[str, str], words: str) -> None:
+    systems = [ratings(tmp_path / "p.csv", label) for label in labels]
+    with pytest.raises(QInsightError, match=words):
+        check_inputs(choose_tables(["table1"]), [], systems)
