@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,16 +231,6 @@ def test_datasets_under_data_without_the_split_are_passed_over(run: Callable[...
     done = run("bench", "table1", "table2", "--split", "validation", "--out", "out")
     assert done.code == 0
     assert "nothing was measured here" in done.out
-
-
-def test_help_loads_nothing_heavy() -> None:
-    words = (
-        "import sys; from qinsight_cli import cli; cli.run(['bench', '--help']); "
-        "print('loaded', [n for n in ('torch', 'pandas', 'scipy', 'matplotlib', 'numpy', 'PIL') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    assert "--predictions" in done.stdout
-    assert done.stdout.endswith("loaded []\n")
 
 
 def test_the_list_shows_every_row(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

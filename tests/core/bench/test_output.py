@@ -46,7 +46,7 @@ def test_a_table_is_written_in_four_forms_with_its_answers_and_plots(
     with (out / "predictions" / "my_model-koniq-score.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [Path(row["path"]).name for row in rows] == [f"{index:02d}.png" for index in range(5)]
-    assert [row["rating"] for row in rows] == ["1.50", "1.25", "3.00", "4.75", ""]
+    assert [row["rating"] and float(row["rating"]) for row in rows] == [*RATINGS, ""]
     assert [bool(row["error"]) for row in rows] == [False] * 4 + [True]
 
 

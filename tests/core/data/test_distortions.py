@@ -113,8 +113,9 @@ def test_lens_is_a_disk(photo: NDArray[np.uint8], level: int, radius: int) -> No
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disk = (np.hypot(x, y) <= radius).astype(np.float64)
     disk /= disk.sum()
-    expected = np.stack([scipy.ndimage.convolve(photo[:, :, c] / 255, disk, mode="mirror") for c in range(3)], axis=2)
-    assert abs(as_unit(apply("lens", photo, level)) - expected).max() <= 1 / 255
+    part = np.ascontiguousarray(photo[80:200, 100:260])
+    expected = np.stack([scipy.ndimage.convolve(part[:, :, c] / 255, disk, mode="mirror") for c in range(3)], axis=2)
+    assert abs(as_unit(apply("lens", part, level)) - expected).max() <= 1 / 255
     spot = np.zeros((61, 61, 3), dtype=np.uint8)
     spot[30, 30] = 255
     assert np.count_nonzero(apply("lens", spot, level)[:, :, 0]) == np.count_nonzero(disk)
@@ -168,9 +169,8 @@ def test_zoom_is_the_mean_of_enlargements(photo: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_jitter_only_moves_pixels(photo: NDArray[np.uint8], level: int) -> None:
     moved = apply("jitter", photo, level)
-    np.testing.assert_array_equal(np.sort(moved.reshape(-1, 3), axis=0), np.sort(photo.reshape(-1, 3), axis=0))
-    as_sets = [sorted(map(tuple, image.reshape(-1, 3).tolist())) for image in (moved, photo)]
-    assert as_sets[0] == as_sets[1]
+    colours = [np.sort(image.astype(np.int64) @ [65536, 256, 1], axis=None) for image in (moved, photo)]
+    np.testing.assert_array_equal(*colours)
     assert np.mean(np.any(moved != photo, axis=2)) > 0.3
 
 
