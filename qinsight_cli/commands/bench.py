@@ -41,7 +41,7 @@ class DegradationQuestions(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What stands in a row of its own."""
+    """The systems that get rows of their own."""
 
     model: Annotated[
         list[str] | None,
@@ -84,7 +84,7 @@ class Counting:
         Plcc, typer.Option("--plcc", help="Raw, or after a four-parameter logistic fit.", rich_help_panel=PROTOCOL)
     ] = Plcc.raw
     ties: Annotated[
-        Ties, typer.Option("--ties", help="What Similar earns on a pair with a winner.", rich_help_panel=PROTOCOL)
+        Ties, typer.Option("--ties", help="How Similar counts on a pair with a winner.", rich_help_panel=PROTOCOL)
     ] = Ties.wrong
     original: Annotated[
         bool,
@@ -113,7 +113,7 @@ class Counting:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Which rows are measured, and the folder of what comes of it."""
+    """The rows to measure, and the folder to write."""
 
     data: Annotated[
         list[Path] | None,
@@ -125,7 +125,7 @@ class Where:
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="A stratified sample of N rows of each dataset.")
     ] = None
-    split: Annotated[str, typer.Option("--split", help="Which split of the datasets.")] = "test"
+    split: Annotated[str, typer.Option("--split", help="The split to measure.")] = "test"
 
 
 Tables = Annotated[
@@ -147,7 +147,7 @@ def bench(
     compute: Compute,
     answers: Answers,
 ) -> None:
-    """The paper's tables: published figures, and beside them what is measured here.
+    """Print the paper's tables with figures measured here beside the published ones.
 
     Writes tables (CSV, Markdown, LaTeX), plots, every answer and bench.json into the bench folder. Interrupted and run
     again with the same --out, it finishes what is left.

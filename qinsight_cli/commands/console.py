@@ -25,7 +25,7 @@ def talk() -> Console:
 
 
 def say(words: str) -> None:
-    """One line on stderr, as it is: no markup, no wrapping, control characters escaped."""
+    """Write one line to stderr without markup or wrapping, and escape control characters."""
     from rich.text import Text
 
     talk().print(Text(printable(words)), soft_wrap=True)

@@ -33,11 +33,11 @@ def judge(
     merge: Callable[[Iterator[Row]], Iterable[Row]] = iter,
     read: Sequence[str] = (),
 ) -> Counter[str]:
-    """Ask about every item, write the rows, say on stderr how it went.
+    """Ask about every item, write the rows, print a summary to stderr.
 
     `merge` may turn several rows into one; `read` names other files that the command reads. Returns how many rows there
     were ("rows"), how many with an error ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on;
-    what was done is kept in the journal.
+    the journal keeps what is done.
     """
     _check_outputs(run, [*read, *(path for item in items for path in item.values())])
     decoding, seed = run.answers.decoding, run.answers.seed
@@ -91,7 +91,7 @@ def exit_code(counts: Counter[str]) -> None:
 
 
 def _check_outputs(run: Judging, read: Sequence[str]) -> None:
-    """Find out before the model is loaded what cannot be written, or must not be."""
+    """Check the output files before the model is loaded."""
     inputs = [*read, *([] if run.prompt is None else [str(run.prompt)])]
     for path in run.output.files:
         check_output(path, is_output, run.output.force, inputs)
@@ -123,7 +123,7 @@ def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:
 
 
 def _told(results: Iterable[Result], advance: Advance) -> Iterator[Result]:
-    """The results, each with its notes said and the progress moved on."""
+    """The results; prints the notes of each and advances the progress bar."""
     for result in results:
         for note in result.notes:
             say(f"{' '.join(result.images.values())}: {note}")

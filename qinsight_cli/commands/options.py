@@ -79,7 +79,7 @@ def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
 
 
 def _build(kind: Any, given: dict[str, Any]) -> Any:
-    """The dataclass made of its own part of `given`, which is taken out."""
+    """Build a dataclass from its fields in `given`, and remove them there."""
     hints = get_type_hints(kind)
     values = {
         each.name: _build(hints[each.name], given) if is_dataclass(hints[each.name]) else given.pop(each.name)
@@ -119,16 +119,16 @@ class Output:
         written("--jsonl", metavar="FILE", help="Write JSON lines to FILE, or - for stdout.", rich_help_panel=OUTPUT),
     ] = None
     show_reasoning: Annotated[
-        bool, typer.Option("--show-reasoning", help="Whole reasoning in the table.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--show-reasoning", help="Show the whole reasoning in the table.", rich_help_panel=OUTPUT)
     ] = False
     restart: Restart = False
     force: Annotated[
         bool,
-        typer.Option("--force", help="Replace a file that is no output of qinsight.", rich_help_panel=OUTPUT),
+        typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT),
     ] = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError when both kinds of rows would go to one place, or one to the other's journal."""
+        """Raises UsageError if both outputs have the same path, or one has that of the other's journal."""
         for option, path in (("--csv", self.csv), ("--jsonl", self.jsonl)):
             if path not in (None, "-"):
                 check_output_name(str(path), option)
@@ -137,7 +137,7 @@ class Output:
         if self.csv and self.jsonl and same_file(self.csv, self.jsonl):
             raise UsageError(f"--csv and --jsonl are both {self.csv}: give two names")
         if len(self.files) == 2 and same_file(journal_path(self.files[0]), self.files[1]):
-            raise UsageError(f"--jsonl {self.jsonl} is where the journal of {self.csv} stands: give another name")
+            raise UsageError(f"--jsonl {self.jsonl} is the name of the journal of {self.csv}: give another name")
 
     @property
     def paths(self) -> list[str]:
@@ -170,7 +170,7 @@ class Compute:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """How answers are drawn. What is not given is the preset's, or greedy."""
+    """How answers are drawn. The preset, or greedy decoding, fills in what is not given."""
 
     max_new_tokens: Annotated[
         int | None,
@@ -194,7 +194,7 @@ class Answers:
     preset: Annotated[
         Preset | None, typer.Option("--preset", help="Sample as the authors' demo does.", rich_help_panel=ANSWERS)
     ] = None
-    seed: Annotated[int, typer.Option("--seed", help="Of the random draws.", rich_help_panel=ANSWERS)] = 0
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.", rich_help_panel=ANSWERS)] = 0
 
     def __post_init__(self) -> None:
         """Raises UsageError when several samples are asked for at temperature 0, where all would be the same, and for a
@@ -209,7 +209,7 @@ class Answers:
 
     @property
     def decoding(self) -> Decoding:
-        """The options on top of the preset. Several samples at no temperature given are drawn at 1.0."""
+        """The options on top of the preset. Without a temperature, several samples are drawn at 1.0."""
         base = AUTHORS_DECODING if self.preset is Preset.authors else Decoding()
         given = {name: getattr(self, name) for name in ("max_new_tokens", "samples", "temperature")}
         decoding = replace(base, **{name: value for name, value in given.items() if value is not None})
@@ -246,9 +246,7 @@ class Judging:
     answers: Answers
     prompt: Annotated[
         Path | None,
-        typer.Option(
-            "--prompt", metavar="FILE", help="Ask in the words of FILE, for research.", rich_help_panel=ANSWERS
-        ),
+        typer.Option("--prompt", metavar="FILE", help="Use the prompt in FILE, for research.", rich_help_panel=ANSWERS),
     ] = None
 
 

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from qinsight_cli.core.data.problems import Problem
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-NAMED = 3  # names told of each kind of problem; the file has all
+NAMED = 3  # names printed for each kind of problem; problems.csv has all
 
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the dataset as its authors ship it.")]
 Out = Annotated[Path | None, written("--out", help="Dataset folder to write; data/NAME by default.")]
 Reasoning = Annotated[
     bool, typer.Option("--reasoning", help="Write a reasoning for each row, computed from its picture.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Decides draws, splits, damage and wording.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, show_default="all cores", help="Processes at work.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures, else they fail.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of draws, splits, damage and wording.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, show_default="all cores", help="Number of processes.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures, do not fail.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Rated(Splitting):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The options of a table of labels in a format of no dataset in particular."""
+    """The options of a label table that belongs to no published dataset."""
 
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the pictures; the table's own by default.")
@@ -80,7 +80,7 @@ class Table:
 
 
 def run(labelled: Labelled, options: Preparing, **settings: Any) -> None:
-    """Prepare a dataset that was read, and say what came of it. `settings` are more fields of PrepareSettings."""
+    """Prepare a dataset and print a summary. `settings` are more fields of PrepareSettings."""
     from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
 
     folder = folder_of(options.out, labelled.name)

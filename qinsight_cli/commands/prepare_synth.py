@@ -80,7 +80,7 @@ def _make(
     skip_bad: bool,
     workers: int,
 ) -> None:
-    """Damage the photos, write the dataset and say what came of it."""
+    """Damage the photos, write the dataset, and print a summary."""
     from qinsight_cli.core.data.manifest import claim, write_dataset
     from qinsight_cli.core.data.problems import count_by_kind, refuse_bad_images, write_problems
     from qinsight_cli.core.data.synth import synthesise

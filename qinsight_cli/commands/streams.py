@@ -1,7 +1,7 @@
 """Standard streams that are closed, full, or have no reader.
 
-Talk that cannot be written is dropped. Data that cannot be written ends the command with one line and exit code 1, or
-without a line when the reader of a pipe has left. Files that are written beside it are finished.
+Messages that cannot be written are dropped. If data cannot be written, the command ends with one line and exit code 1,
+or without a line if the reader of a pipe has gone. Output files are still completed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def finish() -> None:
 
 
 def _occupy(descriptor: int) -> None:
-    """Open the null device where a descriptor is closed: else the next file opened would stand in its place.
+    """Open the null device where a descriptor is closed: otherwise the next file opened would take its number.
 
     Output goes to one that is open for reading, so that writing to it still fails.
     """

@@ -26,7 +26,7 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained on what, and how far."""
+    """The recipe, the data and the run folder."""
 
     algorithm: Annotated[
         Algorithm, typer.Option("--algorithm", help="grpo learns from rewards, sft from written answers.")
@@ -88,7 +88,7 @@ Lines = make_dataclass(
 
 @flat
 def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
-    """Train by a recipe. What stands on the command line wins over the recipe."""
+    """Train by a recipe. The command line wins over the recipe."""
     given = _assignments(training.settings or ())
     for each in fields(GrpoRecipe):
         value = getattr(lines, each.name)
@@ -121,7 +121,7 @@ def _grpo(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.training.recipe import load_grpo
 
     if training.out is None and (training.resume or run.processes() > 1):
-        raise UsageError("give --out, the folder of the run" + (" to go on with" if training.resume else ""))
+        raise UsageError("give --out, the folder of the run" + (" to resume" if training.resume else ""))
     if training.resume:
         training = _as_before(training)
     chosen = load_grpo(training.recipe or DEFAULT_RECIPE, given)
@@ -146,7 +146,7 @@ def _grpo(training: Training, given: dict[str, Any]) -> None:
 
 
 def _as_before(training: Training) -> Training:
-    """The recipe and the data of the run in --out wherever the command line leaves them open."""
+    """The recipe and the data of the run in --out unless the command line sets them."""
     from qinsight_cli.core.errors import QInsightError
     from qinsight_cli.core.training.run_folder import RunFolder
 

@@ -39,7 +39,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["table1", "--metric", "niqee"], 2, "did you mean niqe?"),
         (["table1", "--plcc", "cubic"], 2, "logistic"),
         (["table1", "--ties", "double"], 2, "half"),
-        (["table1", "--out", "data"], 1, "data holds files that are no bench"),
+        (["table1", "--out", "data"], 1, "data already holds files that are no bench"),
         (["table1", "--bootstrap", "-1"], 2, "--bootstrap"),
     ],
 )
@@ -60,7 +60,7 @@ def test_mistakes_are_one_line(run: Callable[..., Any], arguments: list[str], co
         (["path,rating", "zebra.png,3"], "is about other pictures than"),
         (["path,winner", "00.png,Image A"], "score needs path,rating"),
         (["path,rating", "00.png,1", "images/00.png,2"], "names 2 pictures"),
-        (["path,rating", "koniq/images/00.png,1", "data/koniq/images/00.png,2"], "says two things"),
+        (["path,rating", "koniq/images/00.png,1", "data/koniq/images/00.png,2"], "has two different answers"),
     ],
 )
 def test_mistakes_in_predictions_are_one_line(run: Callable[..., Any], lines: list[str], words: str) -> None:

@@ -67,7 +67,7 @@ def test_an_input_is_never_written_over(photos: list[str], run: Any, pixel_model
         (["--jsonl", "  "], "--jsonl is empty"),
         (["--csv", "a", "--jsonl", "./a"], "are both a"),
         (["--csv", "hard", "--jsonl", "link"], "are both hard"),
-        (["--csv", "a", "--jsonl", "a.journal.jsonl"], "is where the journal of a stands"),
+        (["--csv", "a", "--jsonl", "a.journal.jsonl"], "is the name of the journal of a"),
     ],
 )
 def test_outputs_that_collide_are_usage_errors(photos: list[str], run: Any, options: list[str], words: str) -> None:

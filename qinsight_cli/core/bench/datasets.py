@@ -51,7 +51,7 @@ class Dataset:
 
 
 def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
-    """Raise QInsightError for a folder that is no dataset, or one that serves none of the tables."""
+    """Raise QInsightError for a folder that is no dataset, or that has no rows for any of the tables."""
     for folder in folders:
         if not read_card(folder):
             name = folder.name if folder.name in PREPARED else "DATASET"

@@ -59,7 +59,7 @@ class Line:
 
 @dataclass
 class Grid:
-    """A whole table. `remarks` stand below it, after the footnotes."""
+    """A whole table. `remarks` are printed below it, after the footnotes."""
 
     table: str
     title: str

@@ -31,7 +31,7 @@ def claim(folder: Path) -> None:
 
 
 def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
-    """Write all of it; each file appears whole. Raises QInsightError when the disk refuses."""
+    """Write all files, each atomically. Raises QInsightError on a disk error."""
     for table, grid in zip(bench.tables, bench.grids, strict=True):
         _put(folder / f"{table.name}.csv", render.printed_csv(grid))
         _put(folder / f"{table.name}-long.csv", render.long_csv(grid))
@@ -49,7 +49,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def records(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Table -> from its figures back to the models, the settings, the data and the versions that gave them."""
+    """Table -> its figures, with the models, settings, data and versions that produced them."""
     shared = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(settings),

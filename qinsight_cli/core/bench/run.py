@@ -22,8 +22,8 @@ class Protocol:
 
     split     of the datasets
     limit     rows drawn of each dataset; None for all
-    fitted    PLCC after the logistic fit in place of raw
-    ties      what Similar earns on a pair with a winner: "wrong" or "half"
+    fitted    PLCC after the logistic fit instead of raw PLCC
+    ties      how Similar counts on a pair with a winner: "wrong" or "half"
     original  pairs with the picture before degradation count, in Reg-Acc and Gen-Acc too
     draws     bootstrap resamples; 0 for no intervals
     """
@@ -39,7 +39,7 @@ class Protocol:
 
 @dataclass
 class Bench:
-    """What came of it. `datasets` by table number, `answers` by label, dataset key and task."""
+    """The result of a bench. `datasets` by table number, `answers` by label, dataset key and task."""
 
     tables: Sequence[Table]
     datasets: dict[str, list[Dataset]]
@@ -49,7 +49,7 @@ class Bench:
 
     @property
     def failed(self) -> int:
-        """Rows without an answer, over everything asked."""
+        """The number of rows without an answer, over all systems and datasets."""
         return sum(answer.error is not None for each in self.answers.values() for answer in each)
 
 
@@ -67,7 +67,7 @@ def measure(
     """
     bench = Bench(tables, _load(tables, folders, protocol, settings), {}, protocol=protocol)
     unique = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
-    # What is read from a file comes first: it fails at once when it is wrong, and costs nothing.
+    # Predictions files come first: they cost nothing, and a wrong one fails at once.
     for system in sorted(systems, key=lambda system: not isinstance(system, PredictionsFile)):
         try:
             _ask(system, list(unique.values()), settings, bench.answers)
@@ -187,7 +187,7 @@ def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[st
 
 
 def recorded_settings(protocol: Protocol, settings: AnswerSettings) -> dict[str, Any]:
-    """What bench.json records of how it was done."""
+    """The settings that bench.json records."""
     return {
         **vars(protocol),
         "decoding": settings.decoding.as_dict(),

@@ -1,8 +1,8 @@
-"""Open pictures safely: one 8-bit sRGB picture, upright, or one line that says why not.
+"""Safe opening of pictures: an upright 8-bit sRGB picture, or one line that says why not.
 
-What is done to the pixels, in this order: 16 bits and floats scaled to 8 bits, colours through the embedded ICC profile
-to sRGB, transparency laid on `colour.BACKGROUND`, EXIF orientation. Of an animation the first frame is taken. A preview
-is never taken for the picture (`containers`); camera raw and HEIC need the extra `photos`.
+The steps, in this order: scale 16 bits and floats to 8 bits, convert colours to sRGB by the embedded ICC profile, blend
+transparency onto `colour.BACKGROUND`, apply the EXIF orientation. An animation gives its first frame. A preview never
+passes as the picture (`containers`). Camera raw and HEIC need the extra `photos`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """An upright RGB picture with the SHA-256 of its file, its size in pixels, and what a reader should know of it."""
+    """An upright RGB picture with the SHA-256 of its file, its size in pixels, and notes for the user."""
 
     image: Image.Image
     digest: str
@@ -135,7 +135,7 @@ def decode_plain(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> t
 
 @functools.cache
 def _quiet_pillow() -> None:
-    """Sizes are checked here and errors are told in one line; Pillow's own warnings would only be noise on stderr."""
+    """This module checks sizes and reports errors in one line, so Pillow's warnings would only be noise."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 

@@ -23,7 +23,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 def to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
     """Any mode -> sRGB on `BACKGROUND`, mode RGB, or L where all three channels are the same.
 
-    Raises ImageError for pixels of which no value is known to be white, and Lab colours that cannot be converted.
+    Raises ImageError for pixels whose white value is unknown, and Lab colours that cannot be converted.
     """
     from PIL import Image
 
@@ -57,13 +57,13 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         white = 1.0
         if not (lowest >= 0 and highest <= 1):  # also true of NaN
-            raise ImageError("float pixels outside [0, 1]: no value is known to be white; save it with 8 or 16 bits")
+            raise ImageError("float pixels outside [0, 1]: the white value is unknown; save it with 8 or 16 bits")
     else:
         white = 65535.0
         if image.mode.startswith("I;") and image.format == "TIFF":
             white = 2.0 ** max(tags.get(_BITS_PER_SAMPLE, (16,))) - 1
         if not (lowest >= 0 and highest <= white):
-            raise ImageError("32-bit integer pixels: no value is known to be white; save it with 8 or 16 bits")
+            raise ImageError("32-bit integer pixels: the white value is unknown; save it with 8 or 16 bits")
     inverted = image.format == "TIFF" and tags.get(_PHOTOMETRIC) == 0  # "white is zero"
     grey = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), ROWS):  # a few at a time: doubles take eight bytes a pixel
@@ -73,13 +73,13 @@ def to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
-    """Colours through an ICC profile to sRGB; an unusable profile leaves the picture as it is, with a note."""
+    """Colours through an ICC profile to sRGB; an unusable profile leaves the picture unchanged, with a note."""
     from PIL import ImageCms
 
     mode = image.mode
     try:
         if profile and mode == "L" and _colour_space(profile) == "RGB":
-            mode = "RGB"  # grey pictures often carry the profile of the colour picture that they were
+            mode = "RGB"  # grey pictures often keep the profile of their colour original
         transform = _transform(profile, mode)
         if transform is None:
             return image
@@ -87,7 +87,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
         if image.mode == "LAB":
             raise ImageError(f"Lab colours cannot be converted: {error}") from None
-        notes.append("colour profile unusable, colours taken as they are")
+        notes.append("colour profile unusable, colours left unchanged")
         return image
 
 

@@ -1,7 +1,8 @@
 """How to tell camera raw, HEIC, video and previews inside a TIFF from an ordinary picture.
 
 Camera raw files keep a small preview in front of the photo, and most of them are TIFF files, so a reader that takes the
-first picture rates the preview. Told apart here by content, and by extension where the content does not say.
+first picture rates the preview. The content tells them apart, or the extension if the content
+does not.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Directory = dict[int, tuple[int, ...]]  # tag -> values, of the tags wanted here
 def kind_of(data: bytes, name: str = "") -> str | None:
     """File bytes -> RAW, HEIC, VIDEO, PREVIEW (a TIFF whose first picture is not the picture), or None: to be opened.
 
-    `name` is asked only where a TIFF does not say by itself that it comes from a camera.
+    `name` counts only for a TIFF file whose content does not show that it comes from a camera.
     """
     if data.startswith(_RAW_BEGINNINGS):
         return RAW
@@ -84,7 +85,7 @@ def _tiff_kind(data: bytes) -> str | None:
 
 
 def _is_part(directory: Directory) -> bool:
-    """Whether a directory says of itself that it is a reduced copy of another picture, or a mask."""
+    """Whether a directory is marked as a reduced copy of another picture, or as a mask."""
     flags = next(iter(directory.get(_NEW_SUBFILE_TYPE, ())), 0)
     return bool(flags & (_REDUCED | _MASK)) or directory.get(_SUBFILE_TYPE, ())[:1] == (2,)
 
@@ -94,9 +95,9 @@ def _area(directory: Directory) -> int:
 
 
 def directories(data: bytes) -> Iterator[tuple[Directory, bool]]:
-    """The directories of a TIFF or BigTIFF file in order, each with whether it stands below another (SubIFDs).
+    """The directories of a TIFF or BigTIFF file in order, each with whether it is nested in another (SubIFDs).
 
-    Ends without a word where the file is broken, and after MOST_DIRECTORIES.
+    Stops silently if the file is broken, and after MOST_DIRECTORIES.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")

@@ -14,7 +14,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import photos
 from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
 
-# What is taken from a folder. HEIC is taken also where it cannot be read, to show as an error and not go missing.
+# Files with these extensions are taken from a folder: HEIC too if it cannot be read, so that it shows as an error.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".gif"),
     *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", *HEIC_EXTENSIONS),
@@ -22,7 +22,7 @@ EXTENSIONS = (
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _RAWS, _VIDEOS, _OTHERS = "camera raw", "video", "other"
 
-Left = Counter[str]  # kind of file -> how many a folder holds that are not read
+Left = Counter[str]  # kind of file -> the number of such files that are not read
 
 
 def find_images(
@@ -35,8 +35,8 @@ def find_images(
 
     A name that exists is never read as a glob. A missing file stays in the list, so that it becomes a row with an
     error, when it has an image extension or is one of several. `-` reads one name a line from `stdin` (or
-    NUL-separated), each taken literally. Camera raw files are taken from folders when rawpy is installed. `say` is
-    told in one line what folders hold and is not read, and of globs among several that match nothing.
+    NUL-separated), each taken literally. Camera raw files are taken from folders when rawpy is installed. `say` gets
+    one line on the files in folders that are not read, and one on each glob among several that matches nothing.
     Raises QInsightError for an address, a missing folder or a glob that matches nothing, given alone, or when nothing
     is found at all.
     """
@@ -82,7 +82,7 @@ def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
 
 
 def on_disk(name: str) -> str:
-    """A name as a list or a table has it -> as the disk has it: composed or decomposed, with backslashes or not."""
+    """A name in a list or table -> its spelling on disk: Unicode composed or decomposed, slashes or backslashes."""
     if os.path.lexists(name):
         return name
     spellings = [name, name.replace("\\", "/")]
@@ -112,7 +112,7 @@ def natural(path: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _folder(folder: str, left: Left) -> list[str]:
-    """The image files under a folder by extension; hidden ones are left out. What else there is goes into `left`."""
+    """The image files under a folder by extension; hidden ones are left out. `left` counts the other files."""
     names = _files(folder)
     found = [name for name in names if is_image_name(name)]
     here: Left = Counter(map(_other_kind, names))
@@ -125,7 +125,7 @@ def _folder(folder: str, left: Left) -> list[str]:
 
 
 def _files(folder: str) -> list[str]:
-    """Every file under a folder that is not hidden. Links to folders are followed, each folder once, also in a ring."""
+    """Every file under a folder that is not hidden. Links to folders are followed, each folder once."""
 
     def stop(error: OSError) -> None:
         raise QInsightError(f"cannot read the folder {error.filename}: {error.strerror}; name the files instead")
@@ -133,7 +133,7 @@ def _files(folder: str) -> list[str]:
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
-    while waiting:  # links after all that is really there, so that a folder goes by its own name where it has one
+    while waiting:  # links last, so that a folder found both ways keeps its own path
         top = waiting.pop(0)
         for root, folders, names in os.walk(top, onerror=stop):
             status = os.stat(root)

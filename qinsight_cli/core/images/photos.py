@@ -51,7 +51,7 @@ def register_heic() -> str:
 def develop(data: bytes, max_pixels: int, too_large: str) -> tuple[Image.Image, str]:
     """A camera raw file -> (its full-size picture, upright, in sRGB; a note of how it was made).
 
-    White balance as the camera set it, brightness as LibRaw finds it. Raises ImageError.
+    The camera sets the white balance, LibRaw the brightness. Raises ImageError.
     """
     import rawpy
     from PIL import Image

@@ -13,14 +13,14 @@ from qinsight_cli.core.tasks.base import ParseFailure, Task
 
 @dataclass(frozen=True)
 class AggregatedAnswer:
-    """What the samples of one question say together.
+    """The combined answer of the samples of one question.
 
     fields     column -> value, as `Task.fields`; a number is the mean over the samples that could be read
     std        sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read
     parsed     how many samples could be read
     reasoning  of the sample nearest to the mean, or of the first sample that agrees with the majority
-    error      why there is no answer, "kind: detail" of the first sample; None when there is one. The fields that a
-               task keeps of such an answer stand beside it, the others as None
+    error      why there is no answer, "kind: detail" of the first sample; None when there is one. `fields` then
+               has what the task keeps of such an answer, and None for the rest
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)

@@ -32,14 +32,14 @@ Record = dict[str, Any]  # what the journal keeps of one question: completions, 
 
 
 class _Memory(dict[str, Record]):
-    """What stands in for a journal when there is none."""
+    """Replaces the journal if there is none."""
 
     append = dict.update
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one question.
+    """The result of one question.
 
     images       role -> path, as asked
     answers      per sample: the task's answer, or why it could not be read; empty with `error`
@@ -58,7 +58,7 @@ class Result:
 
 
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
-    """All that decides a result besides the pictures: the fingerprint of a journal."""
+    """Every setting that decides a result, apart from the pictures: the fingerprint of a journal."""
     role_sets = (task.roles, (*task.optional, *task.roles))
     messages = json.dumps([task.messages(roles, prompt) for roles in role_sets])
     return {
@@ -119,9 +119,7 @@ def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Resul
         answers = tuple(_read(task, completion, decoding) for completion in completions)
         return Result(item, answers, completions, notes=tuple(record["notes"]), seconds=record["seconds"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise QInsightError(
-            f"the journal holds an answer that is none ({error!r}): begin again with --restart"
-        ) from error
+        raise QInsightError(f"the journal has an unreadable answer ({error!r}): begin again with --restart") from error
 
 
 def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
@@ -217,7 +215,7 @@ def _interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event
 
     numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
-    # What a process was started to ignore (Ctrl-C under nohup) it goes on ignoring.
+    # A signal that the process was started to ignore (Ctrl-C under nohup) stays ignored.
     before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, stop)

@@ -1,7 +1,7 @@
 """Results that survive a crash: an append-only JSONL journal.
 
-The first line of a journal is a header with the settings its results were made under; every other line is one result
-under its key. A batch is acknowledged once it is fsynced; a torn tail (killed, out of power) is dropped on reading.
+The first line of a journal is a header with the settings of its results. Every other line is one result under its key.
+A batch is acknowledged once it is fsynced. An incomplete last line, after a kill or a power cut, is dropped on reading.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, BinaryIO
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import AGAIN, NO_LINK, check_output, disk_errors, open_locked, read_at, sync_folder
 
-LONGEST_LINE = 1 << 26  # bytes; a longer line is none of ours
+LONGEST_LINE = 1 << 26  # bytes; qinsight writes no longer line
 _MAGIC = b'{"qinsight_journal": 1, "settings": '
 
 
 def journal_path(output: str) -> str:
-    """Where the journal of an output file stands: beside it."""
+    """The path of the journal of an output file, in the same folder."""
     return f"{output}.journal.jsonl"
 
 
@@ -87,7 +87,7 @@ class Journal:
             )
 
     def _read(self, file: BinaryIO) -> None:
-        """Take in whole lines up to the first that is torn; what follows was never acknowledged."""
+        """Read lines up to the first incomplete one; nothing after it was acknowledged."""
         while line := file.readline(LONGEST_LINE):
             try:
                 entry = json.loads(line) if line.endswith(b"\n") else {}
@@ -135,9 +135,9 @@ class Journal:
         self._end += len(data)
 
     def discard(self) -> None:
-        """Remove the file: its results are in place elsewhere."""
+        """Remove the file, once the output has all its results."""
         if os.name == "nt":
-            self.close()  # Windows removes no open file
+            self.close()  # Windows cannot remove an open file
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 

@@ -20,7 +20,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (code
 
 
 def read_pairs(path: Path) -> list[dict[str, str]]:
-    """A CSV with columns image_a,image_b[,reference] -> items. A relative name is looked up beside the CSV first.
+    """A CSV with columns image_a,image_b[,reference] -> items. A relative name is looked up in the CSV's folder first.
 
     Commas, semicolons or tabs; spaces around names, lines without a name, upper case in the header, a byte order mark,
     and further columns (as in what `compare --csv` writes) do no harm.
@@ -79,7 +79,7 @@ def _item(path: Path, line: int, row: Sequence[str], places: dict[str, int]) -> 
 
 
 def _found(path: Path, name: str) -> str:
-    """A name as it stands in the table -> the file, beside the table or from here."""
+    """A name in the table -> its file, in the table's folder or the working directory."""
     spellings = [name, name[1:]] if name.startswith(_GUARDED) else [name]  # the guard of our own CSV files
     for spelling in spellings:
         for candidate in (os.path.join(path.parent, spelling), spelling):

@@ -25,7 +25,7 @@ LONGEST = 256
 LARGEST = 32_000_000
 HASTE = 1.0  # seconds that the picture in hand may take when the command ends early
 
-# Tokenizers may not be used by two threads at once; a failed batch is prepared anew in the main thread.
+# Tokenizers may not be used by two threads at once; a failed batch is prepared again in the main thread.
 _PREPARING = threading.Lock()
 
 
@@ -71,7 +71,7 @@ Queue = queue.Queue[Batch | BaseException | None]
 def loading(
     settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str]
 ) -> Iterator[Queue]:
-    """A queue of batches filled by a thread that ends with the block. None ends it, an exception is to be raised.
+    """A queue of batches filled by a thread that ends with the block. None marks the end; an exception must be raised.
 
     Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
     """
@@ -143,7 +143,7 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         question.error = _named(task, role, str(error))
         return question
     queued.add(question.key)
-    # The same pictures draw the same random numbers wherever they stand in the list and whatever batch they are in.
+    # The same pictures draw the same random numbers at any place in the list and in any batch.
     drawn = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
     question.request = Request(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big"))
     return question

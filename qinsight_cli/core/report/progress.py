@@ -21,7 +21,7 @@ Advance = Callable[[], None]
 def progress_bar(noun: str, total: int, console: Console | None = None) -> Iterator[Advance]:
     """Yields a function to call once for each finished item; draws nothing when stderr is not a terminal.
 
-    `console` is the one that other lines are written to meanwhile, if any, so that they do not tear the bar.
+    `console` is the one that other lines are written to meanwhile, if any, so that they do not break the bar.
     """
     from rich.console import Console
 

@@ -30,7 +30,7 @@ AGREEMENT = "agreement"  # one more column for comparisons asked in both orders:
 
 
 def row_of(task: Task, result: Result, model: str) -> Row:
-    """One Result -> one row. What the model wrote is kept for the samples that could not be read."""
+    """One Result -> one row. Unreadable samples keep what the model wrote."""
     aggregated = (
         aggregate_answers(task, result.answers) if result.error is None else AggregatedAnswer(error=result.error)
     )
@@ -51,7 +51,7 @@ def row_of(task: Task, result: Result, model: str) -> Row:
 
 
 def _number(value: Any, samples: int) -> Any:
-    """A float as a decimal with the digits it is written with; anything else as it is."""
+    """A float as a decimal with the digits to write; other values unchanged."""
     return Decimal(f"{value:.{2 if samples == 1 else 3}f}") if isinstance(value, float) else value
 
 
@@ -98,7 +98,7 @@ def _for_terminal(line: bytes, kind: str) -> bytes:
 
 
 class _Standard:
-    """Standard output as one of several outputs: when it fails, the others go on."""
+    """Standard output as one of several outputs: if it fails, the others continue."""
 
     def __init__(self, kind: str, alone: bool) -> None:
         self._kind, self._alone, self._steers = kind, alone, sys.stdout.isatty()
@@ -145,7 +145,7 @@ def _json_writer(put: Put) -> Callable[[Row], None]:
 
 @contextmanager
 def writing(csv_path: str | None, jsonl_path: str | None, columns: Sequence[str]) -> Iterator[Outputs]:
-    """The outputs asked for. Files appear whole at the end; `-` is standard output.
+    """The outputs asked for. Files are renamed into place at the end; `-` is standard output.
 
     Raises OutputError at once when nothing but standard output is written and it fails.
     """

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 LONGEST_SENTENCE = 160
 BAR = 8
 
-# Columns that are left out when no row has a value, besides the standard deviations.
+# Columns that are left out if no row has a value. So are the standard deviations.
 _OPTIONAL = ("reference", "agreement")
 _RATING_COLOURS = ((2.0, "red"), (3.0, "dark_orange"), (4.0, "yellow"), (HIGHEST + 1, "green"))
-_WORD_COLOURS = {"disagree": "dark_orange"}  # the words of answers stand with their tasks
+_WORD_COLOURS = {"disagree": "dark_orange"}  # each task has the colours of its own words
 # Control characters (Cc), bidi and other invisible formats (Cf), lone surrogates (Cs), line and paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """Text with every character that could move the cursor, colour or reorder it written as an escape."""
+    """Text with escapes for all characters that could move the cursor, or colour or reorder the text."""
     return "".join(_escape(char) if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
@@ -49,7 +49,7 @@ def bar(rating: float) -> str:
 
 
 def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reasoning: bool = False) -> Table:
-    """Rows as `files.row_of` makes them -> a rich table. Errors stand in red where the reasoning would be."""
+    """Rows of `rows.row_of` -> a rich table. Errors appear in red in place of the reasoning."""
     from rich.table import Table
 
     rows = list(rows)

@@ -21,7 +21,7 @@ def reward_titles() -> dict[str, str]:
 
 
 def spans() -> dict[str, re.Pattern[str]]:
-    """The spans of all tasks: the reasoning of one may hold the words of another's answer."""
+    """The spans of all tasks: the reasoning of one may contain the words of another's answer."""
     return {name: pattern for task in TASKS.values() for name, pattern in task.spans.items()}
 
 

@@ -59,23 +59,23 @@ class Task:
                format reward
     weights    reward name -> its weight in the overall reward, Eq. 6 and 8
     titles     reward name -> its name in figures; one without a title is not drawn
-    failures   kinds of ParseFailure besides `FAILURES`
+    failures   kinds of ParseFailure in addition to `FAILURES`
     truth      manifest row -> answer dataclass; raises QInsightError naming the bad field
     answer     answer dataclass -> the text that belongs between the answer tags
     fields     answer dataclass -> {column: value}
     columns    the names of these fields, in order
     number     the field that is a number in [1, 5], for a task whose answer is one number; else ""
-    kept       fields that a result keeps of an answer whose rest could not be read
-    written    fields -> the same as they stand in files and on the terminal
+    kept       fields that a result keeps if only they could be read
+    written    fields -> their values in files and on the terminal
     read       one row of text cells by column -> fields, or why they are no answer; an empty cell is none. A number
-               may lie on any scale, for other systems have their own
+               may be on any scale, since other systems have their own
     swapped    fields -> those of the same pair with its two images exchanged
     rated      two ratings on one scale, higher better -> fields, for a task that compares two images
-    spans      name -> where the tokens of a completion stand that carry the answer, for the recipe's `token_weights`:
-               group 1, or the whole match
-    digits     where the first digit and the first decimal of the number stand in a completion: groups 1 and 2
+    spans      name -> a pattern for the part of a completion that carries the answer, for the recipe's
+               `token_weights`: group 1, or the whole match
+    digits     a pattern for the first digit and the first decimal of the number in a completion: groups 1 and 2
     colours    word of an answer -> its colour in a table on the terminal
-    parts      tasks of one question each that can be asked in place of this one (`bench --protocol sequential`)
+    parts      tasks of one question each that can be asked instead of this one (`bench --protocol sequential`)
     combined   the fields of the answers to the parts, in order -> the fields of this task
     protocol   the module that makes figures of its answers, in `qinsight bench`; "" for none
     """
@@ -168,11 +168,11 @@ def split_completion(completion: str) -> tuple[str, str] | ParseFailure:
     if opened > 1 or closed > 1:
         return ParseFailure("several_answers", "the model wrote more than one answer")
     if closed == 0:
-        return ParseFailure("truncated", "the answer has no end; raise --max-new-tokens")
+        return ParseFailure("truncated", "the answer is cut off; raise --max-new-tokens")
     before, _, rest = completion.partition("<answer>")
     inner, tag, _ = rest.partition("</answer>")
     if not tag:
-        return ParseFailure("no_answer", "</answer> stands before <answer>")
+        return ParseFailure("no_answer", "</answer> comes before <answer>")
     reasoning = before.partition("<think>")[2] if "<think>" in before else before
     return _TAG.sub("", reasoning).strip(), unfence(inner)
 
@@ -194,7 +194,7 @@ def read_object(answer: str) -> dict[str, str | None] | ParseFailure:
 
 
 def read_pairs(answer: str) -> tuple[dict[str, str | None], ParseFailure | None]:
-    """As `read_object`, but with the pairs before the one that cannot be read, without a key that stands twice."""
+    """As `read_object`, but keeps the pairs before the first unreadable one. A repeated key is dropped."""
     if not _JSON_LIKE.fullmatch(answer):
         return {}, ParseFailure("bad_json", f"the answer is not one flat JSON object: {shorten(answer)}")
     found: dict[str, str | None] = {}
@@ -206,7 +206,7 @@ def read_pairs(answer: str) -> tuple[dict[str, str | None], ParseFailure | None]
         key = pair.group(2).lower()
         if key in found:
             del found[key]
-            return found, ParseFailure("several_answers", f'the key "{key}" stands twice')
+            return found, ParseFailure("several_answers", f'the key "{key}" appears twice')
         value = next(group for group in pair.groups()[2:] if group is not None).strip()
         found[key] = None if value.lower() == "null" else value
         position = pair.end()
@@ -216,9 +216,9 @@ def read_pairs(answer: str) -> tuple[dict[str, str | None], ParseFailure | None]
 def format_reward(completion: str, json_like: bool = True) -> float:
     """r_fmt of Sec. 3.3: 1.0 when the tags enclose reasoning and answer, once each and in order, else 0.0.
 
-    With `json_like` the answer must also begin with "{", end with "}" and hold no other brace. Space and newlines
-    inside the tags cost nothing. A code fence does, since the answer then begins with it; `parse` reads it all the
-    same. An empty reasoning costs nothing: the paper asks that the tags enclose it, not how long it is.
+    With `json_like` the answer must also begin with "{", end with "}" and contain no other brace. Spaces and
+    newlines inside the tags cost nothing. A code fence costs the reward, since the answer then begins with it, but
+    `parse` still reads it. An empty reasoning costs nothing: the paper sets no length.
     """
     layout = _LAYOUT.fullmatch(completion)
     if not layout or len(_TAG.findall(completion)) != 4:
@@ -227,7 +227,7 @@ def format_reward(completion: str, json_like: bool = True) -> float:
 
 
 def completion_of(reasoning: str, answer: str) -> str:
-    """The completion that says this, in the layout of the system prompt."""
+    """A completion with this reasoning and answer, in the layout of the system prompt."""
     return f"<think> {reasoning} </think><answer> {answer} </answer>"
 
 

@@ -28,7 +28,7 @@ PROMPT = (
     'The detected distortion (or "null" if none). and "severity": The severity level (or "null" if none).'
 )
 NULL = "null"
-# How "null" stands in the files that we write: spreadsheets and pandas take "null" and "None" for an empty cell.
+# How "null" is written in files: spreadsheets and pandas take "null" and "None" for an empty cell.
 NONE = "none"
 DISTORTIONS = ("noise", "blur", "compression", "darken")  # the paper's tables call compression "JPEG"
 CLASSES = (*DISTORTIONS, NULL)

@@ -52,7 +52,7 @@ def task_for(distortion: str) -> Task:
 
 
 def _parse(completion: str, distortion: str) -> DistortionSeverity | ParseFailure:
-    """Also reads an answer in the form of Table A: naming another distortion, it says that this one is not there."""
+    """Also reads an answer in the form of Table A: one that names another distortion means that this one is absent."""
     parts = split_completion(completion)
     if isinstance(parts, ParseFailure):
         return parts

@@ -197,7 +197,7 @@ def test_a_grey_picture_with_the_srgb_profile_is_plain_grey() -> None:
 def test_an_unusable_profile_is_noted_and_ignored(icc: bytes) -> None:
     image, notes = decode_image(encoded(Image.fromarray(NOISE), "PNG", icc_profile=icc))
     assert np.array_equal(np.asarray(image), NOISE)
-    assert notes == ("colour profile unusable, colours taken as they are",)
+    assert notes == ("colour profile unusable, colours left unchanged",)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])

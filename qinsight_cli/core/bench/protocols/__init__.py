@@ -4,8 +4,8 @@ A protocol has
     TABLES                                    the paper's tables of its task
     columns(table, datasets)                  the columns of a table measured on these datasets
     lines(table, label, datasets, bench, note)   the lines of one system that has answered
-    remarks(choices)                          what stands below a table of how it was measured
-    plots(table, label, datasets, bench, folder)  draws what one system has answered
+    remarks(choices)                          notes below a table on how it was measured
+    plots(table, label, datasets, bench, folder)  draws the answers of one system
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ def protocol_of(task: str) -> Any:
 
 
 def method_name(label: str, key: str, name: str, own: tuple[str, ...], several: bool) -> str:
-    """The name of a line in a table of one dataset: measured on another, or on several, it is named with the method."""
+    """The method, with the dataset's name if the dataset is not the table's own or is one of several."""
     return f"{label} on {key}" if several or name not in own else label

@@ -1,8 +1,8 @@
 """Comparisons -> Table 5: accuracy over pairs of one content, and correlation of the wins with the MOS.
 
 Reg-Acc is over pairs of regression methods and the original (3 a content), Gen-Acc over pairs of generation methods and
-the original (36), Overall-Acc over all pairs (55): 300, 3,600 and 5,500 on the 100 contents of SRIQA-Bench. Counts and
-published percentages agree with no other choice.
+the original (36), Overall-Acc over all pairs (55): 300, 3,600 and 5,500 on the 100 contents of SRIQA-Bench. No other
+choice agrees with the counts and the published percentages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qinsight_cli.core.bench.datasets import Dataset
     from qinsight_cli.core.bench.run import Bench, Protocol
 
-TIES = {"wrong": 0.0, "half": 0.5}  # what Similar earns on a pair that has a winner
+TIES = {"wrong": 0.0, "half": 0.5}  # points for Similar on a pair that has a winner
 _PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
 TABLES = (
     Table(
@@ -70,8 +70,8 @@ def remarks(protocol: Protocol) -> list[str]:
 class Pair:
     """One pair with its answer.
 
-    methods   of A and B; None where the dataset names none
-    mos       of A and B, higher better; None where they are not known
+    methods   of A and B; None if the dataset does not name them
+    mos       of A and B, higher better; None if unknown
     predicted  Image A, Image B or Similar; None when there is no answer
     """
 

@@ -76,8 +76,8 @@ class Hits:
 
 
 def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
-    """Rows and their answers -> Hits. An answer that could not be read is wrong; with the class alone read, its level
-    is, whatever system it comes from."""
+    """Rows and their answers -> Hits. An unreadable answer is wrong. If only the class is readable, the level is
+    wrong, for every kind of system."""
     classes: dict[str, list[bool]] = {name: [] for name in CLASSES}
     levels: dict[str, list[bool]] = {name: [] for name in CLASSES}
     for sample, answer in zip(samples, answers, strict=True):

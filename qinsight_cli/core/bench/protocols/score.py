@@ -33,7 +33,7 @@ DATASETS = {
     "CSIQ": "csiq",
 }
 AVERAGE = "AVG."
-RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, beside what is measured
+RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, drawn with the measured ones
 
 
 def _table(number: str, alias: str, title: str, columns: tuple[str, ...]) -> Table:
@@ -54,12 +54,12 @@ TABLES = (
 
 
 def column_of(dataset: Dataset) -> str:
-    """The paper's column for one of its datasets; another has its own key."""
+    """The paper's column for one of its datasets; other datasets use their key."""
     return next((column for column, name in DATASETS.items() if name == dataset.name), dataset.key)
 
 
 def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
-    """The paper's, and one more for each dataset that the paper has not."""
+    """The paper's columns, and one for each other dataset."""
     found = dict.fromkeys(column_of(one) for one in datasets)
     return (*table.columns, *(column for column in found if column not in table.columns))
 
@@ -106,7 +106,7 @@ def pair_up(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Scores:
 def cells(scores: Scores, fitted: bool, draws: int, seed: int = 0) -> Mapping[str, Cell]:
     """{"PLCC", "SRCC"} of one dataset over the pictures with a rating.
 
-    fitted  PLCC after the four-parameter logistic fit, in place of raw; its interval holds the curve fixed
+    fitted  PLCC after the four-parameter logistic fit, instead of raw; its interval keeps the curve fixed
     draws   bootstrap resamples of the interval; 0 for none
     A figure that is undefined is a cell without value whose note says why.
     """

@@ -15,7 +15,7 @@ from qinsight_cli.core.engines import Decoding
 class RowAnswer:
     """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none.
 
-    Beside an error stand the fields that the task keeps of such an answer, or none.
+    With an error, `fields` has what the task keeps of such an answer, if anything.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -65,10 +65,10 @@ class System(Protocol):
         """One answer for each row of the dataset, in order."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What bench.json records of it."""
+        """The facts that bench.json records."""
 
     def close(self) -> None:
-        """Let go of memory and processes."""
+        """Free memory and stop processes."""
 
 
 def file_name(words: str) -> str:

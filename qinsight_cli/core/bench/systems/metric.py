@@ -1,7 +1,7 @@
 """The metrics of the paper's tables as systems of the bench: PSNR and SSIM here, the others through pyiqa.
 
-pyiqa brings torchvision, which beside a CPU build of torch breaks transformers at import; so it runs in a process of
-its own, under an interpreter that may belong to another environment (`--baselines-python`).
+pyiqa installs torchvision, which breaks the import of transformers if torch is a CPU build. So pyiqa runs in a separate
+process, whose interpreter may belong to another environment (`--baselines-python`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from qinsight_cli.core.tasks import TASKS
 WORKER = Path(__file__).with_name("pyiqa_worker.py")
 JOURNAL_EVERY = 16  # pictures between two writes to the journal
 KONIQ = "KonIQ"
-VALUE = "value"  # what a metric says of a picture, higher better, before it is the answer of a task
+VALUE = "value"  # the value of a metric for a picture, higher better, before it becomes an answer
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A metric of the paper: its row, the name pyiqa has for it, what it was trained on ("" for nothing)."""
+    """A metric of the paper: its row, its name in pyiqa, its training data ("" for none)."""
 
     row: str
     name: str
@@ -61,9 +61,9 @@ BASELINES = (
 
 
 def baseline_of(name: str) -> Baseline:
-    """A baseline by its row or its pyiqa name; any other name is taken for a metric of pyiqa.
+    """A baseline by its row or its pyiqa name; any other name is passed to pyiqa.
 
-    Raises UsageError for a name that is nearly one of them, or that cannot be a metric's.
+    Raises UsageError for a likely typing error, or a name that no metric can have.
     """
     by_name = {word.lower(): each for each in BASELINES for word in (each.row, each.name)}
     known = by_name.get(name.lower())
@@ -75,7 +75,7 @@ def baseline_of(name: str) -> Baseline:
     if not name or not all(letter.isalnum() or letter in "-_+" for letter in name):
         names = ", ".join(each.name for each in BASELINES)
         raise UsageError(f"--metric {name!r} is not a metric's name; the paper's are {names}")
-    return Baseline(name, name, trained_on="what pyiqa says of it")
+    return Baseline(name, name, trained_on="what pyiqa documents")
 
 
 class MetricSystem:
@@ -124,7 +124,7 @@ class MetricSystem:
     def _measure(
         self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, settings: AnswerSettings
     ) -> list[RowAnswer]:
-        """The metric of each (picture, reference), higher better; what the journal holds is not computed again."""
+        """The metric of each (picture, reference), higher better; values in the journal are not computed again."""
         if self.here:
             self._identity = {"metric": self.baseline.name, "through": "scikit-image"}
         elif self._worker is None:
@@ -207,7 +207,7 @@ class Worker:
     """The process that runs one pyiqa metric. `facts`: lower_better, reference, versions."""
 
     def __init__(self, python: str, metric: str, device: str) -> None:
-        """Raises QInsightError when the interpreter, pyiqa in it, or the metric cannot be had."""
+        """Raises QInsightError if the interpreter, its pyiqa or the metric is not available."""
         try:
             self._process = subprocess.Popen(
                 [python, str(WORKER), metric, device],

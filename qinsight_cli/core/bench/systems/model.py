@@ -14,7 +14,7 @@ from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.tasks import TASKS, Task
 
-LEVEL_WORD_PREFIX = "deqa:"  # a model name that begins so is rated by its level words
+LEVEL_WORD_PREFIX = "deqa:"  # a model name with this prefix is rated by its level words
 
 
 class ModelSystem:
@@ -99,7 +99,7 @@ def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:
 
 
 def parse_label(argument: str) -> tuple[str, str]:
-    """`LABEL=NAME` or `NAME` -> (label, name). A folder whose name holds "=" is taken as it is."""
+    """`LABEL=NAME` or `NAME` -> (label, name). The name of an existing folder may contain "="."""
     label, equals, name = argument.partition("=")
     if not equals or Path(argument).exists():
         shown = Path(argument).name if Path(argument).is_dir() else argument

@@ -26,7 +26,7 @@ Parts = tuple[str, ...]  # the names in a path, as `parts_of` makes them: what i
 
 
 class PredictionsFile:
-    """One predictions file. It is read when it is made: QInsightError when it cannot be."""
+    """One predictions file, read at once. Raises QInsightError if that fails."""
 
     def __init__(self, label: str, path: Path) -> None:
         self.label, self.path, self.note = label, path, ""
@@ -71,7 +71,7 @@ class PredictionsFile:
         return answers
 
     def _tell(self, dataset: Dataset, pictures: ImageMatcher, settings: AnswerSettings) -> None:
-        """What the user should know of the matching, once for each file."""
+        """Print notes on the matching, once for each file."""
         if self.matched > 1:
             return
         unknown = pictures.unknown
@@ -121,7 +121,7 @@ class PredictionsFile:
 
     def _once(self, found: dict[Any, RowAnswer], key: Any, answer: RowAnswer, name: str) -> None:
         if key in found and found[key] != answer:
-            raise QInsightError(f"{self.path} says two things of {name}; remove one row")
+            raise QInsightError(f"{self.path} has two different answers for {name}; remove one row")
         found[key] = answer
 
     def facts(self) -> dict[str, Any]:
@@ -131,15 +131,15 @@ class PredictionsFile:
         return {"kind": "predictions", "file": str(self.path), "rows": len(self._rows), "sha256": digest}
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
 
 class ImageMatcher:
     """Pictures found by any tail of their paths.
 
-    unknown  names that are none of them
-    by_name  names with folders of which only the file name was found
-    Both are dicts for their order; the values mean nothing.
+    unknown  names that match no picture
+    by_name  names with folders that match by file name alone
+    Both are dicts to keep the order; the values are unused.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -201,7 +201,7 @@ def _better(task: Task, first: RowAnswer, second: RowAnswer) -> RowAnswer:
 
 
 def _in_order(task: Task, found: Mapping[tuple[Parts, Parts], RowAnswer], first: Parts, second: Parts) -> RowAnswer:
-    """The answer to (first, second), or that to (second, first) turned around."""
+    """The answer to (first, second), or the swapped answer to (second, first)."""
     answer = found.get((first, second))
     if answer is None and task.swapped is not None and (second, first) in found:
         answer = found[second, first]
@@ -211,7 +211,7 @@ def _in_order(task: Task, found: Mapping[tuple[Parts, Parts], RowAnswer], first:
 
 
 def answer_of(task: Task, row: Row) -> RowAnswer:
-    """One row of text -> its answer. An empty cell is no answer; why there is none says the row's own error, if any."""
+    """One row of text -> its answer. An empty cell is no answer; the row's own error, if any, says why."""
     said = task.read(row)
     if not isinstance(said, ParseFailure):
         return RowAnswer(said)

@@ -1,6 +1,7 @@
-"""Runs one pyiqa metric in an interpreter of its own: `PYTHON pyiqa_worker.py METRIC DEVICE`, JSON lines in and out.
+"""A script that runs one pyiqa metric in another interpreter, with JSON lines in and out.
 
-Imports pyiqa, torch and Pillow and nothing of qinsight, so that it runs in an environment that has no qinsight.
+`PYTHON pyiqa_worker.py METRIC DEVICE`. It imports pyiqa, torch and Pillow, and nothing of qinsight, so its environment
+needs no qinsight.
 In: {"image": PATH, "reference": PATH or null}. Out: first {"ready": true, "lower_better", "reference", "pyiqa",
 "torch"} or {"error"}, then for each line in {"value"} or {"error"}, in order.
 """

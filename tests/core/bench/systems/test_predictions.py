@@ -89,7 +89,7 @@ def test_a_file_about_other_pictures_alone_is_told_apart(
 def test_two_answers_to_one_picture_are_refused_unless_they_agree(
     tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
 ) -> None:
-    with pytest.raises(QInsightError, match=r"says two things of images/00\.png"):
+    with pytest.raises(QInsightError, match=r"has two different answers for images/00\.png"):
         predictions(tmp_path, "path,rating", "00.png,1", "images/00.png,2").answers(koniq, answer_settings)
     found = predictions(tmp_path, "path,rating", "00.png,1", "images/00.png,1.0")
     assert ratings(found.answers(koniq, answer_settings))[0] == 1.0
