@@ -1,4 +1,7 @@
-"""The embedded model as it is shipped: its size, and what it must be able to tell on photos it was not trained on."""
+"""The embedded model as it is shipped: its size, and what it must be able to tell on photos it was not trained on.
+
+The thresholds are the figures of its model card less what a sample of this size may miss them by.
+"""
 
 import json
 from collections.abc import Callable
@@ -11,10 +14,15 @@ from PIL import Image
 
 from qinsight_cli.cli import run
 from qinsight_cli.core.data.distortions import distort
+from qinsight_cli.core.data.readers import biq2021
+from qinsight_cli.core.data.reasoning import check_statements, measure_image
+from qinsight_cli.core.data.splits import draw_unit
+from qinsight_cli.core.metrics import plcc, srcc
 from qinsight_cli.core.models.names import TINY_FOLDER
-from qinsight_cli.core.tasks.degradation import DISTORTIONS, NONE
+from qinsight_cli.core.tasks.degradation import DISTORTIONS
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -35,37 +43,65 @@ def ask(verb: str, *arguments: str, out: Path) -> list[dict]:
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def test_it_fits_in_16_megabytes_with_its_card() -> None:
-    assert sum(path.stat().st_size for path in TINY_FOLDER.iterdir() if path.is_file()) <= 16_000_000
+@pytest.fixture(scope="module")
+def scores(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return ask("score", str(pictures), out=tmp_path_factory.mktemp("scores") / "scores.jsonl")
+
+
+def test_it_fits_in_20_megabytes_with_its_card() -> None:
+    assert sum(path.stat().st_size for path in TINY_FOLDER.iterdir() if path.is_file()) <= 20 * MEGABYTE
     assert (TINY_FOLDER / "README.md").is_file()
 
 
-def test_clean_photos_are_rated_above_their_worst_versions(pictures: Path, tmp_path: Path) -> None:
-    rows = ask("score", str(pictures), out=tmp_path / "scores.jsonl")
-    rating = {Path(row["path"]).stem: row["rating"] for row in rows}
-    pairs = [(name, f"{name}-{distortion}") for name in PHOTOS for distortion in DISTORTIONS]
-    assert sum(rating[clean] > rating[worst] for clean, worst in pairs) >= 0.8 * len(pairs)
-
-
-def test_the_worst_damage_is_named(pictures: Path, tmp_path: Path) -> None:
-    rows = ask("degrade", str(pictures), out=tmp_path / "damage.jsonl")
-    truth = {Path(row["path"]).stem: [*Path(row["path"]).stem.split("-"), NONE][1] for row in rows}
-    right = sum(row["distortion"] == truth[Path(row["path"]).stem] for row in rows)
-    assert right >= 0.55 * len(rows)  # chance is 0.2
-
-
-def test_reasoning_depends_on_the_picture(pictures: Path, tmp_path: Path) -> None:
-    rows = ask("score", str(pictures), out=tmp_path / "scores.jsonl")
-    assert len({row["reasoning"] for row in rows}) >= len(rows) // 2
-
-
-def test_comparison_prefers_the_clean_photo(pictures: Path, tmp_path: Path) -> None:
-    right = 0
+def test_clean_photos_are_rated_above_their_worst_versions(scores: list[dict]) -> None:
+    rating = {Path(row["path"]).stem: row["rating"] for row in scores}
     for name in PHOTOS:
-        clean, damaged = str(pictures / f"{name}.png"), str(pictures / f"{name}-noise.png")
-        (row,) = ask("compare", clean, damaged, out=tmp_path / f"{name}.jsonl")
-        right += row["winner"] == "Image A"
-    assert right >= len(PHOTOS) - 1
+        for distortion in DISTORTIONS:
+            assert rating[name] > rating[f"{name}-{distortion}"], (name, distortion)
+
+
+def test_ratings_are_fine_enough_to_sort_by(scores: list[dict]) -> None:
+    assert len({row["rating"] for row in scores}) == len(scores)
+    assert all(row["rating_std"] > 0 for row in scores)
+
+
+def test_the_worst_damage_and_its_absence_are_named(pictures: Path, tmp_path: Path) -> None:
+    rows = ask("degrade", str(pictures), out=tmp_path / "damage.jsonl")
+    truth = {Path(row["path"]).stem: [*Path(row["path"]).stem.split("-"), "none"][1] for row in rows}
+    right = sum(row["distortion"] == truth[Path(row["path"]).stem] for row in rows)
+    assert right >= 0.8 * len(rows)  # chance is 0.2
+
+
+def test_what_it_says_is_true_of_the_pixels(pictures: Path, scores: list[dict]) -> None:
+    right = total = 0
+    for row in scores:
+        with Image.open(row["path"]) as image:
+            counted = check_statements(row["reasoning"], measure_image(image.convert("RGB")))
+        right, total = right + counted[0], total + counted[1]
+    assert total >= 2 * len(scores)
+    assert right >= 0.75 * total
+
+
+def test_comparison_prefers_the_clean_photo_in_both_orders(pictures: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.csv"
+    lines = [f"{pictures}/{name}.png,{pictures}/{name}-{damage}.png" for name in PHOTOS for damage in DISTORTIONS]
+    pairs.write_text("image_a,image_b\n" + "\n".join(lines) + "\n")
+    rows = ask("compare", "--pairs", str(pairs), "--both-orders", out=tmp_path / "pairs.jsonl")
+    assert sum(row["winner"] == "Image A" for row in rows) >= 0.8 * len(rows)
+    assert sum(row["agreement"] == "agree" for row in rows) >= 0.8 * len(rows)
+
+
+def test_ratings_follow_people_on_photos_held_out(data_dir: Path, tmp_path: Path) -> None:
+    """Photos of BIQ2021 whose names fall into the tenth that `prepare biq2021` holds out."""
+    labels = biq2021.read(data_dir / "biq2021").labels
+    held_out = [label for label in labels if draw_unit(0, label.images["image"]) < 0.1][:150]
+    names = [data_dir / "biq2021" / "Images" / label.images["image"] for label in held_out]
+    kept = [(path, label.raw) for path, label in zip(names, held_out, strict=True) if path.is_file()]
+    assert len(kept) > 100
+    rows = ask("score", *(str(path) for path, _ in kept), out=tmp_path / "biq.jsonl")
+    ratings, opinions = [row["rating"] for row in rows], [opinion for _, opinion in kept]
+    assert plcc(ratings, opinions) >= 0.7
+    assert srcc(ratings, opinions) >= 0.6
 
 
 def test_kadid_levels_are_ordered_as_people_order_them(data_dir: Path, tmp_path: Path) -> None:
