@@ -102,7 +102,7 @@ def process_pool(workers: int) -> Iterator[Any]:
     try:
         yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool:
-        raise QInsightError("a worker process was killed, perhaps for want of memory; try fewer --workers") from None
+        raise QInsightError("a worker process was killed, possibly out of memory; try fewer --workers") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

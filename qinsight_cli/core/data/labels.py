@@ -130,7 +130,7 @@ def unique(labels: Iterable[Label]) -> list[Label]:
 
 
 def extremes(labelled: Labelled) -> tuple[float, float]:
-    """The lowest and highest label that stand for the ends of the scale. Raises QInsightError when they are one."""
+    """The lowest and highest label, the ends of the scale. Raises QInsightError if all labels are equal."""
     assert labelled.scale is not None
     if labelled.scale.exact:
         return labelled.scale.lowest, labelled.scale.highest

@@ -193,7 +193,7 @@ def _split(
     rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], labelled: Labelled, options: PrepareSettings
 ) -> tuple[list[str], list[Problem]]:
     """The official split of each row, or one drawn by content: all rows of a reference, and of references that are
-    near-duplicates, on the same side. A row without a reference stands for itself. And the large groups that look the
+    near-duplicates, on the same side. A row without a reference forms its own group. And the large groups that look the
     same and were not kept together."""
     if all(row.label.split for row in rows):
         return [row.label.split for row in rows], []
