@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,11 @@ def rating_of(image: Any) -> float:
 class PixelEngine:
     """Rates brightness; the brighter of two wins. A picture with `poison` as its width makes the whole batch fail.
 
-    With a temperature the rating moves by up to 0.2, drawn from the request's seed alone.
+    With a temperature the rating moves by up to 0.2, drawn from the request's seed alone. The probabilities of choices
+    are those of its answer; a rating lies between two neighbours on the grid of tenths, so that it is their mean.
     """
+
+    reads_choices = True
 
     def __init__(self, poison: int = -1, error: Exception | None = None, name: str = "pixels") -> None:
         self.identity: dict[str, Any] = {"model": name}
@@ -40,9 +44,11 @@ class PixelEngine:
         ratings = [rating_of(image) for image in request.images]
         question = " ".join(part.get("text", "") for part in request.messages[1]["content"])
         rng = random.Random(request.seed)
+        texts = [self._text(question, ratings, decoding.temperature, rng) for _ in range(decoding.samples)]
+        if request.direct:
+            return [Completion("", 10, 0, "stop", _probabilities(request.choices, text)) for text in texts]
         return [
-            Completion(self._text(question, ratings, decoding.temperature, rng), 10, 5, "stop")
-            for _ in range(decoding.samples)
+            Completion(text, 10, 5, "stop", request.choices and _probabilities(request.choices, text)) for text in texts
         ]
 
     def _text(self, question: str, ratings: list[float], temperature: float, rng: random.Random) -> str:
@@ -56,3 +62,12 @@ class PixelEngine:
             moved = min(5.0, max(1.0, ratings[0] + temperature * rng.uniform(-0.2, 0.2)))
             answer = f'{{"rating": {moved:.2f}}}'
         return f"<think> Brightness {ratings}. It is seen. </think><answer> {answer} </answer>"
+
+
+def _probabilities(choices: Any, text: str) -> tuple[float, ...]:
+    written = re.search(r'"rating": ([\d.]+)', text)
+    if written is None:
+        return tuple(float(choice in text.partition("<answer>")[2]) for choice in choices.answers)
+    below, share = divmod(round(float(written[1]) * 100), 10)
+    weights = {f"{below / 10:.1f}": 1 - share / 10, f"{(below + 1) / 10:.1f}": share / 10}
+    return tuple(weights.get(choice, 0.0) for choice in choices.answers)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qinsight_cli.commands.console import progress, say, show
-from qinsight_cli.commands.options import Answers, Compute, Restart, flat, written
+from qinsight_cli.commands.options import BenchAnswers, Compute, Restart, flat, written
 from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def bench(
     counting: Counting,
     restart: Restart = False,
     compute: Compute,
-    answers: Answers,
+    answers: BenchAnswers,
 ) -> None:
     """Print the paper's tables with figures measured here beside the published ones.
 
@@ -170,7 +170,9 @@ def _tables(names: list[str] | None) -> list[Table]:
     return choose_tables(names)
 
 
-def _settings(folder: Path, answers: Answers, batch_size: int, restart: bool, counting: Counting) -> AnswerSettings:
+def _settings(
+    folder: Path, answers: BenchAnswers, batch_size: int, restart: bool, counting: Counting
+) -> AnswerSettings:
     from qinsight_cli.core.bench.systems.base import AnswerSettings
 
     return AnswerSettings(

@@ -47,9 +47,9 @@ def compare(
     task = TASKS["comparison"]
     if both_orders:
         both = [order for item in items for order in (item, _swapped(item))]
-        counts = judging.judge(task, both, run, (*task.row_columns, AGREEMENT), _in_twos, read)
+        counts = judging.judge(task, both, run, (AGREEMENT,), _in_twos, read)
     else:
-        counts = judging.judge(task, items, run, task.row_columns, read=read)
+        counts = judging.judge(task, items, run, read=read)
     judging.exit_code(counts)
 
 

@@ -19,4 +19,4 @@ def degrade(paths: Paths, run: Judging) -> None:
     """
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit, say)]
     task = TASKS["degradation"]
-    judging.exit_code(judging.judge(task, items, run, task.row_columns))
+    judging.exit_code(judging.judge(task, items, run))

@@ -18,7 +18,7 @@ from qinsight_cli.core.inference.assess import Result, assess, settings_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item
 from qinsight_cli.core.report.progress import Advance
-from qinsight_cli.core.report.rows import AGREEMENT, Row, is_output, row_of, writing
+from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
 from qinsight_cli.core.report.tables import make_table
 from qinsight_cli.core.tasks import Task
 
@@ -29,18 +29,19 @@ def judge(
     task: Task,
     items: Sequence[Item],
     run: Judging,
-    columns: Sequence[str],
+    more: Sequence[str] = (),
     merge: Callable[[Iterator[Row]], Iterable[Row]] = iter,
     read: Sequence[str] = (),
 ) -> Counter[str]:
     """Ask about every item, write the rows, print a summary to stderr.
 
-    `merge` may turn several rows into one; `read` names other files that the command reads. Returns how many rows there
-    were ("rows"), how many with an error ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on;
-    the journal keeps what is done.
+    `more` are columns beside the task's. `merge` may turn several rows into one; `read` names other files that the
+    command reads. Returns how many rows there were ("rows"), how many with an error ("errors"), and how many of each
+    `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
     """
     _check_outputs(run, [*read, *(path for item in items for path in item.values())])
     decoding, seed = run.answers.decoding, run.answers.seed
+    columns = (*columns_of(task, decoding.mode == "direct"), *more)
     prompt = read_prompt(run.prompt)
     engine = _load(run)
     counts: Counter[str] = Counter()

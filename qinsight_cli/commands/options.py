@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
@@ -97,6 +97,16 @@ class Dtype(StrEnum):
 
 class Preset(StrEnum):
     authors = "authors"
+
+
+class Mode(StrEnum):
+    reasoned = "reasoned"
+    direct = "direct"
+
+
+class Rating(StrEnum):
+    expected = "expected"
+    answer = "answer"
 
 
 Paths = Annotated[
@@ -195,10 +205,22 @@ class Answers:
         Preset | None, typer.Option("--preset", help="Sample as the authors' demo does.", rich_help_panel=ANSWERS)
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.", rich_help_panel=ANSWERS)] = 0
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            "--mode", help="direct: read the likeliest answer without reasoning, much faster.", rich_help_panel=ANSWERS
+        ),
+    ] = Mode.reasoned
 
     def __post_init__(self) -> None:
-        """Raises UsageError when several samples are asked for at temperature 0, where all would be the same, and for a
-        temperature at which nothing but the likeliest token, or any token, would be drawn."""
+        """Raises UsageError for options of writing where nothing is written, when several samples are asked for at
+        temperature 0, where all would be the same, and for a temperature at which nothing but the likeliest token, or
+        any token, would be drawn."""
+        if self.mode is Mode.direct:
+            for name in ("max_new_tokens", "samples", "temperature", "preset"):
+                if getattr(self, name) is not None:
+                    option = f"--{name.replace('_', '-')}"
+                    raise UsageError(f"--mode direct writes nothing, which leaves nothing to {option}: leave it out")
         if self.temperature and not COLDEST <= self.temperature <= HOTTEST:  # also true of NaN
             raise UsageError(f"--temperature {self.temperature:g} is neither 0 nor between {COLDEST:g} and {HOTTEST:g}")
         if self.samples is not None and self.samples > 1 and self.temperature == 0:
@@ -213,8 +235,52 @@ class Answers:
         base = AUTHORS_DECODING if self.preset is Preset.authors else Decoding()
         given = {name: getattr(self, name) for name in ("max_new_tokens", "samples", "temperature")}
         decoding = replace(base, **{name: value for name, value in given.items() if value is not None})
+        decoding = replace(decoding, mode=self.mode.value)
         several = decoding.samples > 1 and decoding.temperature == 0
         return replace(decoding, temperature=1.0) if several else decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreAnswers(Answers):
+    """How ratings are drawn and read."""
+
+    written: ClassVar = False  # whether a rating is the number as written when nothing else is asked for
+    rating: Annotated[
+        Rating | None,
+        typer.Option(
+            "--rating",
+            help="The mean of the model's distribution over ratings, or the number as it writes it. "
+            "(default: expected)",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a written rating where nothing is written."""
+        super().__post_init__()
+        if self.mode is Mode.direct and self.rating is Rating.answer:
+            raise UsageError("--mode direct writes no number for --rating answer: leave out one of them")
+
+    @property
+    def decoding(self) -> Decoding:
+        default = Rating.answer if self.written and self.mode is Mode.reasoned else Rating.expected
+        return replace(super().decoding, rating=(self.rating or default).value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchAnswers(ScoreAnswers):
+    """How answers are drawn, and ratings read as the paper reads them if nothing else is asked for."""
+
+    written: ClassVar = True
+    rating: Annotated[
+        Rating | None,
+        typer.Option(
+            "--rating",
+            help="The mean of the model's distribution over ratings, or the number as it writes it. "
+            "(default: answer, as in the paper; expected with --mode direct)",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +314,13 @@ class Judging:
         Path | None,
         typer.Option("--prompt", metavar="FILE", help="Use the prompt in FILE, for research.", rich_help_panel=ANSWERS),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Judging):
+    """The options of score."""
+
+    answers: ScoreAnswers
 
 
 def read_prompt(path: Path | None) -> str | None:

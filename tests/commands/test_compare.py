@@ -128,3 +128,10 @@ def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> 
     (row,) = done.rows()
     assert row["error"] == ""
     assert row["winner"]
+
+
+def test_direct_gives_the_probability_of_the_winner(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("compare", photos[1], photos[4], "--mode", "direct", "--both-orders", "--csv", "-")
+    header, line = done.out.splitlines()
+    assert header == "image_a,image_b,reference,winner,probability,reasoning,error,agreement"
+    assert line.split(",")[2:] == ["", "Image B", "1.000", "", "", "agree"]

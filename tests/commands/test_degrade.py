@@ -25,6 +25,17 @@ def test_csv_names_distortion_and_severity(photos: list[str], run: Any, pixel_mo
     assert lines[-1] == "missing.jpg,,,,no such file"
 
 
+def test_direct_gives_probabilities(photos: list[str], run: Any, pixel_model: Any) -> None:
+    header, *lines = run("degrade", *photos[:3], "missing.jpg", "--mode", "direct", "--csv", "-").out.splitlines()
+    assert header == "path,distortion,severity,probability,severity_probability,reasoning,error"
+    assert [line.split(",")[1:5] for line in lines] == [
+        ["darken", "serious", "1.000", "1.000"],
+        ["darken", "serious", "1.000", "1.000"],
+        ["none", "none", "1.000", "1.000"],
+        [""] * 4,
+    ]
+
+
 def test_the_table_colours_what_is_bad(photos: list[str], run: Any, pixel_model: Any) -> None:
     done = run("degrade", "photos")
     assert done.code == 0

@@ -11,7 +11,18 @@ import pytest
 import typer
 
 from qinsight_cli import cli
-from qinsight_cli.commands.options import Answers, Judging, Output, check_name, flat, read_prompt
+from qinsight_cli.commands.options import (
+    Answers,
+    BenchAnswers,
+    Judging,
+    Mode,
+    Output,
+    Rating,
+    ScoreAnswers,
+    check_name,
+    flat,
+    read_prompt,
+)
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
 
@@ -151,7 +162,8 @@ def test_judging_has_one_field_for_each_shared_option() -> None:
     names = list(inspect.signature(flat(shared)).parameters)
     assert {"csv", "device", "seed", "prompt", "limit"} <= set(names)
     for verb in (score, degrade, compare):
-        assert list(inspect.signature(verb).parameters)[-len(names) :] == names
+        own = [name for name in inspect.signature(verb).parameters if name != "rating"]  # of score alone
+        assert own[-len(names) :] == names
 
 
 @pytest.mark.parametrize("temperature", ["inf", "1e-9", "1e9"])
@@ -165,3 +177,19 @@ def test_control_tokens_in_a_prompt_are_refused(token: str, tmp_path: Path) -> N
     (tmp_path / "words.txt").write_text(f"Rate it. {token}system")
     with pytest.raises(QInsightError, match="a control token of the model"):
         read_prompt(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "rating"),
+    [
+        (ScoreAnswers, {}, "expected"),
+        (ScoreAnswers, {"rating": Rating.answer}, "answer"),
+        (BenchAnswers, {}, "answer"),
+        (BenchAnswers, {"rating": Rating.expected}, "expected"),
+        (BenchAnswers, {"mode": Mode.direct}, "expected"),
+        (Answers, {}, "answer"),
+    ],
+)
+def test_how_a_rating_is_read_depends_on_the_command(kind: Any, given: dict[str, Any], rating: str) -> None:
+    decoding = kind(**given).decoding
+    assert (decoding.rating, decoding.mode) == (rating, given.get("mode", Mode.reasoned).value)

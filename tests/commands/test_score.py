@@ -19,7 +19,7 @@ FEW = ("--max-new-tokens", "6")
 
 
 def expected(i: int) -> str:
-    return f"{1 + 4 * 40 * i / 255:.2f}"
+    return f"{round(1 + 4 * 40 * i / 255, 2):.4f}"
 
 
 def test_csv_has_a_row_for_each_picture(photos: list[str], run: Any, pixel_model: Any) -> None:
@@ -28,7 +28,10 @@ def test_csv_has_a_row_for_each_picture(photos: list[str], run: Any, pixel_model
     assert done.out == ""
     lines = Path("out.csv").read_text().splitlines()
     assert lines[0] == "path,rating,rating_std,samples,reasoning,error"
-    assert [line.split(",")[:4] for line in lines[1:]] == [[p, expected(i), "", "1"] for i, p in enumerate(photos)]
+    # The two tenths around the rating hold all probability: their spread is that of a coin with this share.
+    spreads = [0.1 * (share * (1 - share)) ** 0.5 for share in (float(expected(i)) * 10 % 1 for i in range(7))]
+    rows = [[p, expected(i), f"{spread:.3f}", "1"] for i, (p, spread) in enumerate(zip(photos, spreads, strict=True))]
+    assert [line.split(",")[:4] for line in lines[1:]] == rows
     assert sorted(os.listdir()) == ["out.csv", "photos"]
     assert "7 rows, 0 with an error, written to out.csv" in done.err
 
@@ -53,6 +56,31 @@ def test_without_files_a_table(photos: list[str], run: Any, pixel_model: Any) ->
     assert "no such file" in done.out
     assert "It is seen" not in done.out
     assert "It is seen" in run("score", "photos", "--show-reasoning").out
+
+
+def test_rating_answer_gives_the_number_as_written(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("score", "photos", "--rating", "answer", "--csv", "-")
+    assert [(row["rating"], row["rating_std"]) for row in done.rows()] == [(expected(i)[:-2], "") for i in range(7)]
+    assert "written" not in json.loads(run("score", photos[0], "--rating", "answer", "--jsonl", "-").out)
+    assert json.loads(run("score", photos[3], "--jsonl", "-").out)["written"] == [float(expected(3))]
+
+
+def test_direct_reads_the_rating_without_reasoning(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("score", "photos", "missing.jpg", "--mode", "direct", "--csv", "-")
+    assert done.code == 3
+    assert [row["rating"] for row in done.rows()] == [*(expected(i) for i in range(7)), ""]
+    assert {row["reasoning"] for row in done.rows()} == {""}
+    row = json.loads(run("score", photos[3], "--mode", "direct", "--jsonl", "-").out)
+    assert (row["completion_tokens"], row["samples"]) == (0, 1)
+    assert "written" not in row
+
+
+@pytest.mark.parametrize("option", [("--samples", 2), ("--temperature", 1), ("--max-new-tokens", 5),
+                                    ("--preset", "authors"), ("--rating", "answer")])  # fmt: skip
+def test_direct_refuses_what_it_has_no_use_for(photos: list[str], run: Any, option: tuple[str, Any]) -> None:
+    done = run("score", photos[0], "--mode", "direct", *option)
+    assert done.code == 2
+    assert option[0] in done.err
 
 
 def test_samples_give_mean_and_deviation(photos: list[str], run: Any, pixel_model: Any) -> None:
@@ -222,6 +250,10 @@ def test_ctrl_c_finishes_the_batch_and_keeps_it(photos: list[str], mortal: Any, 
 def test_other_settings_are_refused_until_restart(photos: list[str], mortal: Any, run: Any, pixel_model: Any) -> None:
     options = ("score", "photos", "--batch-size", "2", "--csv", "out.csv")
     assert mortal("kill", 5, *options).returncode == -9
+    refused = run(*options, "--rating", "answer")
+    assert "decoding.rating expected -> answer" in refused.err.splitlines()[-1]
+    refused = run(*options, "--mode", "direct")
+    assert "decoding.mode reasoned -> direct" in refused.err.splitlines()[-1]
     refused = run(*options, "--samples", "2", "--seed", "3")
     assert refused.code == 1
     last = refused.err.splitlines()[-1]

@@ -13,38 +13,55 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from PIL import Image
 
+    from qinsight_cli.core.tasks.choices import Choices
+
 
 @dataclass(frozen=True)
 class Request:
     """One question: a conversation (`Task.messages`) and its decoded RGB images in the order of its image parts.
 
-    `seed` decides the random draws for this request, whatever batch it travels in; greedy decoding ignores it.
+    `seed` decides the random draws for this request, whatever batch it travels in; greedy decoding ignores it. With
+    `choices` their probabilities are read: at their place in what the model writes, or with `direct` instead of that.
     """
 
     messages: list[dict[str, Any]]
     images: tuple[Image.Image, ...]
     seed: int = 0
+    choices: Choices | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model wrote. `finish_reason` is "stop", or "length" when the token limit cut it off."""
+    """What the model wrote. `finish_reason` is "stop", or "length" when the token limit cut it off.
+
+    `probabilities` are those of the request's choices, in their order; None where they were not asked for, or where
+    the model wrote nothing that they could stand for.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str
+    probabilities: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How completions are drawn. Temperature 0 is greedy; top_k 0 and top_p 1 keep the whole distribution."""
+    """How completions are drawn, and how answers are read off them.
+
+    Temperature 0 is greedy; top_k 0 and top_p 1 keep the whole distribution.
+    rating  "answer", the number as written, or "expected", the mean of the model's distribution where it wrote it
+    mode    "reasoned", or "direct": nothing is written, the likeliest answer or the expected rating is read
+    """
 
     max_new_tokens: int = 512
     samples: int = 1
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    rating: str = "answer"
+    mode: str = "reasoned"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,9 +72,13 @@ AUTHORS_DECODING = Decoding(max_new_tokens=1024, temperature=1.0, top_k=50, top_
 
 
 class Engine(Protocol):
-    """`identity` says which weights and which preprocessing answer, for the journal: {"model": ..., ...}."""
+    """`identity` says which weights and which preprocessing answer, for the journal: {"model": ..., ...}.
+
+    `reads_choices` says whether it gives the probabilities of a request's choices.
+    """
 
     identity: dict[str, Any]
+    reads_choices: bool
 
     def prepare(self, requests: Sequence[Request]) -> Any:
         """Requests -> the tensors (or bodies) of one batch."""

@@ -9,7 +9,7 @@ Imports torch: import this module only when a model is at hand.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,10 @@ class RoomyLayer(DynamicLayer):
         self._length = keys.shape[2]
         self._buffers = [_with_room(states, copies, room) for states in (keys, values)]
         self._show()
+
+    @property
+    def length(self) -> int:
+        return self._length
 
     def _show(self) -> None:
         self.keys, self.values = (buffer[:, :, : self._length] for buffer in self._buffers)
@@ -132,10 +136,30 @@ class Endings:
 
 @dataclass
 class Written:
-    """One completion in the making: the token ids so far, without the end-of-text token."""
+    """One completion in the making: the token ids so far, without the end-of-text token.
+
+    probabilities  of the task's choices at their place in it, where they were read
+    """
 
     tokens: list[int]
     finish_reason: str = "length"
+    probabilities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """Rows at the moment when some of them, those at `indices`, leave the decoding loop.
+
+    layers    their cache: first the prompt, then the tokens of each row
+    mask      bool (rows, prompt): False where the prompt is padding
+    position  (rows,) rotary position of the first written token
+    """
+
+    indices: list[int]
+    rows: list[Written]
+    layers: list[Any]
+    mask: Tensor
+    position: Tensor
 
 
 class Chooser:
@@ -232,8 +256,19 @@ def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Pre
     )
 
 
-def decode(network: Any, tokenizer: Any, start: Prefilled, steps: int, choose: Chooser, ends: Endings) -> list[Written]:
-    """Write every row to its end, at most `steps` tokens. Runs under torch.inference_mode."""
+def decode(
+    network: Any,
+    tokenizer: Any,
+    start: Prefilled,
+    steps: int,
+    choose: Chooser,
+    ends: Endings,
+    leave: Callable[[Leaving], None] = lambda _: None,
+) -> list[Written]:
+    """Write every row to its end, at most `steps` tokens. `leave` sees every row once, with the cache that it leaves.
+
+    Runs under torch.inference_mode.
+    """
     rows = [Written([]) for _ in range(len(start.logits))]
     cache = Cache(layers=start.layers)
     logits, mask, position = start.logits, start.mask, start.position
@@ -246,9 +281,12 @@ def decode(network: Any, tokenizer: Any, start: Prefilled, steps: int, choose: C
             if row.finish_reason != "stop":
                 _write(row, token, ends.eos, closing, tokenizer)
         going = [index for index, row in enumerate(active) if row.finish_reason != "stop"]
-        if not going or step == steps - 1:
-            break
-        if len(going) < COMPACT_BELOW * len(active):
+        last = not going or step == steps - 1
+        if last or len(going) < COMPACT_BELOW * len(active):
+            gone = range(len(active)) if last else sorted(set(range(len(active))) - set(going))
+            leave(Leaving(list(gone), active, cache.layers, mask[:, 0, 0, :prompt], position))
+            if last:
+                break
             keep = torch.tensor(going, device=chosen.device)
             active = [active[index] for index in going]
             chosen, mask, position = chosen[keep], mask[keep], position[keep]

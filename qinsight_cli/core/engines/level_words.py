@@ -27,6 +27,8 @@ LEVEL_WORDS = {"excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0, "bad": 1
 class LevelWordEngine(LocalEngine):
     """Answers a request for a score with the expectation over the level words, in the form that the task reads."""
 
+    reads_choices = False
+
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         beginning, self._words = level_word_tokens(self._tokenizer, str(model.identity["model"]))

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.engines.token_tree import Path, Spelling
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import check_shape
 from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.models.loading import Model, load_model
 
 if TYPE_CHECKING:
+    from qinsight_cli.core.engines.candidates import CandidateReader
     from qinsight_cli.core.engines.generate import PaddedPrompts, Written
+    from qinsight_cli.core.tasks.choices import Choices
 
 BICUBIC = 3  # Pillow's number
 # Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
@@ -33,15 +36,22 @@ PICTURE_TOKENS = (
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Requests as tensors on the CPU: `prompts`, and of each request its prompt tokens (`lengths`) and its seed."""
+    """Requests as tensors on the CPU: `prompts`, and of each request its prompt tokens (`lengths`) and its seed.
+
+    `choices` are those of all requests; with `direct` the prompts end with the opening of an answer.
+    """
 
     prompts: PaddedPrompts
     lengths: tuple[int, ...]
     seeds: tuple[int, ...]
+    choices: Choices | None = None
+    direct: bool = False
 
 
 class LocalEngine:
     """A Qwen2.5-VL model on this machine. `prepare` may run on another thread beside `generate`."""
+
+    reads_choices = True
 
     def __init__(self, model: Model) -> None:
         from qinsight_cli.core.engines.generate import Endings
@@ -54,13 +64,18 @@ class LocalEngine:
         config = model.network.config
         self._context = config.text_config.max_position_embeddings
         self._endings = Endings.of(model.network, self._tokenizer, config.text_config.vocab_size)
+        self._openings = Spelling(model.processor.tokenizer, config.text_config.vocab_size)
+        self._spelling = Spelling(self._tokenizer, config.text_config.vocab_size)
+        self._heads: dict[Choices, Path] = {}
+        self._readers: dict[Choices, CandidateReader] = {}
         known = self._tokenizer.get_vocab()
         self._banned = sorted({known[token] for token in PICTURE_TOKENS if token in known})
 
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
         """Requests (at least one, each with at least one picture) -> one batch. CPU work.
 
-        Raises ImageError for a picture of a shape no model can read, QInsightError for a prompt that is too long.
+        All requests have the same choices. Raises ImageError for a picture of a shape no model can read, QInsightError
+        for a prompt that is too long.
         """
         import torch
 
@@ -74,12 +89,23 @@ class LocalEngine:
             text=[processor.apply_chat_template(r.messages, add_generation_prompt=True) for r in requests],
             images=[image for request in requests for image in request.images],
         )
+        choices, direct = requests[0].choices, requests[0].direct
+        if any((request.choices, request.direct) != (choices, direct) for request in requests):
+            raise ValueError("the requests of a batch have different choices")
         ids: list[list[int]] = inputs["input_ids"]
+        if choices is not None and direct:
+            ids = [[*row, *self._head(choices)] for row in ids]
         lengths = tuple(len(row) for row in ids)
         self._check_length(max(lengths))
         pixels, grids = torch.as_tensor(inputs["pixel_values"]), torch.as_tensor(inputs["image_grid_thw"])
         prompts = pad_prompts(self._network, ids, pixels, grids, processor.tokenizer.pad_token_id)
-        return ModelInputs(prompts, lengths, tuple(request.seed for request in requests))
+        return ModelInputs(prompts, lengths, tuple(request.seed for request in requests), choices, direct)
+
+    def _head(self, choices: Choices) -> Path:
+        """The tokens of the opening that stand at the end of the prompt."""
+        if choices not in self._heads:
+            self._heads[choices], _ = self._openings.head(choices.opening, list(choices.answers))
+        return self._heads[choices]
 
     def _check_length(self, tokens: int) -> None:
         if tokens >= self._context:
@@ -92,12 +118,16 @@ class LocalEngine:
         """For each request of the batch, `decoding.samples` completions.
 
         A completion ends with `</answer>`, at an end-of-text token, or after `decoding.max_new_tokens` (finish_reason
-        "length"). Greedy samples are all the same. Raises torch.OutOfMemoryError when the device has no room.
+        "length"). Greedy samples are all the same. In a direct batch nothing is written: the texts are empty. Raises
+        torch.OutOfMemoryError when the device has no room.
         """
         import torch
 
         from qinsight_cli.core.engines.generate import Chooser, decode, prefill, uniforms
 
+        reader = None if batch.choices is None else self._reader(batch.choices)
+        if reader is not None and batch.direct:
+            return self._read_directly(batch, reader, decoding)
         draws = None
         copies = 1 if decoding.temperature == 0 else decoding.samples
         device = self._network.device
@@ -106,7 +136,10 @@ class LocalEngine:
                 draws = uniforms(batch.seeds, copies, decoding.max_new_tokens).to(device)
             choose = Chooser(decoding, draws, torch.tensor(self._banned, dtype=torch.long, device=device))
             start = prefill(self._network, batch.prompts, copies, decoding.max_new_tokens)
-            written = decode(self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings)
+            leave = {} if reader is None else {"leave": reader.read_written}
+            written = decode(
+                self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings, **leave
+            )
         repeat = decoding.samples // copies
         return [
             [
@@ -122,7 +155,27 @@ class LocalEngine:
 
         text = self._tokenizer.decode(row.tokens, skip_special_tokens=True)
         before, stop, _ = text.partition(STOP)
-        return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason)
+        return Completion(before + stop, prompt_tokens, len(row.tokens), row.finish_reason, row.probabilities)
+
+    def _reader(self, choices: Choices) -> CandidateReader:
+        from qinsight_cli.core.engines.candidates import CandidateReader
+
+        if choices not in self._readers:
+            self._readers[choices] = CandidateReader(self._network, self._tokenizer, self._spelling, choices)
+        return self._readers[choices]
+
+    def _read_directly(self, batch: ModelInputs, reader: CandidateReader, decoding: Decoding) -> list[list[Completion]]:
+        import torch
+
+        from qinsight_cli.core.engines.generate import prefill
+
+        with torch.inference_mode():
+            start = prefill(self._network, batch.prompts, 1, len(reader.direct_tree.tokens))
+            found = reader.read_prompt(start, batch.prompts.input_ids[:, -1].to(self._network.device))
+        return [
+            [Completion("", length, 0, "stop", row)] * decoding.samples
+            for row, length in zip(found, batch.lengths, strict=True)
+        ]
 
 
 def _target(images: Any) -> Target | None:

@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -23,12 +23,14 @@ from qinsight_cli import __version__
 from qinsight_cli.core.engines import Completion, Decoding, Engine
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import Batch, Item, Question, QuestionSettings, Queue, loading, prepare_batch
 from qinsight_cli.core.tasks.base import ParseFailure, Task
+from qinsight_cli.core.tasks.choices import Choices
 
 LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version of these may give another answer
-Record = dict[str, Any]  # what the journal keeps of one question: completions, notes, seconds
+Record = dict[str, Any]  # what the journal keeps of one question: completions, distributions, notes, seconds
 
 
 class _Memory(dict[str, Record]):
@@ -42,11 +44,14 @@ class Result:
     """The result of one question.
 
     images       role -> path, as asked
-    answers      per sample: the task's answer, or why it could not be read; empty with `error`
+    answers      per sample: the task's answer, or why it could not be read; empty with `error`. Where a distribution
+                 was read, the answer is that of the distribution
     completions  per sample: what the model wrote; empty with `error`
     error        why there is no completion at all (a broken picture, a failing model), else None
     notes        what a reader should know of the pictures
     seconds      the share of its batch's time, 0.0 with `error`
+    distributions  per sample: `Choices.summary` of the model's distribution, None where nothing could be read; empty
+                 where answers are read as they are written
     """
 
     images: Item
@@ -55,6 +60,7 @@ class Result:
     error: str | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    distributions: tuple[Distribution | None, ...] = ()
 
 
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
@@ -98,10 +104,13 @@ def assess(
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
-    settings = QuestionSettings(task, batch_size, seed, prompt, max_image_pixels)
+    choices = choices_of(task, engine, decoding)
+    settings = QuestionSettings(
+        *(task, batch_size, seed, prompt, max_image_pixels), choices=choices, direct=decoding.mode == "direct"
+    )
     with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known) as batches:
         for batch in _until(batches, interrupted):
-            records, errors = _ask(engine, batch, decoding)
+            records, errors = _ask(engine, batch, decoding, choices)
             failed |= errors
             if records:
                 known.append(records)
@@ -117,8 +126,12 @@ def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Resul
     try:
         completions = tuple(Completion(**completion) for completion in record["completions"])
         answers = tuple(_read(task, completion, decoding) for completion in completions)
-        return Result(item, answers, completions, notes=tuple(record["notes"]), seconds=record["seconds"])
-    except (KeyError, TypeError, AttributeError) as error:
+        distributions = tuple(record.get("distributions", ()))
+        if distributions:
+            answers = answers_of(task, answers, distributions, decoding.mode == "direct")
+        notes = (*record["notes"], *notes_of(distributions))
+        return Result(item, answers, completions, None, notes, record["seconds"], distributions)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise QInsightError(f"the journal has an unreadable answer ({error!r}): begin again with --restart") from error
 
 
@@ -133,7 +146,9 @@ def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
 # The model's side
 
 
-def _ask(engine: Engine, batch: Batch, decoding: Decoding) -> tuple[dict[str, Record], dict[str, str]]:
+def _ask(
+    engine: Engine, batch: Batch, decoding: Decoding, choices: Choices | None
+) -> tuple[dict[str, Record], dict[str, str]]:
     """One batch through the engine -> ({key: record}, {key: error}). When the batch fails, each alone."""
     requests = {question: question.request for question in batch.questions if question.request is not None}
     if not requests:
@@ -141,32 +156,38 @@ def _ask(engine: Engine, batch: Batch, decoding: Decoding) -> tuple[dict[str, Re
     try:
         if batch.failure is not None:
             raise batch.failure
-        return _generate(engine, batch.prepared, requests, decoding), {}
+        return _generate(engine, batch.prepared, requests, decoding, choices), {}
     except Exception as error:
         _reraise(error, len(requests))
     records: dict[str, Record] = {}
     errors: dict[str, str] = {}
     for question, request in requests.items():
         try:
-            records |= _generate(engine, prepare_batch(engine, [request]), [question], decoding)
+            records |= _generate(engine, prepare_batch(engine, [request]), [question], decoding, choices)
         except Exception as error:
             _reraise(error, 1)
             errors[question.key] = _why(error)
     return records, errors
 
 
-def _generate(engine: Engine, prepared: Any, requests: Collection[Question], decoding: Decoding) -> dict[str, Record]:
+def _generate(
+    engine: Engine, prepared: Any, requests: Collection[Question], decoding: Decoding, choices: Choices | None
+) -> dict[str, Record]:
     start = time.perf_counter()
     drawn = engine.generate(prepared, decoding)
     seconds = round((time.perf_counter() - start) / len(requests), 4)
     return {
-        question.key: {
-            "completions": [asdict(completion) for completion in completions],
-            "notes": question.notes,
-            "seconds": seconds,
-        }
+        question.key: {**_record(completions, choices), "notes": question.notes, "seconds": seconds}
         for question, completions in zip(requests, drawn, strict=True)
     }
+
+
+def _record(completions: Sequence[Completion], choices: Choices | None) -> Record:
+    """What the model wrote, and a summary of each distribution in the place of its probabilities."""
+    written = [asdict(completion) for completion in completions]
+    for each in written:
+        del each["probabilities"]
+    return {"completions": written, **summaries(completions, choices)}
 
 
 def _reraise(error: Exception, batch: int) -> None:

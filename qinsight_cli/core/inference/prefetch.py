@@ -16,6 +16,7 @@ from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.images.worker import WORKER
 from qinsight_cli.core.tasks.base import Task
+from qinsight_cli.core.tasks.choices import Choices
 
 Item = Mapping[str, str]  # role -> path
 
@@ -34,6 +35,7 @@ class QuestionSettings:
     """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
 
     Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one.
+    With `choices` their probabilities are read, with `direct` nothing else.
     """
 
     task: Task
@@ -42,6 +44,8 @@ class QuestionSettings:
     prompt: str | None = None
     max_image_pixels: int = MAX_PIXELS
     target: Target | None = None
+    choices: Choices | None = None
+    direct: bool = False
 
 
 @dataclass(eq=False)
@@ -145,7 +149,11 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
     queued.add(question.key)
     # The same pictures draw the same random numbers at any place in the list and in any batch.
     drawn = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
-    question.request = Request(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big"))
+    question.request = Request(
+        *(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big")),
+        choices=settings.choices,
+        direct=settings.direct,
+    )
     return question
 
 

@@ -1,6 +1,7 @@
 """Results as CSV and JSON lines; a resumed run writes the same bytes as an undisturbed one.
 
-A rating is written with two decimals, as the model gives it; a mean over samples and its standard deviation with three.
+A rating is written with two decimals, as the model gives it; a mean over samples with three, an expected rating with
+four. Standard deviations and probabilities have three.
 """
 
 from __future__ import annotations
@@ -29,16 +30,31 @@ _BEGINNINGS = tuple(",".join(task.row_columns[:-2]).encode() + b"," for task in 
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
 
 
+def columns_of(task: Task, direct: bool = False) -> tuple[str, ...]:
+    """The columns of a table of rows; a direct answer has its probabilities beside it."""
+    columns = task.row_columns
+    more = task.choices.columns if direct and task.choices else ()
+    return (*columns[:-2], *more, *columns[-2:])
+
+
 def row_of(task: Task, result: Result, model: str) -> Row:
-    """One Result -> one row. Unreadable samples keep what the model wrote."""
+    """One Result -> one row.
+
+    Unreadable samples keep what the model wrote; an expected rating keeps, as `written`, the number that each sample
+    wrote.
+    """
     aggregated = (
-        aggregate_answers(task, result.answers) if result.error is None else AggregatedAnswer(error=result.error)
+        aggregate_answers(task, result.answers, result.distributions)
+        if result.error is None
+        else AggregatedAnswer(error=result.error)
     )
-    fields = {name: _number(value, len(result.answers)) for name, value in task.written(aggregated.fields).items()}
+    digits = 4 if result.distributions else 2 if len(result.answers) == 1 else 3
+    fields = {name: _number(value, digits) for name, value in task.written(aggregated.fields).items()}
     known: Row = {**result.images, **{column: result.images.get(role) for column, role in task.image_columns.items()}}
-    known |= {**fields, f"{task.number}_std": _number(aggregated.std, 2), "samples": aggregated.parsed}
+    known |= {**fields, f"{task.number}_std": _number(aggregated.std, 3), "samples": aggregated.parsed}
     known |= {"reasoning": aggregated.reasoning, "error": aggregated.error}
     row: Row = {column: known.get(column) for column in task.row_columns}
+    row |= _chances(task, result, aggregated)
     row["model"] = model
     row["prompt_tokens"] = result.completions[0].prompt_tokens if result.completions else 0
     row["completion_tokens"] = sum(completion.completion_tokens for completion in result.completions)
@@ -50,9 +66,22 @@ def row_of(task: Task, result: Result, model: str) -> Row:
     return row
 
 
-def _number(value: Any, samples: int) -> Any:
+def _chances(task: Task, result: Result, aggregated: AggregatedAnswer) -> Row:
+    """What stands beside an answer that was read from probabilities."""
+    if not result.distributions or task.choices is None:
+        return {}
+    if any(completion.text for completion in result.completions):
+        answers = [task.parse(completion.text) for completion in result.completions]
+        return {
+            "written": [None if isinstance(a, ParseFailure) else next(iter(task.fields(a).values())) for a in answers]
+        }
+    read = result.distributions[0] if aggregated.error is None else None
+    return {name: _number(read[name], 3) if read else None for name in task.choices.columns}
+
+
+def _number(value: Any, digits: int) -> Any:
     """A float as a decimal with the digits to write; other values unchanged."""
-    return Decimal(f"{value:.{2 if samples == 1 else 3}f}") if isinstance(value, float) else value
+    return Decimal(f"{value:.{digits}f}") if isinstance(value, float) else value
 
 
 def both_orders(given: Row, swapped: Row) -> Row:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qinsight_cli.core.tasks.choices import Choices
+
 # Table A, "System Prompt", to the letter.
 SYSTEM_PROMPT = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -78,6 +80,7 @@ class Task:
     parts      tasks of one question each that can be asked instead of this one (`bench --protocol sequential`)
     combined   the fields of the answers to the parts, in order -> the fields of this task
     protocol   the module that makes figures of its answers, in `qinsight bench`; "" for none
+    choices    the answers whose probabilities can be read; None: it can only be asked to write one
     """
 
     name: str
@@ -116,6 +119,8 @@ class Task:
         """The columns of a table of results."""
         spread = (f"{self.number}_std", "samples") if self.number else ()
         return (*self.image_columns, *self.optional, *self.columns, *spread, "reasoning", "error")
+
+    choices: Choices | None = None
 
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
         """The conversation for the given image roles. `prompt` replaces the words of Table A (images come first)."""

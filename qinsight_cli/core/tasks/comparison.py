@@ -12,12 +12,14 @@ from qinsight_cli.core.tasks.base import (
     IMAGE,
     ParseFailure,
     Task,
+    completion_of,
     format_reward,
     known_part,
     shorten,
     split_completion,
     text,
 )
+from qinsight_cli.core.tasks.choices import Choices
 
 # Table A, "Prompt for Reference-Based Comparison Reasoning", to the letter, cut where its images stand.
 REFERENCE_PROMPT = (
@@ -97,6 +99,19 @@ def rated(first: float, second: float) -> dict[str, str]:
     return {"winner": "Similar" if first == second else "Image A" if first > second else "Image B"}
 
 
+def summarize(shares: Mapping[Comparison, float]) -> dict[str, Any]:
+    """The likeliest winner with its probability."""
+    likeliest = max(shares, key=lambda answer: shares[answer])
+    return {"winner": likeliest.winner, "probability": shares[likeliest]}
+
+
+CHOICES = Choices(
+    opening=completion_of("", "").removesuffix(" </answer>"),
+    answers={winner: Comparison(winner) for winner in WINNERS},
+    summarize=summarize,
+    columns=("probability",),
+)
+
 TASK = Task(
     name="comparison",
     roles=("image_a", "image_b"),
@@ -117,4 +132,5 @@ TASK = Task(
     spans={"winner": re.compile(r"(?<=<answer> )(?:Image A|Image B|Similar)")},
     colours={"Similar": "yellow"},
     protocol="qinsight_cli.core.bench.protocols.comparison",
+    choices=CHOICES,
 )

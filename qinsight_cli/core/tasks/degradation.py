@@ -13,12 +13,14 @@ from qinsight_cli.core.tasks.base import (
     IMAGE,
     ParseFailure,
     Task,
+    completion_of,
     format_reward,
     known_part,
     read_pairs,
     split_completion,
     text,
 )
+from qinsight_cli.core.tasks.choices import Choices
 
 # Table A, "Prompt for Degradation Perception Task", to the letter.
 PROMPT = (
@@ -127,6 +129,28 @@ def written(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: NONE if value == NULL else value for name, value in fields.items()}
 
 
+def summarize(shares: Mapping[Degradation, float]) -> dict[str, Any]:
+    """The likeliest class, and the likeliest severity among those of that class, with their probabilities."""
+    by_class = {name: sum(s for answer, s in shares.items() if answer.distortion == name) for name in CLASSES}
+    distortion = max(by_class, key=lambda name: by_class[name])
+    of_class = {answer.severity: share for answer, share in shares.items() if answer.distortion == distortion}
+    severity = max(of_class, key=lambda name: of_class[name])
+    return {
+        "distortion": distortion,
+        "severity": severity,
+        "probability": by_class[distortion],
+        "severity_probability": of_class[severity] / by_class[distortion],
+    }
+
+
+_ALL = [Degradation(name, level) for name in DISTORTIONS for level in SEVERITIES] + [Degradation(NULL, NULL)]
+CHOICES = Choices(
+    opening=completion_of("", '{"distortion_class": "').removesuffix(" </answer>"),
+    answers={f'{answer.distortion}", "severity": "{answer.severity}"': answer for answer in _ALL},
+    summarize=summarize,
+    columns=("probability", "severity_probability"),
+)
+
 TASK = Task(
     name="degradation",
     roles=("image",),
@@ -160,4 +184,5 @@ TASK = Task(
         "catastrophic": "bold red",
     },
     protocol="qinsight_cli.core.bench.protocols.degradation",
+    choices=CHOICES,
 )

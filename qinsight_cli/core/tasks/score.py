@@ -13,12 +13,14 @@ from qinsight_cli.core.tasks.base import (
     IMAGE,
     ParseFailure,
     Task,
+    completion_of,
     format_reward,
     known_part,
     read_object,
     split_completion,
     text,
 )
+from qinsight_cli.core.tasks.choices import Choices
 
 # Table A, "Prompt for Score Regression Task", to the letter.
 PROMPT = (
@@ -97,6 +99,32 @@ def read(row: Mapping[str, str]) -> dict[str, float] | ParseFailure:
     return {"rating": value}
 
 
+# Ratings of one decimal, also as the beginning of one with two; and whole numbers, where the answer ends after them.
+_TENTHS = {f"{tenths / 10:.1f}": Score(tenths / 10) for tenths in range(10, 51)}
+_WHOLE = {f"{whole}{end}": Score(float(whole)) for whole in range(1, 6) for end in ("}", '"', " ", "\n")}
+_PLACE = re.compile(r"""<answer>.*?["']?\brating["']?\s*:\s*["']?(?=[\d.+-])""", re.DOTALL | re.IGNORECASE)
+
+
+def place(completion: str) -> int | None:
+    """Where in a completion the rating's number begins, None without one."""
+    found = _PLACE.search(completion)
+    return found.end() if found else None
+
+
+def summarize(shares: Mapping[Score, float]) -> dict[str, float]:
+    """The mean and the standard deviation of the ratings under their probabilities, which sum to 1."""
+    mean = sum(score.rating * share for score, share in shares.items())
+    variance = sum((score.rating - mean) ** 2 * share for score, share in shares.items())
+    return {"rating": min(HIGHEST, max(LOWEST, mean)), "rating_std": math.sqrt(variance)}
+
+
+CHOICES = Choices(
+    opening=completion_of("", '{"rating": ').removesuffix(" </answer>"),
+    answers=_TENTHS | _WHOLE,
+    summarize=summarize,
+    place=place,
+)
+
 TASK = Task(
     name="score",
     roles=("image",),
@@ -115,4 +143,5 @@ TASK = Task(
     spans={"rating": re.compile(r'(?<="rating": )[\d.]+')},
     digits=re.compile(r'(?<="rating": )(\d)\.(\d)'),
     protocol="qinsight_cli.core.bench.protocols.score",
+    choices=CHOICES,
 )

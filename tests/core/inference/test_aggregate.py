@@ -58,3 +58,22 @@ def test_when_none_can_be_read_the_first_says_why() -> None:
     aggregated = aggregate_answers(TASKS["score"], [FAILED, ParseFailure("out_of_range", "9")])
     assert aggregated.error == "no_answer: nothing there"
     assert (aggregated.fields, aggregated.parsed) == ({}, 0)
+
+
+def test_expected_ratings_have_the_spread_of_their_mixture() -> None:
+    """Against the variance of draws from the mixture, counted one by one."""
+    distributions = ({1.0: 0.5, 2.0: 0.5}, {3.0: 0.25, 4.0: 0.75})
+    summaries = []
+    for shares in distributions:
+        mean = sum(value * share for value, share in shares.items())
+        std = sum((value - mean) ** 2 * share for value, share in shares.items()) ** 0.5
+        summaries.append({"mass": 1.0, "rating": mean, "rating_std": std})
+    drawn = [value for shares in distributions for value, share in shares.items() for _ in range(int(share * 100))]
+    read = [Score(summary["rating"], "so") for summary in summaries]
+    unread = ParseFailure("no_answer", "nothing")
+    found = aggregate_answers(TASKS["score"], [read[0], unread, read[1]], [summaries[0], None, summaries[1]])
+    assert found.fields["rating"] == pytest.approx(np.mean(drawn))
+    assert found.std == pytest.approx(np.std(drawn))
+    assert found.parsed == 2
+    one = aggregate_answers(TASKS["score"], read[:1], summaries[:1])
+    assert (one.fields["rating"], one.std) == (1.5, 0.5)

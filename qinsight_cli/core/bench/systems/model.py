@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ class ModelSystem:
         self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
     ) -> list[RowAnswer]:
         engine = self._loaded(settings)
-        fingerprint = settings_of(task, engine, settings.decoding, settings.seed)
+        # Level words are read in one way, whatever the other systems are asked.
+        decoding = (
+            replace(settings.decoding, rating="answer", mode="reasoned") if self.by_level_words else settings.decoding
+        )
+        fingerprint = settings_of(task, engine, decoding, settings.seed)
         journal = Journal(settings.journal(self.label, dataset, task.name), fingerprint, settings.restart)
         with journal, settings.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
             if len(journal):
@@ -60,13 +65,15 @@ class ModelSystem:
                 task,
                 items,
                 engine,
-                settings.decoding,
+                decoding,
                 batch_size=settings.batch_size,
                 seed=settings.seed,
                 journal=journal,
                 on_interrupt=lambda: settings.say("finishing this batch; Ctrl-C again to stop at once"),
             ):
-                aggregated = aggregate_answers(task, result.answers) if result.error is None else None
+                aggregated = (
+                    aggregate_answers(task, result.answers, result.distributions) if result.error is None else None
+                )
                 error = result.error if aggregated is None else aggregated.error
                 answers.append(RowAnswer(aggregated.fields if aggregated else {}, error))
                 advance()
