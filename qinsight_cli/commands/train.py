@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, make_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -89,11 +91,19 @@ Lines = make_dataclass(
 @flat
 def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
     """Train by a recipe. The command line wins over the recipe."""
+    from qinsight_cli.core.errors import UsageError
+    from qinsight_cli.core.training.run_folder import algorithm_of
+
     given = _assignments(training.settings or ())
     for each in fields(GrpoRecipe):
         value = getattr(lines, each.name)
         if value is not None:
             given[each.name] = _assignments(value.split(",")) if each.name in PAIRS else value
+    if training.resume:
+        if training.out is None:
+            raise UsageError("give --out, the folder of the run to resume")
+        # What runs there says how it goes on.
+        training = _as_before(replace(training, algorithm=Algorithm(algorithm_of(training.out))))
     if training.algorithm is Algorithm.sft:
         _refuse_with_sft(given, training)
         _sft(training, given)
@@ -104,55 +114,66 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
 def _sft(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.training.datasets import collect
     from qinsight_cli.core.training.recipe import load_sft
-    from qinsight_cli.core.training.sft.run import run_sft
+    from qinsight_cli.core.training.sft import run
 
     chosen = load_sft(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, {name for phase in chosen.phases for name in phase.mix})
+    if training.dry_run:
+        write(run.describe(chosen, samples))
+        return
     folder = training.folder
-    say(f"training on {len(samples):,} rows, in {folder}; first their pictures are checked")
-    named = [{name: one[name] for name in ("data", "sha256")} for one in digests]
-    write(str(run_sft(chosen, samples, folder, named)))
+    names = ", ".join(str(one["data"]) for one in digests)
+    say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
+    with _way_on(folder):
+        write(str(run.run_sft(chosen, samples, folder, digests, training.resume)))
 
 
 def _grpo(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.training.datasets import collect
+    from qinsight_cli.core.training.datasets import collect, set_aside
     from qinsight_cli.core.training.grpo import run
     from qinsight_cli.core.training.recipe import load_grpo
 
-    if training.out is None and (training.resume or run.processes() > 1):
-        raise UsageError("give --out, the folder of the run" + (" to resume" if training.resume else ""))
-    if training.resume:
-        training = _as_before(training)
+    if training.out is None and run.processes() > 1:
+        raise UsageError("give --out, the folder of the run")
     chosen = load_grpo(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, chosen.tasks)
-    held_out, held_digests = collect(training.eval_data, chosen.tasks, "test") if training.eval_data else ([], [])
-    training_run = run.TrainingRun(chosen, samples, [*digests, *held_digests], held_out)
+    held_out: list[Any] = []
+    validation: list[Any] = []
+    if training.eval_data:
+        held_out, of_test = collect(training.eval_data, chosen.tasks, "test")
+        samples, validation, of_validation = set_aside(samples, digests, chosen.tasks, chosen.seed)
+        digests = [*digests, *of_test, *of_validation]
+    training_run = run.TrainingRun(chosen, samples, digests, held_out, validation)
     if training.dry_run:
         print(run.describe(training_run))
         return
     folder = training.folder
     if run.is_main():
-        names = ", ".join(str(one["data"]) for one in digests)
+        names = ", ".join(str(one["data"]) for one in digests if one["split"] == "train")
         say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
-    try:
+    with _way_on(folder):
         final = run.run_grpo(training_run, folder, training.resume)
-    except KeyboardInterrupt:
-        if run.is_main() and (folder / "recipe.yaml").is_file():
-            say(f"interrupted; go on with: qinsight train --resume --out {folder}")
-        raise
     if run.is_main():
         write(str(final))
 
 
+@contextmanager
+def _way_on(folder: Path) -> Iterator[None]:
+    """Ctrl-C says how the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0" and (folder / "recipe.yaml").is_file():
+            say(f"interrupted; go on with: qinsight train --resume --out {folder}")
+        raise
+
+
 def _as_before(training: Training) -> Training:
     """The recipe and the data of the run in --out unless the command line sets them."""
-    from qinsight_cli.core.errors import QInsightError
     from qinsight_cli.core.training.run_folder import RunFolder
 
     out = training.folder
-    if not (out / "run.json").is_file():
-        raise QInsightError(f"{out} holds no GRPO run to resume")
     used = RunFolder(out).data()
     before = {split: [Path(one["folder"]) for one in used if one["split"] == split] for split in ("train", "test")}
     return replace(
@@ -187,6 +208,6 @@ def _refuse_with_sft(given: dict[str, Any], training: Training) -> None:
     from qinsight_cli.core.errors import UsageError
 
     refused = [name for name in given if name not in ("model", "seed")]
-    refused += [name for name in ("eval_data", "resume", "dry_run") if getattr(training, name)]
+    refused += ["eval_data"] if training.eval_data else []
     if refused:
         raise UsageError(f"{refused[0]} is a setting of --algorithm grpo; sft takes its settings from the recipe")

@@ -96,6 +96,62 @@ def test_the_dry_run_prints_and_writes_nothing(run: Run, prepared: Path, embedde
     assert not Path("runs").exists()
 
 
+SFT = """
+sft:
+  model: tiny
+  seed: 1
+  bf16: false
+  workers: 0
+  phases:
+    - {name: talk, kind: talk, steps: 2, batch: 4, learning_rate: 1.0e-4, mix: {score: 1.0}}
+"""
+
+
+def test_sft_from_its_dry_run_to_its_resume(run: Run, prepared: Path, embedded: None) -> None:
+    Path("sft.yaml").write_text(SFT)
+    words = ("train", "--algorithm", "sft", "--recipe", "sft.yaml")
+    looked = run(*words, "--dry-run")
+    assert looked.code == 0, looked.err
+    assert "rows        score 10" in looked.out
+    assert "phase 1     talk (talk), 2 steps of 4 pictures, 8 in all, drawn from 10 rows" in looked.out
+    assert not Path("runs").exists()
+    done = run(*words, "--out", "out")
+    assert done.code == 0, done.err
+    assert done.out == "out/final\n"  # and nothing that transformers prints
+    again = run(*words, "--out", "out")
+    assert again.code == 1
+    assert "add --resume" in again.err
+    resumed = run("train", "--resume", "--out", "out")  # the folder knows that it is an SFT run
+    assert (resumed.code, resumed.out) == (0, "out/final\n"), resumed.err
+    other = run("train", "--resume", "--out", "out", "--seed", "2")
+    assert other.code == 1
+    assert "holds a run with seed 1, not 2" in other.err
+
+
+def test_a_picture_changed_since_it_was_prepared_is_noticed(run: Run, prepared: Path, embedded: None) -> None:
+    made = prepared / "data" / "made"
+    assert run("prepare", "csv", table(made), "--images", str(made), "--out", "data/known", *COLUMNS).code == 0
+    changed = made / "5.png"
+    Image.open(changed).rotate(180).save(changed)
+    Path("sft.yaml").write_text(SFT)
+    for words in (
+        ("--algorithm", "sft", "--recipe", "sft.yaml"),
+        ("--tasks", "score", "--batch", "80", "--per-device-batch", "8", "--max-steps", "1"),
+    ):
+        done = run("train", *words, "--data", "data/known", "--dry-run")
+        assert done.code == 1
+        assert "5.png has changed since its dataset was prepared; prepare it again" in done.err
+
+
+COLUMNS = ("--image-column", "file", "--label-column", "mos", "--test-share", "0", "--workers", "1")
+
+
+def table(folder: Path) -> str:
+    lines = [f"{number}.png,{number}" for number in range(10)]
+    (folder / "labels.csv").write_text("\n".join(["file,mos", *lines]) + "\n")
+    return str(folder / "labels.csv")
+
+
 def test_any_line_of_the_recipe_can_be_set(run: Run, prepared: Path, embedded: None) -> None:
     lines = ["--set", "total_batch=16", "--set", "per_device_batch=8", "--set", "seed=5", "--set", "max_steps=3"]
     done = run("train", "--dry-run", *lines, "--max-steps", "2")
@@ -184,9 +240,11 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
         (["--tasks", "comparison"], 1, "no dataset under data/ holds comparison"),
         (["--algorithm", "ppo"], 2, "'ppo'"),
         (["--algorithm", "sft", "--max-steps", "3"], 2, "max_steps is a setting of --algorithm grpo"),
-        (["--algorithm", "sft", "--resume"], 2, "resume is a setting of --algorithm grpo"),
+        (["--algorithm", "sft", "--eval-data", "data/made"], 2, "eval_data is a setting of --algorithm grpo"),
+        (["--algorithm", "sft", "--resume"], 2, "give --out"),
+        (["--algorithm", "sft", "--dry-run", "--recipe", "other.yaml"], 1, "asks for score/koniq rows"),
         (["--resume"], 2, "give --out"),
-        (["--resume", "--out", "nowhere"], 1, "nowhere holds no GRPO run to resume"),
+        (["--resume", "--out", "nowhere"], 1, "nowhere holds no run to resume"),
         (["--mix", "score"], 2, "not of the form NAME=VALUE"),
         (["--mix", "score=1,degradatoin=1"], 1, "did you mean degradation?"),
         (["--mix", "score=1,comparison=1"], 1, "comparison is not among the tasks of this run"),
@@ -228,6 +286,8 @@ def test_bad_input_is_one_line(
     Path("hollow.yaml").write_text("sft:\n")
     phase = "{name: a, kind: tlk, steps: 1, batch: 1, learning_rate: 1, mix: {score: 1}}"
     Path("kind.yaml").write_text(f"sft: {{model: tiny, seed: 1, phases: [{phase}]}}")
+    phase = "{name: a, kind: talk, steps: 1, batch: 1, learning_rate: 1, mix: {score/koniq: 1}}"
+    Path("other.yaml").write_text(f"sft: {{model: tiny, seed: 1, phases: [{phase}]}}")
     done = run("train", *words)
     assert done.code == code
     assert done.out == ""

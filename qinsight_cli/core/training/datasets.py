@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.manifest import CARD, Sample, read_split, tasks_of
+from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 
 DATA = Path("data")
+VALIDATION = "validation"
+VALIDATION_SHARE = 0.05  # of the photos of a dataset without a validation split
 
 
 def collect(
@@ -48,3 +51,41 @@ def _digest(folder: Path, split: str) -> str | None:
         return json.loads((folder / CARD).read_text(encoding="utf-8"))["sha256"][split]
     except (OSError, ValueError, KeyError):
         return None
+
+
+def set_aside(
+    samples: Sequence[Sample], data: Sequence[Mapping[str, Any]], tasks: Iterable[str], seed: int
+) -> tuple[list[Sample], list[Sample], list[dict[str, Any]]]:
+    """Training rows as `collect` gave them -> (training rows, validation rows, what the validation rows come from).
+
+    A dataset with a validation split gives that. Of any other a slice of its training rows is set aside, all rows of a
+    photo together, the same for the same seed; no training row keeps a picture that a validation row has.
+    """
+    kept: list[Sample] = []
+    validation: list[Sample] = []
+    sources = []
+    wanted, start = set(tasks), 0
+    for one in data:
+        folder, own = Path(one["folder"]), samples[start : start + one["rows"]]
+        start += one["rows"]
+        published = (folder / f"{VALIDATION}.jsonl").is_file()
+        chosen = read_split(folder, VALIDATION, wanted) if published else []
+        chosen = chosen or _slice(own, seed)
+        kept += own
+        validation += chosen
+        digest = _digest(folder, VALIDATION) if published else one["sha256"]
+        sources.append({**one, "sha256": digest, "split": VALIDATION, "rows": len(chosen)})
+    held = {path for row in validation for path in row.images.values()}
+    ids = {(row.task, row.id, row.source) for row in validation}
+    kept = [row for row in kept if (row.task, row.id, row.source) not in ids and not held & set(row.images.values())]
+    return kept, validation, sources
+
+
+def _slice(rows: Sequence[Sample], seed: int) -> list[Sample]:
+    """The rows of a share of the photos, of at least one; none of a single photo, which is needed for training."""
+    photos = [str(row.extra.get("content") or next(iter(row.images.values())).name) for row in rows]
+    draws = {photo: draw_unit(seed, f"validation:{photo}") for photo in photos}
+    if len(draws) < 2:
+        return []
+    share = max(VALIDATION_SHARE, min(draws.values()))
+    return [row for row, photo in zip(rows, photos, strict=True) if draws[photo] <= share]

@@ -1,34 +1,52 @@
-"""The pictures of training rows: each opened whole before the first step, and the size the processor gives it."""
+"""The pictures of training rows: looked at before the first step, and the size the processor gives them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.errors import ImageError, QInsightError
-from qinsight_cli.core.images import load_image
+from qinsight_cli.core.images import check_shape, decode_image, read_image
 
 
 def check_images(samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
-    """Width and height of every picture, each opened whole. Raises QInsightError naming the first that cannot be."""
-    paths = list(dict.fromkeys(path for sample in samples for path in sample.images.values()))
-    # Opened whole: a file that ends too soon has a good header.
+    """Width and height of every picture, each read whole.
+
+    A picture whose facts the manifest holds must have the bytes that were prepared; `prepare` has decoded those. Any
+    other is decoded here. Raises QInsightError naming the first that is missing, has changed, or cannot be used.
+    """
+    facts: dict[Path, FileFacts | None] = {}
+    for sample in samples:
+        for role, path in sample.images.items():
+            facts[path] = facts.get(path) or sample.files.get(role)
+    # Reading, hashing and decoding release the lock that threads share.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(paths, pool.map(_size, paths), strict=True))
+        return dict(zip(facts, pool.map(_size, facts, facts.values()), strict=True))
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
     if not path.is_file():
         raise QInsightError(f"the picture {path} is not there; a manifest names it")
     try:
-        loaded = load_image(path)
+        data, digest = read_image(path)
+        if facts is not None and digest != facts.sha256:
+            raise QInsightError(f"the picture {path} has changed since its dataset was prepared; prepare it again")
+        if facts is None:
+            image, _ = decode_image(data)
+        width, height = (facts.width, facts.height) if facts is not None else image.size
+        check_shape(width, height)
     except ImageError as error:
         raise QInsightError(f"the picture {path} cannot be used: {error}") from error
-    return loaded.width, loaded.height
+    return width, height
+
+
+def resized_sizes(found: Mapping[Path, tuple[int, int]], image_processor: Any) -> dict[Path, tuple[int, int]]:
+    """The (width, height) of pictures -> those that the processor gives them."""
+    return {path: resized_size(size, image_processor) for path, size in found.items()}
 
 
 def resized_size(size: tuple[int, int], image_processor: Any) -> tuple[int, int]:

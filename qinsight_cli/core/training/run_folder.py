@@ -1,19 +1,25 @@
-"""The folder of a GRPO run: what was asked, on what, what happened, and which checkpoint to go on from.
+"""The folder of a training run: what was asked, on what, what happened, and which checkpoint to go on from.
 
 recipe.yaml        the resolved recipe; `--recipe` reads it
 run.json           versions, data and their digests
 metrics.jsonl      one line a logged step, and one an evaluation
-completions.jsonl  one group of completions a logged step, with rewards and advantages
-rewards.png kl.png the curves
-checkpoint-N/      to resume from; best/ and final/ are models
+final/             the model after the last step
+GRPO               completions.jsonl  one group of completions a logged step, with rewards and advantages
+                   rewards.png kl.png the curves
+                   checkpoint-N/ to resume from; best/ is a model
+SFT                0-new/ a new model before its first step; N-PHASE/checkpoint-M/ to resume from;
+                   N-PHASE/done/ the model after a phase
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +29,11 @@ import yaml
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import write_text
-from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 WHOLE = "complete"  # a file in every checkpoint that was written to its end
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")
+# How libraries word a full disk. The last two are what torch says when a write comes up short.
+FULL_DISK = ("no space left", "os error 28", "errno 28", "disk quota exceeded", "unexpected pos", "iostream error")
 
 # TRL's names -> ours.
 RENAMED = {
@@ -46,9 +53,10 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder. Only the main process writes."""
+    """One run's folder; `algorithm` is "grpo" or "sft". Only the main process writes."""
 
     path: Path
+    algorithm: str = "grpo"
 
     @property
     def metrics(self) -> Path:
@@ -58,16 +66,17 @@ class RunFolder:
     def completions(self) -> Path:
         return self.path / "completions.jsonl"
 
-    def check_resumable(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
+    def check_resumable(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
         """Raises QInsightError when the folder holds another run, one that was not asked to be resumed, or none that
         was, or is no folder."""
         began = (self.path / "recipe.yaml").is_file()
+        kind = self.algorithm.upper()
         if resume and not began:
-            raise QInsightError(f"{self.path} holds no GRPO run to resume")
+            raise QInsightError(f"{self.path} holds no {kind} run to resume")
         if self.path.exists() and not self.path.is_dir():
             raise QInsightError(f"{self.path} is a file; choose another --out")
         if not began and self.path.is_dir() and any(self.path.iterdir()):
-            raise QInsightError(f"{self.path} is not empty and holds no GRPO run; choose another --out")
+            raise QInsightError(f"{self.path} is not empty and holds no {kind} run; choose another --out")
         if began:
             self._compare(recipe, data)
             if not resume:
@@ -75,8 +84,8 @@ class RunFolder:
                     f"{self.path} holds this run already; add --resume to go on, or choose another --out"
                 )
 
-    def open(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], resume: bool) -> Path | None:
-        """Make the folder, or find the checkpoint to go on from; None is a start from the beginning.
+    def open(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
+        """Make the folder, and write what the run is.
 
         Raises QInsightError as `check_resumable` does, and when the folder cannot be made.
         """
@@ -85,30 +94,38 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise QInsightError(f"cannot make the folder {self.path}: {error.strerror or error}") from error
-        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
-        write_text(self.path / "recipe.yaml", yaml.safe_dump({"grpo": settings}, sort_keys=False))
+        write_text(self.path / "recipe.yaml", yaml.safe_dump({self.algorithm: settings(recipe)}, sort_keys=False))
         run = {"data": list(data), "environment": environment()}
         write_text(self.path / "run.json", json.dumps(run, indent=2, default=str) + "\n")
-        checkpoint = last_checkpoint(self.path)
-        self._cut(int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
+
+    def resume_point(self, checkpoints: Path | None = None, before: int = 0) -> Path | None:
+        """The newest whole checkpoint to go on from; None is a start from the beginning.
+
+        checkpoints  where they are, if not in the run folder itself
+        before       steps of the run before those that the checkpoints count
+        What was recorded after it is forgotten: it will be done again.
+        """
+        checkpoint = last_checkpoint(checkpoints or self.path)
+        begun = before > 0 or checkpoint is not None
+        self._cut(before + (step_of(checkpoint) if checkpoint else 0) if begun else -1)
         return checkpoint
 
     def data(self) -> list[dict[str, Any]]:
-        """The datasets of the run, as `data.collect` described them."""
+        """The datasets of the run, as `datasets.collect` described them."""
         return json.loads((self.path / "run.json").read_text(encoding="utf-8"))["data"]
 
-    def _compare(self, recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]]) -> None:
-        before = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))["grpo"]
-        for name, value in asdict(recipe).items():
-            now = list(value) if isinstance(value, tuple) else value
-            if before.get(name) != now:
-                raise QInsightError(f"{self.path} holds a run with {name} {before.get(name)!r}, not {now!r}")
+    def _compare(self, recipe: Any, data: Sequence[Mapping[str, Any]]) -> None:
+        content = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        if self.algorithm not in content:
+            raise QInsightError(f"{self.path} holds a run of {', '.join(content)}, not of {self.algorithm}")
+        for name, before, now in _differences(content[self.algorithm], settings(recipe)):
+            raise QInsightError(f"{self.path} holds a run with {name} {before!r}, not {now!r}")
         used = self.data()
         if _without_place(used) != _without_place(data):
             raise QInsightError(f"{self.path} holds a run on other data: {', '.join(str(one['data']) for one in used)}")
 
     def _cut(self, step: int) -> None:
-        """Forget what was recorded after `step`: it will be done again."""
+        """Forget what was recorded after `step`."""
         for path in (self.metrics, self.completions):
             if path.is_file():
                 *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last one is empty, or torn by a kill
@@ -120,6 +137,91 @@ class RunFolder:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
+def settings(recipe: Any) -> dict[str, Any]:
+    """A recipe as what YAML keeps of it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: plain(one) for name, one in value.items()}
+        return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return plain(asdict(recipe))
+
+
+def algorithm_of(folder: Path) -> str:
+    """The algorithm of the run in a folder. Raises QInsightError when there is none to resume."""
+    try:
+        content = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        (name,) = content
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        name = None
+    if name not in ("grpo", "sft") or not (folder / "run.json").is_file():
+        raise QInsightError(f"{folder} holds no run to resume")
+    return name
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(name, value before, value now) of each setting that differs, settings within settings by a dotted name."""
+    if isinstance(now, Mapping) and isinstance(before, Mapping):
+        for key in now:
+            yield from _differences(before.get(key), now[key], f"{name}.{key}".lstrip("."))
+    elif isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+        for number, (first, second) in enumerate(zip(before, now, strict=True), 1):
+            yield from _differences(first, second, f"{name}.{number}")
+    elif before != now:
+        yield name, before, now
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill beside `target`; it takes the name at the end, so `target` is there whole or not at all."""
+    temporary, replaced = (target.with_name(target.name + end) for end in (".part", ".old"))
+    for left in (temporary, replaced):
+        shutil.rmtree(left, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rename(replaced)
+    temporary.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_in_one_line(out: Path) -> Iterator[None]:
+    """A full disk becomes one line that says how to go on, however a library words it."""
+    try:
+        yield
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        raise QInsightError(
+            f"the disk of {out} is full; make room and run again with --resume, which goes on from the last whole "
+            "checkpoint"
+        ) from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(sign in str(error).lower() for sign in FULL_DISK):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a folder. Those that a kill left unfinished are removed."""
     whole = []
@@ -128,7 +230,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             whole.append(checkpoint)
         else:
             shutil.rmtree(checkpoint)
-    return max(whole, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
+    return max(whole, key=step_of, default=None)
 
 
 def _without_place(data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

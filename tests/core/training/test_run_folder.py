@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo import curves
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.recipe import load_grpo
-from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
+from qinsight_cli.core.training.run_folder import (
+    WHOLE,
+    RunFolder,
+    algorithm_of,
+    full_disk_in_one_line,
+    is_full_disk,
+    metrics_line,
+    read_lines,
+    whole_folder,
+)
 
 DATA = [{"data": "koniq", "sha256": "ab", "folder": "data/koniq", "split": "train", "rows": 3}]
 
 
 def test_the_resolved_recipe_is_a_recipe(tmp_path: Path) -> None:
     recipe = GrpoRecipe(beta=0.04, lora_targets=("q_proj",), mix={"score": 2.0})
-    assert RunFolder(tmp_path / "run").open(recipe, DATA, resume=False) is None
+    folder = RunFolder(tmp_path / "run")
+    folder.open(recipe, DATA, resume=False)
+    assert folder.resume_point() is None
     assert load_grpo(str(tmp_path / "run" / "recipe.yaml")) == recipe
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["data"] == DATA
@@ -35,7 +48,10 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         folder.open(GrpoRecipe(beta=0.04), DATA, resume=True)
     with pytest.raises(QInsightError, match="on other data: koniq"):
         folder.open(GrpoRecipe(), [{**DATA[0], "sha256": "cd"}], resume=True)
-    assert folder.open(GrpoRecipe(), [{**DATA[0], "folder": "moved/koniq"}], resume=True) is None
+    folder.open(GrpoRecipe(), [{**DATA[0], "folder": "moved/koniq"}], resume=True)
+    with pytest.raises(QInsightError, match="holds a run of grpo, not of sft"):
+        RunFolder(tmp_path, "sft").open(GrpoRecipe(), DATA, resume=True)
+    assert algorithm_of(tmp_path) == "grpo"
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
@@ -44,6 +60,11 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
         RunFolder(tmp_path).open(GrpoRecipe(), DATA, resume=False)
     with pytest.raises(QInsightError, match="holds no GRPO run to resume"):
         RunFolder(tmp_path / "new").open(GrpoRecipe(), DATA, resume=True)
+    for content in (None, "- a\n", "grpo: [", "ppo: {}\n", "grpo: {}\n"):  # the last one lacks run.json
+        if content is not None:
+            (tmp_path / "recipe.yaml").write_text(content)
+        with pytest.raises(QInsightError, match="holds no run to resume"):
+            algorithm_of(tmp_path)
 
 
 def test_a_checkpoint_cut_short_gives_way_to_the_one_before(tmp_path: Path) -> None:
@@ -56,9 +77,66 @@ def test_a_checkpoint_cut_short_gives_way_to_the_one_before(tmp_path: Path) -> N
     folder.append(folder.metrics, [{"step": step, "text": "a\u2028b"} for step in range(0, 101, 10)])
     with folder.metrics.open("a") as file:
         file.write('{"step": 10')  # a kill in the middle of a line
-    assert folder.open(GrpoRecipe(), DATA, resume=True) == tmp_path / "checkpoint-90"
+    folder.open(GrpoRecipe(), DATA, resume=True)
+    assert folder.resume_point() == tmp_path / "checkpoint-90"
     assert not (tmp_path / "checkpoint-100").exists()
     assert [line["step"] for line in read_lines(folder.metrics)] == list(range(0, 91, 10))
+
+
+def test_steps_before_a_phase_are_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "sft")
+    folder.append(folder.metrics, [{"step": step} for step in range(1, 13)])
+    (tmp_path / "2-talk" / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "2-talk" / "checkpoint-4" / WHOLE).touch()
+    assert folder.resume_point(tmp_path / "2-talk", before=5) == tmp_path / "2-talk" / "checkpoint-4"
+    assert [line["step"] for line in read_lines(folder.metrics)] == list(range(1, 10))
+    assert folder.resume_point(tmp_path / "3-more", before=7) is None
+    assert [line["step"] for line in read_lines(folder.metrics)] == list(range(1, 8))
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    with whole_folder(target) as folder:
+        (folder / "a").write_text("1")
+        assert not target.exists()
+    with suppress(KeyboardInterrupt), whole_folder(target) as folder:
+        (folder / "a").write_text("2")
+        raise KeyboardInterrupt
+    assert (target / "a").read_text() == "1"
+    with whole_folder(target) as folder:
+        (folder / "b").write_text("3")
+    assert [path.name for path in tmp_path.rglob("*")] == ["best", "b"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(122, "Disk quota exceeded"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_line_however_it_is_worded(error: Exception) -> None:
+    def saving() -> None:
+        try:
+            raise error
+        except Exception as inner:
+            raise ValueError("while saving") from inner
+
+    guarded = full_disk_in_one_line(Path("out"))(saving)
+    with pytest.raises(QInsightError, match="the disk of out is full; make room and run again with --resume"):
+        guarded()
+
+
+def test_torch_words_a_full_disk_as_we_expect() -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("there is no /dev/full")
+    for size in (1, 1_000_000):
+        with pytest.raises(RuntimeError) as caught:
+            torch.save({"a": torch.zeros(size)}, "/dev/full")
+        assert is_full_disk(caught.value)
+    assert not is_full_disk(RuntimeError("CUDA out of memory"))
 
 
 def test_a_line_of_metrics() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ import torch
 from accelerate.utils import gather_object, is_peft_model
 from transformers import PrinterCallback, TrainerCallback
 
+from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.engines.local import LocalEngine
 from qinsight_cli.core.files import write_text
 from qinsight_cli.core.models.loading import Model, torch_dtype
 from qinsight_cli.core.tasks import reward_titles
 from qinsight_cli.core.training.grpo import curves, evaluate
 from qinsight_cli.core.training.grpo.model_card import model_card
+from qinsight_cli.core.training.grpo.silence import Silence
 from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
-from qinsight_cli.core.training.run_folder import WHOLE, RunFolder, metrics_line, read_lines
+from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_lines, whole_folder
 
 
 class RecordingTrainer(MultiTaskTrainer):
@@ -32,7 +34,6 @@ class RecordingTrainer(MultiTaskTrainer):
     def __init__(self, training_run: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
         super().__init__(**settings)
         self._training_run, self._folder, self._final_processor = training_run, folder, final_processor
-        # Besides answering the held-out rows, the engine makes the patch embedding the matrix product that it is.
         self._engine = LocalEngine(Model(self._network, final_processor, {"model": training_run.recipe.model}))
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self.add_callback(_RecordingCallback(self))
@@ -45,6 +46,10 @@ class RecordingTrainer(MultiTaskTrainer):
         """TRL would write one into the run folder; `final` has its own."""
 
     # What happened
+
+    def listen(self) -> None:
+        """Go on counting the steps in which a reward was earned by no completion."""
+        self._silence = Silence(self.reward_func_names, read_lines(self._folder.metrics))
 
     def note(self, logs: Mapping[str, Any]) -> None:
         """One logged step: a line of metrics, one group of completions, a line for the person who watches."""
@@ -59,6 +64,8 @@ class RecordingTrainer(MultiTaskTrainer):
         ]
         shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
         print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
+        for warning in self._silence.note(line):
+            print(warning, file=sys.stderr)
 
     def _sampled(self, step: int) -> list[dict[str, Any]]:
         """One group of the last batch; from step to step another."""
@@ -83,24 +90,35 @@ class RecordingTrainer(MultiTaskTrainer):
     # Held-out rows
 
     def hold_out(self) -> None:
-        """Answer the held-out rows, each process its share; record the figures, and keep the best model."""
+        """Answer the held-out and the validation rows, each process its share; record the figures of both, and keep
+        the model that is best on the validation rows: the held-out ones choose nothing."""
+        held_out = self._figures(self._training_run.evaluation_rows)
+        validation = self._figures(self._training_run.validation_rows)
+        if not self._writes:
+            return
+        step = self.state.global_step
+        line = {"step": step, "eval": held_out} | ({"validation": validation} if validation else {})
+        self._folder.append(self._folder.metrics, [line])
+        for name, figures in (("held out", held_out), ("validation", validation)):
+            shown = "  ".join(f"{figure} {value:.4f}" for figure, value in figures.items() if figure != "rows")
+            if figures:
+                print(f"{name} at step {step:,}  {shown}", file=sys.stderr)
+        lines = [line for line in read_lines(self._folder.metrics) if "validation" in line]
+        before = [line["validation"]["reward"] for line in lines if 0 < line["step"] < step]
+        if step and validation and validation["reward"] > max(before, default=-1.0):
+            self._leave(self._folder.path / "best", f"The weights of update {step}, best on the validation rows.")
+
+    def _figures(self, rows: Sequence[Sample]) -> dict[str, float]:
+        """What comes of greedy answers to the rows; empty without rows."""
+        if not rows:
+            return {}
         recipe, tasks = self._training_run.recipe, self._training_run.tasks
-        share = self._training_run.evaluation_rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
         self.model.eval()
         with self.accelerator.autocast():
             found = evaluate.outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
         self.model.train()
-        found = gather_object(found)
-        if not self._writes:
-            return
-        figures = evaluate.summary(found, tasks, recipe.weights)
-        step = self.state.global_step
-        self._folder.append(self._folder.metrics, [{"step": step, "eval": figures}])
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if name != "rows")
-        print(f"held out at step {step:,}  {shown}", file=sys.stderr)
-        before = [line["eval"]["reward"] for line in read_lines(self._folder.metrics) if "eval" in line][:-1]
-        if step and figures["reward"] > max(before[1:], default=-1.0):
-            self._leave(self._folder.path / "best", f"The weights of update {step}, best of those evaluated.")
+        return evaluate.summary(gather_object(found), tasks, recipe.weights)
 
     # Weights
 
@@ -118,24 +136,22 @@ class RecordingTrainer(MultiTaskTrainer):
     def _leave(self, target: Path, what: str) -> None:
         """Weights in the recipe's final dtype, an adapter merged into a copy of them, with processor and card."""
         recipe = self._training_run.recipe
-        temporary = target.with_name(target.name + ".part")
-        shutil.rmtree(temporary, ignore_errors=True)
-        if self.accelerator.distributed_type in OWN_LOOP:
-            dtype = torch_dtype(recipe.final_dtype, self._network.device)
-            state = {name: value.to("cpu", dtype) for name, value in self._merged().items()}
-            self._network.save_pretrained(temporary, state_dict=state)
-            config = temporary / "config.json"
-            settings = json.loads(config.read_text(encoding="utf-8"))
-            settings["dtype"] = recipe.final_dtype
-            write_text(config, json.dumps(settings, indent=2) + "\n")
-        else:
-            shutil.move(target, temporary)
-        self._final_processor.save_pretrained(temporary)
-        lines = read_lines(self._folder.metrics)
-        card = model_card(recipe, self._training_run.data, lines, self.state.global_step, what)
-        write_text(temporary / "README.md", card)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        with whole_folder(target) as temporary:
+            if self.accelerator.distributed_type in OWN_LOOP:
+                dtype = torch_dtype(recipe.final_dtype, self._network.device)
+                state = {name: value.to("cpu", dtype) for name, value in self._merged().items()}
+                self._network.save_pretrained(temporary, state_dict=state)
+                config = temporary / "config.json"
+                settings = json.loads(config.read_text(encoding="utf-8"))
+                settings["dtype"] = recipe.final_dtype
+                write_text(config, json.dumps(settings, indent=2) + "\n")
+            else:
+                for path in target.iterdir():
+                    shutil.move(path, temporary)
+            self._final_processor.save_pretrained(temporary)
+            lines = read_lines(self._folder.metrics)
+            card = model_card(recipe, self._training_run.data, lines, self.state.global_step, what)
+            write_text(temporary / "README.md", card)
 
     def _merged(self) -> dict[str, torch.Tensor]:
         """The weights by the names of the plain network; an adapter's product is added to those that it adapts."""
@@ -161,6 +177,7 @@ class _RecordingCallback(TrainerCallback):
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.listen()
         if state.global_step == 0 and self._trainer._training_run.held_out:
             self._trainer.hold_out()
 
@@ -178,6 +195,4 @@ class _RecordingCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_text(checkpoint / WHOLE, "")
             self._trainer.draw()

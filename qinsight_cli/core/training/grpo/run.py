@@ -16,28 +16,29 @@ import yaml
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.loading import load_model, load_processor, torch_device
+from qinsight_cli.core.models.loading import load_network, load_processor, torch_device, torch_dtype
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
+from qinsight_cli.core.training.devices import use_one_device
 from qinsight_cli.core.training.grpo import checks, schedule
 from qinsight_cli.core.training.grpo.evaluate import choose_rows
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.run_folder import RunFolder
-
-FULL_DISK = ("no space left", "os error 28", "errno 28")
+from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, settings
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What to train on what: the recipe, the training rows, the held-out rows, and the datasets they come from."""
+    """What to train on what: the recipe, the training rows, and the datasets they come from; `held_out` rows that
+    show how good a model is, and `validation` rows that choose the best one."""
 
     recipe: GrpoRecipe
     samples: Sequence[Sample]
     data: Sequence[Mapping[str, Any]]
     held_out: Sequence[Sample] = field(default_factory=tuple)
+    validation: Sequence[Sample] = field(default_factory=tuple)
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -47,6 +48,15 @@ class TrainingRun:
     def evaluation_rows(self) -> list[Sample]:
         """The held-out rows that an evaluation asks about."""
         return choose_rows(self.held_out, self.recipe.eval_rows, self.recipe.seed)
+
+    @property
+    def validation_rows(self) -> list[Sample]:
+        """The validation rows that an evaluation asks about."""
+        return choose_rows(self.validation, self.recipe.eval_rows, self.recipe.seed)
+
+    def asked(self, rows: Sequence[Sample]) -> list[Sample]:
+        """The rows of a schedule, and those of the evaluations: all whose pictures will be opened."""
+        return [*rows, *self.evaluation_rows, *self.validation_rows]
 
 
 def processes() -> int:
@@ -62,7 +72,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
     """Train and return `out`/final, a model folder. `RunFolder` says what else `out` holds.
 
     Raises QInsightError before the first step for anything in the recipe, the data or the model that cannot work, for
-    a folder of another run, and for a full disk.
+    a folder of another run, for a full disk, and at the first number that is not finite.
     """
     recipe = training_run.recipe
     _check_installed(recipe)
@@ -73,31 +83,25 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
     model_folder = locate(recipe.model)
     processor = load_processor(model_folder, recipe.max_pixels or None)
     if is_main():
-        print(
-            f"checking {len(chosen.rows) + len(training_run.evaluation_rows):,} rows and their pictures",
-            file=sys.stderr,
-        )
+        print(f"checking {len(training_run.asked(chosen.rows)):,} rows and their pictures", file=sys.stderr)
         check_run(training_run, chosen, model_folder, processor)
-    trainer = _trainer(training_run, chosen, model_folder, folder, resume)
-    checkpoint = _told_by_main(folder.open(recipe, training_run.data, resume) if is_main() else None)
-    try:
+    trainer = _trainer(training_run, chosen, model_folder, processor, folder)
+    with full_disk_in_one_line(out):
+        checkpoint = None
+        if is_main():
+            folder.open(recipe, training_run.data, resume)
+            checkpoint = folder.resume_point()
+        checkpoint = _told_by_main(checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
         trainer.accelerator.end_training()
         return final
-    except Exception as error:
-        if any(sign in str(error).lower() for sign in FULL_DISK):
-            raise QInsightError(
-                f"the disk of {out} is full; make room and run again with --resume, which goes on from the last whole "
-                "checkpoint"
-            ) from error
-        raise
 
 
 def check_run(training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, processor: Any) -> int:
     """All checks before the first step; the longest prompt in tokens. Raises QInsightError for the first failure."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    rows = [*chosen.rows, *training_run.evaluation_rows]
+    rows = training_run.asked(chosen.rows)
     found = check_images(rows)
     answer = checks.check_answers(rows, training_run.tasks, training_run.recipe.weights, processor.tokenizer)
     context = {**config, **config.get("text_config", {})}["max_position_embeddings"]
@@ -111,10 +115,9 @@ def describe(training_run: TrainingRun) -> str:
     chosen = schedule.make_schedule(recipe, training_run.samples, processes())
     _check_installed(recipe)
     where = locate(recipe.model) if resolve(recipe.model).folder else None
-    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
     batch, rollouts = chosen.batch, chosen.steps * recipe.total_batch // recipe.num_iterations
     lines = [
-        yaml.safe_dump({"grpo": settings}, sort_keys=False).rstrip(),
+        yaml.safe_dump({"grpo": settings(recipe)}, sort_keys=False).rstrip(),
         "",
         "rows        " + ", ".join(f"{task} {count:,}" for task, count in chosen.counts().items()),
         f"batch       {recipe.total_batch} completions = {batch.per_device} x {batch.accumulation} accumulated x "
@@ -172,12 +175,13 @@ def _check_installed(recipe: GrpoRecipe) -> None:
 
 
 def _trainer(
-    training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, folder: RunFolder, resume: bool
+    training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, processor: Any, folder: RunFolder
 ) -> Any:
     """The trainer, ready to run. The arguments come first: DeepSpeed must be set up when the weights are read."""
     from transformers.utils import logging
     from trl import GRPOConfig
 
+    from qinsight_cli.core.training.finite import check_weights
     from qinsight_cli.core.training.grpo.path_processor import path_processor
     from qinsight_cli.core.training.grpo.recorder import RecordingTrainer
 
@@ -189,9 +193,11 @@ def _trainer(
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
     _check_distribution(recipe, arguments, bool(training_run.held_out))
-    model = load_model(str(model_folder), "cpu", recipe.dtype, recipe.max_pixels or None)
+    use_one_device(arguments)
+    network = load_network(model_folder, torch_dtype(recipe.dtype, torch_device("cpu")))
+    check_weights(network, recipe.model)
     if recipe.freeze_vision:
-        model.network.model.visual.requires_grad_(False)
+        network.model.visual.requires_grad_(False)
     adapter = None
     if recipe.lora_rank:
         from peft import LoraConfig
@@ -201,15 +207,16 @@ def _trainer(
     return RecordingTrainer(
         training_run=training_run,
         folder=folder,
-        model=model.network,
+        model=network,
         args=arguments,
         reward_funcs=functions,
         train_dataset=dataset(chosen.rows, training_run.tasks),
-        processing_class=path_processor(model.processor, room),
+        processing_class=path_processor(processor, room),
         peft_config=adapter,
         skip_zero_variance=recipe.skip_zero_variance,
         rollout_batch=recipe.rollout_batch,
-        final_processor=model.processor,
+        final_learning_rate=recipe.final_learning_rate,
+        final_processor=processor,
     )
 
 

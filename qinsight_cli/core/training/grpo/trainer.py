@@ -12,32 +12,66 @@ import torch
 from accelerate.utils import DistributedType, is_peft_model
 from PIL.Image import Resampling
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
+from qinsight_cli.core.training.finite import FiniteSteps
 from qinsight_cli.core.training.grpo import packing
+from qinsight_cli.core.training.grpo.trl_settings import linear_factor
 from qinsight_cli.core.training.images import resized_size
 
 # Where each process holds all weights and may take as many decoding steps as it likes.
 OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
-class MultiTaskTrainer(GRPOTrainer):
-    """GRPOTrainer; `shared` computes prompts once per group, `skip_zero_variance` drops groups without a signal, and
-    `rollout_batch` is how many completions are written at a time.
+EQUAL = 1e-6  # rewards that differ by less are equal: float32 rounds weighted sums
+
+
+class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
+    """GRPOTrainer; `shared` computes prompts once per group, `skip_zero_variance` drops groups whose rewards are all
+    equal, `rollout_batch` is how many completions are written at a time, and `final_learning_rate` is where the
+    learning rate ends.
 
     A group that straddles two processes is shared within each. With vLLM, FSDP or DeepSpeed the rollouts are TRL's;
     the update shares prompts everywhere.
+
+    Private methods of the libraries that are overridden here, read in TRL 1.16 and transformers 5.23;
+    `tests/core/training/test_overrides.py` fails when one is gone or takes other parameters, and the test named last
+    (in `tests/core/training/grpo`) when it no longer does what is built on:
+
+    _load_from_checkpoint   (transformers) Trainer does not find the names of a vision-language checkpoint and would
+                            load nothing; test_run, a killed run resumes to the same steps and weights
+    _get_grad_norm          (transformers, in `FiniteSteps`) to stop before a step that is not finite; test_run, the
+                            first number that is not finite ends a run
+    _tokenize_prompts       TRL tokenizes and cuts up pictures once for each completion, here once for each prompt;
+                            test_trainer, pictures are opened once a step
+    _generate_single_turn   one prefill a prompt, and draws that depend on neither batch nor process; test_trainer,
+                            rollouts follow the network's own probabilities
+    _prepare_inputs         TRL shuffles completions between the parts of a step, which parts groups; test_trainer,
+                            gradients with shared prompts are those without
+    _generate_and_score_completions   to leave out groups without variance, and to know the rows of a step;
+                            test_trainer, groups of equal rewards leave no trace
+    _get_per_token_logps_and_entropies   the prompt computed once a group; test_trainer, the loss is Eq. 1 and 2
+
+    Read, not overridden: `_tokenizer`, `_step`, `_logs`, `_metrics`, `reward_func_names`, `eos_token_ids`.
     """
 
     def __init__(
-        self, shared: bool = True, skip_zero_variance: bool = False, rollout_batch: int = 64, **settings: Any
+        self,
+        shared: bool = True,
+        skip_zero_variance: bool = False,
+        rollout_batch: int = 64,
+        final_learning_rate: float | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self._at_once = rollout_batch
+        self._final_learning_rate = final_learning_rate
+        self._rows: list[str] = []
         self._network = self._base(self.model)
         self._skips = skip_zero_variance
         self._shares = shared and self._network.config._attn_implementation == "sdpa"
@@ -52,10 +86,29 @@ class MultiTaskTrainer(GRPOTrainer):
     def _base(model: Any) -> Any:
         return model.get_base_model() if is_peft_model(model) else model
 
+    # Steps
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """From the learning rate in a straight line to the final one. Made here: transformers' "polynomial" asks the
+        optimizer for `defaults`, which DeepSpeed's has not."""
+        if self._final_learning_rate is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:  # type: ignore[has-type]
+            factor = linear_factor(
+                self.args.get_warmup_steps(num_training_steps),
+                num_training_steps,
+                self._final_learning_rate / self.args.learning_rate,
+            )
+            self.lr_scheduler = LambdaLR(optimizer if optimizer is not None else self.optimizer, factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def rows_of_step(self) -> list[str]:
+        return self._rows
+
     # Resume
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Trainer looks for the names of the module and finds none of the checkpoint's: it would load nothing."""
         network = self.accelerator.unwrap_model(model if model is not None else self.model)
         if is_peft_model(network) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -126,11 +179,21 @@ class MultiTaskTrainer(GRPOTrainer):
         return self._buffered_inputs[self._step % steps]
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
+        self._rows = [str(row.get("id", index)) for index, row in enumerate(inputs)]
         batch = super()._generate_and_score_completions(inputs)
         if self._skips:
             # No token of a group without variance counts: neither its KL nor its forward pass.
-            batch["completion_mask"] = batch["completion_mask"] * (batch["advantages"] != 0).unsqueeze(1)
+            varied = self._in_varied_groups(len(inputs)).to(batch["completion_mask"].device)
+            batch["completion_mask"] = batch["completion_mask"] * varied.unsqueeze(1)
         return batch
+
+    def _in_varied_groups(self, count: int) -> Tensor:
+        """For each of this process's `count` completions whether the rewards of its group differ."""
+        given = torch.tensor([list(self._logs["rewards"][name]) for name in self.reward_func_names])
+        totals = (given * self.reward_weights.to(given)[:, None]).nansum(0).view(-1, self.num_generations)
+        varied = (totals.amax(1) - totals.amin(1) > EQUAL).repeat_interleave(self.num_generations)
+        start = self.accelerator.process_index * count
+        return varied[start : start + count]
 
     # The update
 

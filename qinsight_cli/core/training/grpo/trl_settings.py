@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,9 @@ def grpo_arguments(
         "per_device_train_batch_size": schedule.batch.per_device,
         "gradient_accumulation_steps": schedule.batch.accumulation,
         "steps_per_generation": schedule.batch.accumulation,  # completions are drawn for one update, with its weights
-        # AdamW, from one learning rate to another in a straight line (Sec. 4.1). "linear" would end at 0.
+        # AdamW (Sec. 4.1). The trainer makes the schedule itself, from `linear_factor`.
         "optim": "adamw_torch_fused",
         "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": "polynomial",
-        "lr_scheduler_kwargs": {"lr_end": recipe.final_learning_rate, "power": 1.0},
         "warmup_steps": recipe.warmup_steps,
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
@@ -45,6 +44,20 @@ def grpo_arguments(
         "disable_tqdm": True,
         "remove_unused_columns": False,
     }
+
+
+def linear_factor(warmup: int, steps: int, end: float) -> Callable[[int], float]:
+    """Step -> what the learning rate is multiplied by: after the warmup from 1 in a straight line to `end` (Sec. 4.1).
+
+    transformers' "linear" would end at 0.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        return 1.0 + (end - 1.0) * min(1.0, (step - warmup) / max(1, steps - warmup))
+
+    return factor
 
 
 def _objective(recipe: GrpoRecipe, weights: list[float]) -> dict[str, Any]:

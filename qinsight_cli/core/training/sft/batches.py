@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,23 @@ from qinsight_cli.core.images import load_image
 from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
-from qinsight_cli.core.training.images import resized_size
+from qinsight_cli.core.training.images import resized_size, resized_sizes
 from qinsight_cli.core.training.sft.recipe import Phase
 
 IGNORED = -100  # the label that torch's cross-entropy skips
 
 
-def plan_batches(samples: Sequence[Sample], phase: Phase, processor: Any, seed: int) -> list[list[int]]:
-    """Row indices of each batch of a phase, `phase.steps` of them.
+def plan_batches(
+    samples: Sequence[Sample], phase: Phase, processor: Any, seed: int, found: Mapping[Path, tuple[int, int]]
+) -> list[list[int]]:
+    """Row indices of each batch of a phase, `phase.steps` of them. `found` has width and height of every picture.
 
     Each batch draws its group by the mix, then one bucket of equal shapes, then rows; rows of known damage are drawn so
     that classes (the clean picture is one), and severities within a class, come equally often.
     """
     rng = np.random.default_rng(seed)
-    groups = _groups(samples, phase.mix)
-    sizes = {} if phase.crop else _sizes(samples, groups, processor)
+    groups = group_rows(samples, phase.mix)
+    sizes = {} if phase.crop else _sizes(samples, groups, resized_sizes(found, processor.image_processor))
     buckets = {name: _buckets(samples, rows, sizes) for name, rows in groups.items()}
     names = list(groups)
     shares = np.array([phase.mix[name] for name in names], dtype=float)
@@ -54,7 +57,8 @@ def plan_batches(samples: Sequence[Sample], phase: Phase, processor: Any, seed: 
     return batches
 
 
-def _groups(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, list[int]]:
+def group_rows(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, list[int]]:
+    """Row indices of each `task` or `task/source` of a mix. Raises QInsightError for one that has no rows."""
     groups = {}
     for name in mix:
         task, _, source = name.partition("/")
@@ -65,22 +69,12 @@ def _groups(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, li
     return groups
 
 
-def _sizes(samples: Sequence[Sample], groups: Mapping[str, list[int]], processor: Any) -> dict[int, tuple[int, int]]:
-    """The resized size of the first picture of each row, from the manifest or the file header."""
-    known: dict[Any, tuple[int, int]] = {}
-    sizes = {}
-    for index in {index for rows in groups.values() for index in rows}:
-        row = samples[index]
-        role = TASKS[row.task].order(row.images)[0]
-        path = row.images[role]
-        if path not in known and role in row.files:
-            facts = row.files[role]
-            known[path] = resized_size((facts.width, facts.height), processor.image_processor)
-        if path not in known:
-            with Image.open(path) as image:
-                known[path] = resized_size(image.size, processor.image_processor)
-        sizes[index] = known[path]
-    return sizes
+def _sizes(
+    samples: Sequence[Sample], groups: Mapping[str, list[int]], resized: Mapping[Path, tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """The resized size of the first picture of each row."""
+    rows = {index: samples[index] for group in groups.values() for index in group}
+    return {index: resized[row.images[TASKS[row.task].order(row.images)[0]]] for index, row in rows.items()}
 
 
 def _buckets(samples: Sequence[Sample], rows: list[int], sizes: Mapping[int, tuple[int, int]]) -> dict[Any, Any]:

@@ -2,169 +2,178 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.loading import Model, load_model, torch_dtype
+from qinsight_cli.core.models.names import locate
+from qinsight_cli.core.training.devices import use_one_device
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.run_folder import WHOLE, environment, last_checkpoint
-from qinsight_cli.core.training.sft.batches import Collator, gold_completion, plan_batches
+from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
+from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
 from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
-PICTURES = 200  # that a new vision module is standardised on
+LOG_EVERY = 10  # steps between lines of metrics.jsonl
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a phase works on: the network, its processor, the rows and where its files go."""
+class SftRun:
+    """What all phases work with: the recipe, the rows, the size of each picture, and the folder."""
 
-    network: Any
-    processor: Any
-    samples: Sequence[Sample]
     recipe: SftRecipe
-    folder: Path
+    samples: Sequence[Sample]
+    found: Mapping[Path, tuple[int, int]]
+    folder: RunFolder
+
+    def phase_folder(self, number: int) -> Path:
+        return self.folder.path / f"{number}-{self.recipe.phases[number - 1].name}"
+
+    def done(self, number: int) -> Path:
+        """The model after a phase; it is there only when the phase is finished."""
+        return self.phase_folder(number) / "done"
 
 
-def run_sft(recipe: SftRecipe, samples: Sequence[Sample], out: Path, data: Sequence[dict[str, Any]]) -> Path:
-    """Train by the recipe and return `out`/final, a model folder. A finished phase found in `out` is not repeated.
+def run_sft(
+    recipe: SftRecipe, samples: Sequence[Sample], out: Path, data: Sequence[Mapping[str, Any]], resume: bool = False
+) -> Path:
+    """Train by the recipe and return `out`/final, a model folder. `run_folder` says what else `out` holds.
 
-    out/recipe.json, environment.json  the resolved recipe, versions and data digests of the run
-    out/metrics.jsonl                  one line every logged step
-    out/N-PHASE/                       checkpoints, then `done/`, the model after the phase
-    Raises QInsightError when `out` belongs to another recipe, the data lacks rows that the recipe asks for, or a
-    picture cannot be used.
+    Raises QInsightError before the first step when the data lacks rows that the recipe asks for or a picture cannot be
+    used, for a folder of another run, for a full disk, and at the first number that is not finite.
     """
-    from transformers import set_seed
     from transformers.utils import logging
 
-    from qinsight_cli.core.models.loading import load_model
-
     logging.disable_progress_bar()
-    check_images(samples)
-    _open_run(recipe, out, data)
-    set_seed(recipe.seed)
-    folder = _starting_point(recipe, samples, out)
-    for number, phase in enumerate(recipe.phases, 1):
-        done = out / f"{number}-{phase.name}" / "done"
-        if not (done / "config.json").is_file():
-            _run_phase(recipe, phase, number, folder, samples, out)
-        folder = done
-    final = out / "final"
-    model = load_model(str(folder), device="cpu", dtype=recipe.final_dtype)
-    model.network.save_pretrained(final)
-    model.processor.save_pretrained(final)
+    folder = RunFolder(out, "sft")
+    folder.check_resumable(recipe, data, resume)
+    found = check_run(recipe, samples)
+    with full_disk_in_one_line(out):
+        folder.open(recipe, data, resume)
+        return _train(SftRun(recipe, samples, found, folder))
+
+
+def check_run(recipe: SftRecipe, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
+    """All checks before the first step; width and height of every picture. Raises QInsightError for what is wrong."""
+    if recipe.model != "new":
+        locate(recipe.model)
+    for phase in recipe.phases:
+        group_rows(samples, phase.mix)
+    print(f"checking {len(samples):,} rows and their pictures", file=sys.stderr)
+    return check_images(samples)
+
+
+def _train(run: SftRun) -> Path:
+    final = run.folder.path / "final"
+    if final.is_dir():
+        return final
+    finished = max((number for number in range(1, len(run.recipe.phases) + 1) if run.done(number).is_dir()), default=0)
+    model = _load(run, finished)
+    for number in range(finished + 1, len(run.recipe.phases) + 1):
+        _run_phase(run, model, number)
+    network = model.network.to(torch_dtype(run.recipe.final_dtype, model.network.device))
+    with whole_folder(final) as temporary:
+        network.save_pretrained(temporary)
+        model.processor.save_pretrained(temporary)
     return final
 
 
-def _open_run(recipe: SftRecipe, out: Path, data: Sequence[dict[str, Any]]) -> None:
-    settings = json.dumps({"recipe": asdict(recipe), "data": list(data)}, indent=2, default=str) + "\n"
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "recipe.json"
-    if path.is_file() and path.read_text() != settings:
-        raise QInsightError(f"{out} holds a run of another recipe or other data; choose another --out")
-    path.write_text(settings)
-    (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+def _load(run: SftRun, finished: int) -> Model:
+    """The model after so many phases, in float32. It is loaded once and stays from phase to phase."""
+    from qinsight_cli.core.training.finite import check_weights
+    from qinsight_cli.core.training.sft.start import starting_model
+
+    if finished:
+        where = "cpu" if run.recipe.model == "new" else "auto"
+        model = load_model(str(run.done(finished)), device=where, dtype="float32")
+    else:
+        model = starting_model(run.recipe, run.samples, run.folder.path / "0-new")
+    check_weights(model.network, run.recipe.model)
+    return model
 
 
-def _starting_point(recipe: SftRecipe, samples: Sequence[Sample], out: Path) -> Path:
-    """The model folder that the first phase starts from."""
-    from qinsight_cli.core.models.names import locate
-    from qinsight_cli.core.training.sft.new_model import build
+def _run_phase(run: SftRun, model: Model, number: int) -> None:
+    from transformers import set_seed
 
-    if recipe.model != "new":
-        return locate(recipe.model)
-    folder = out / "0-new"
-    if not (folder / "config.json").is_file():
-        corpus = [gold_completion(sample) for sample in samples[:: max(1, len(samples) // 20_000)]]
-        build(folder, corpus, recipe.network, recipe.seed)
-        if recipe.network.encoder:
-            _standardise(folder, samples, recipe.seed)
-    return folder
-
-
-def _standardise(folder: Path, samples: Sequence[Sample], seed: int) -> None:
-    """Start the vision module at mean 0 and spread 1 over some of the pictures that it will see."""
-    import torch
-
-    from qinsight_cli.core.images import load_image
-    from qinsight_cli.core.models.loading import load_model
-    from qinsight_cli.core.training.sft.heads import standardise
-
-    rng = np.random.default_rng(seed)
-    chosen = [samples[index] for index in rng.choice(len(samples), min(PICTURES, len(samples)), replace=False)]
-    model = load_model(str(folder), device="cpu")
-    tower = model.network.model.visual
-
-    def pictures() -> Iterator[Any]:
-        for sample in chosen:
-            image = load_image(next(iter(sample.images.values()))).image
-            seen = model.processor.image_processor([image])
-            _, height, width = np.asarray(seen["image_grid_thw"])[0].tolist()
-            yield tower.assemble(torch.as_tensor(np.asarray(seen["pixel_values"])), height, width)
-
-    standardise(tower, pictures())
-    model.network.save_pretrained(folder)
-
-
-def _run_phase(recipe: SftRecipe, phase: Phase, number: int, start: Path, samples: Sequence[Sample], out: Path) -> None:
-    from qinsight_cli.core.models.loading import load_model
-
-    folder = out / f"{number}-{phase.name}"
+    phase = run.recipe.phases[number - 1]
+    folder = run.phase_folder(number)
     folder.mkdir(exist_ok=True)
-    model = load_model(str(start), device="cpu" if recipe.model == "new" else "auto", dtype="float32")
+    # A phase draws the same numbers whatever ran before it in this process.
+    set_seed(run.recipe.seed + number)
+    before = sum(each.steps for each in run.recipe.phases[: number - 1])
+    checkpoint = run.folder.resume_point(folder, before)
     freeze(model.network.model.visual, phase.frozen_blocks)
-    stage = Stage(model.network, model.processor, samples, recipe, folder)
-    trainer = _seeing_trainer(stage, phase, number) if phase.kind == "see" else _talking_trainer(stage, phase, number)
-    trainer.add_callback(_mark_checkpoints())
-    checkpoint = last_checkpoint(folder)
+    trainer = _trainer(run, model, number, before)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _append_metrics(out / "metrics.jsonl", phase, trainer.state.log_history)
-    temporary = folder / "done.part"
-    stage.network.save_pretrained(temporary)
-    stage.processor.save_pretrained(temporary)
-    temporary.rename(folder / "done")
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without the autocast of this phase
+    if phase.kind == "see":
+        from qinsight_cli.core.training.sft.trainers import HEADS, save_heads
+
+        save_heads(trainer.model, folder / HEADS)
+    with whole_folder(run.done(number)) as temporary:
+        model.network.save_pretrained(temporary)
+        model.processor.save_pretrained(temporary)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 
 
 def freeze(tower: Any, blocks: int) -> None:
-    """Keep the stem and so many blocks of a convolutional vision module as they are."""
-    if not blocks:
+    """Keep the stem and so many blocks of a convolutional vision module as they are, and let all else train."""
+    tower.requires_grad_(True)
+    if not hasattr(tower, "trunk"):
         return
     tower.trunk.frozen = blocks
-    tower.trunk.stem.requires_grad_(False)
-    for block in tower.trunk.blocks[:blocks]:
-        block.requires_grad_(False)
+    for part in (tower.trunk.stem, *tower.trunk.blocks[:blocks]) if blocks else ():
+        part.requires_grad_(False)
 
 
-def _mark_checkpoints() -> Any:
-    """Each checkpoint gets its mark once it is whole: a kill while one is written leaves the one before."""
-    from transformers import TrainerCallback
+def _trainer(run: SftRun, model: Model, number: int, before: int) -> Any:
+    """The trainer of a phase; `before` counts the steps of the phases before it."""
+    from transformers import TrainingArguments
+    from trl import SFTConfig
 
-    class MarkCheckpoints(TrainerCallback):
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+    from qinsight_cli.core.training.sft import trainers
+    from qinsight_cli.core.training.sft.heads import SeeingTower
 
-    return MarkCheckpoints()
+    phase, tower = run.recipe.phases[number - 1], model.network.model.visual
+    dataset, collator = _planned(run, model, number)
+    more: dict[str, Any] = {
+        "samples": run.samples,
+        "recorder": trainers.Recorder(run.folder, phase, before),
+        "train_dataset": dataset,
+        "data_collator": collator,
+    }
+    if phase.kind == "see":
+        seeing = SeeingTower(tower, model.network.config.vision_config.out_hidden_size)
+        earlier = [run.phase_folder(one) / trainers.HEADS for one in range(1, number)]
+        left = [path for path in earlier if path.is_file()]
+        if left:
+            trainers.load_heads(seeing, left[-1])
+        return trainers.SeeingTrainer(
+            model=seeing,
+            args=_arguments(TrainingArguments, run, model, number),
+            optimizers=(trainers.make_optimizer(seeing, tower, phase), None),
+            **more,
+        )
+    settings = {"gradient_checkpointing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    return trainers.TalkingTrainer(
+        model=model.network,
+        args=_arguments(SFTConfig, run, model, number, **settings),
+        processing_class=model.processor,
+        optimizers=(trainers.make_optimizer(model.network, tower, phase), None),
+        **more,
+    )
 
 
-def _append_metrics(path: Path, phase: Phase, history: list[dict[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        for line in history:
-            file.write(json.dumps({"phase": phase.name, **line}) + "\n")
-
-
-def _arguments(kind: type, stage: Stage, phase: Phase, number: int, **more: Any) -> Any:
-    return kind(
-        output_dir=str(stage.folder),
+def _arguments(kind: type, run: SftRun, model: Model, number: int, **more: Any) -> Any:
+    phase = run.recipe.phases[number - 1]
+    arguments = kind(
+        output_dir=str(run.phase_folder(number)),
         max_steps=phase.steps,
         per_device_train_batch_size=1,  # one item is one planned batch
         learning_rate=phase.learning_rate,
@@ -173,135 +182,60 @@ def _arguments(kind: type, stage: Stage, phase: Phase, number: int, **more: Any)
         weight_decay=0.01,
         adam_beta2=0.98,  # few steps: a shorter memory than Adam's 0.999
         max_grad_norm=1.0,
-        bf16=stage.recipe.bf16,
-        use_cpu=stage.network.device.type == "cpu",
-        logging_steps=10,
+        bf16=run.recipe.bf16,
+        use_cpu=model.network.device.type == "cpu",
+        logging_steps=LOG_EVERY,
         save_steps=SAVE_EVERY,
         save_total_limit=2,  # the older one, should a kill come while the newer is written
-        seed=stage.recipe.seed + number,
-        dataloader_num_workers=stage.recipe.workers,
-        dataloader_prefetch_factor=4 if stage.recipe.workers else None,
+        seed=run.recipe.seed + number,
+        dataloader_num_workers=run.recipe.workers,
+        dataloader_prefetch_factor=4 if run.recipe.workers else None,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         **more,
     )
+    use_one_device(arguments)
+    return arguments
 
 
-def _planned(stage: Stage, phase: Phase, number: int) -> tuple[Any, Collator]:
+def _planned(run: SftRun, model: Model, number: int) -> tuple[Any, Collator]:
     """The planned batches as a dataset, in order, and the collator that makes tensors of each."""
     from datasets import Dataset
 
-    seed = stage.recipe.seed * 1000 + number
-    batches = plan_batches(stage.samples, phase, stage.processor, seed)
+    recipe, phase = run.recipe, run.recipe.phases[number - 1]
+    seed = recipe.seed * 1000 + number
+    batches = plan_batches(run.samples, phase, model.processor, seed, run.found)
     rows = [{"rows": batch, "seed": seed * 100_000 + index} for index, batch in enumerate(batches)]
     return Dataset.from_list(rows), Collator(
-        stage.samples, stage.processor, phase, stage.recipe.token_weights, stage.recipe.rating_spread
+        run.samples, model.processor, phase, recipe.token_weights, recipe.rating_spread
     )
 
 
-def _seeing_trainer(stage: Stage, phase: Phase, number: int) -> Any:
-    from torch.utils.data import SequentialSampler
-    from transformers import Trainer, TrainingArguments
+def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:
+    """What `--dry-run` prints: the resolved recipe, the rows, and the phases. Raises as `check_run` does."""
+    from collections import Counter
 
-    from qinsight_cli.core.training.sft.heads import SeeingTower
+    import yaml
 
-    class InOrder(Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+    from qinsight_cli.core.training.run_folder import settings
 
-    heads = stage.folder.parent / "seeing_heads.pt"  # the heads live on from one seeing phase to the next
-    seeing = SeeingTower(stage.network.model.visual, stage.network.config.vision_config.out_hidden_size)
-    _load_heads(seeing, heads)
-    dataset, collator = _planned(stage, phase, number)
-    arguments = _arguments(TrainingArguments, stage, phase, number)
-    trainer = InOrder(
-        model=seeing,
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collator,
-        optimizers=(_optimizer(seeing, stage.network.model.visual, phase), None),
-    )
-    trainer.add_callback(_keep_heads(seeing, heads))
-    return trainer
-
-
-def _load_heads(seeing: Any, path: Path) -> None:
-    import torch
-
-    if path.is_file():
-        seeing.load_state_dict(torch.load(path, weights_only=True), strict=False)
-
-
-def _keep_heads(seeing: Any, path: Path) -> Any:
-    import torch
-    from transformers import TrainerCallback
-
-    class KeepHeads(TrainerCallback):
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            torch.save({name: value for name, value in seeing.state_dict().items() if "heads" in name}, path)
-
-    return KeepHeads()
-
-
-def _talking_trainer(stage: Stage, phase: Phase, number: int) -> Any:
-    from torch.nn import functional
-    from torch.utils.data import SequentialSampler
-    from trl import SFTConfig, SFTTrainer
-
-    class WeightedSft(SFTTrainer):
-        """TRL's SFTTrainer with a loss weight for each token, batches in planned order, and a resume that works."""
-
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
-
-        def compute_loss(self, model: Any, inputs: dict, return_outputs: bool = False, **_: Any) -> Any:
-            weights = inputs.pop("weights")
-            soft = {name: inputs.pop(name, None) for name in ("digit_places", "digit_targets", "digit_ids")}
-            longest = int((weights > 0).sum(1).max())
-            # Completions end the row, so only their logits are computed; the last one predicts beyond the end.
-            logits = model(**inputs, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
-            targets, weights = inputs["input_ids"][:, -longest:], weights[:, -longest:]
-            losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-            losses = losses.view(targets.shape)
-            if soft["digit_places"] is not None and len(soft["digit_places"]):
-                rows, columns = soft["digit_places"].T
-                columns = columns - (inputs["input_ids"].shape[1] - longest)
-                digits = logits[rows, columns].float().log_softmax(-1)[:, soft["digit_ids"]]
-                losses = losses.index_put((rows, columns), -(digits * soft["digit_targets"]).sum(-1))
-            loss = (losses * weights).sum() / weights.sum()
-            return (loss, logits) if return_outputs else loss
-
-        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            # Trainer looks for the names of the module and finds none of the checkpoint's: it would load nothing.
-            network = self.accelerator.unwrap_model(model if model is not None else self.model)
-            loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
-            network.load_state_dict(loaded.state_dict(), strict=True)
-
-    dataset, collator = _planned(stage, phase, number)
-    arguments = _arguments(
-        SFTConfig, stage, phase, number, gradient_checkpointing=False, dataset_kwargs={"skip_prepare_dataset": True}
-    )
-    return WeightedSft(
-        model=stage.network,
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collator,
-        processing_class=stage.processor,
-        optimizers=(_optimizer(stage.network, stage.network.model.visual, phase), None),
-    )
-
-
-def _optimizer(model: Any, tower: Any, phase: Phase) -> Any:
-    """AdamW with a learning rate of its own for the vision module; of a convolutional one for its trunk."""
-    import torch
-
-    seeing = {id(parameter) for parameter in getattr(tower, "trunk", tower).parameters()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        ([each for each in trained if id(each) not in seeing], phase.learning_rate),
-        ([each for each in trained if id(each) in seeing], phase.vision_learning_rate or phase.learning_rate),
+    check_run(recipe, samples)
+    rows = Counter(sample.task for sample in samples)
+    lines = [
+        yaml.safe_dump({"sft": settings(recipe)}, sort_keys=False).rstrip(),
+        "",
+        "rows        " + ", ".join(f"{task} {count:,}" for task, count in sorted(rows.items())),
     ]
-    return torch.optim.AdamW(
-        [{"params": members, "lr": rate} for members, rate in groups if members], betas=(0.9, 0.98), weight_decay=0.01
+    for number, phase in enumerate(recipe.phases, 1):
+        drawn = len({index for group in group_rows(samples, phase.mix).values() for index in group})
+        lines.append(f"phase {number}     {_phase_line(phase, drawn)}")
+    return "\n".join(lines)
+
+
+def _phase_line(phase: Phase, drawn: int) -> str:
+    pictures = phase.steps * phase.batch
+    return (
+        f"{phase.name} ({phase.kind}), {phase.steps:,} steps of {phase.batch} pictures, {pictures:,} in all, "
+        f"drawn from {drawn:,} rows"
     )

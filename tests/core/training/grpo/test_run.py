@@ -46,7 +46,7 @@ def job(talking_model: Path, small_dataset: Path) -> Callable[..., run.TrainingR
     def make(**changes: Any) -> run.TrainingRun:
         recipe = replace(RECIPE, model=str(talking_model), **changes)
         rows, data = collect([small_dataset], recipe.tasks)
-        return run.TrainingRun(recipe, rows, data, rows[::9])
+        return run.TrainingRun(recipe, rows, data, rows[::9], rows[1::9])
 
     return make
 
@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, talking_model: Path, smal
     """The folder of an undisturbed run."""
     rows, data = collect([small_dataset], TASKS)
     out = tmp_path_factory.mktemp("runs") / "whole"
-    run.run_grpo(run.TrainingRun(replace(RECIPE, model=str(talking_model)), rows, data, rows[::9]), out)
+    run.run_grpo(run.TrainingRun(replace(RECIPE, model=str(talking_model)), rows, data, rows[::9], rows[1::9]), out)
     return out
 
 
@@ -79,6 +79,7 @@ def test_what_a_run_leaves(finished: Path, talking_model: Path) -> None:
     evaluated = [line for line in lines_of(finished) if "eval" in line]
     assert [line["step"] for line in evaluated] == [0, 2, 4]
     assert evaluated[0]["eval"]["rows"] == 12
+    assert evaluated[0]["validation"]["rows"] == 11  # of 100, every ninth from the second
     before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, finished / "final"))
     assert before.keys() == after.keys()
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
@@ -111,9 +112,29 @@ def test_the_final_folder_answers_at_once_and_its_card_tells_of_the_run(
     card = (finished / "final" / "README.md").read_text()
     assert "4 updates of 16 completions, 4 to a prompt" in card
     assert "Held-out rows (12, greedy), update 0 and 4" in card
-    best = [line["eval"]["reward"] for line in lines_of(finished) if "eval" in line]
-    assert (finished / "best" / "README.md").is_file()
-    assert len(best) == 3
+
+
+def test_the_best_model_is_chosen_on_validation_rows(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held-out rows say the last update is best, validation rows the first one that is evaluated."""
+    from qinsight_cli.core.training.grpo import evaluate
+
+    made = job(max_steps=4, learning_rate=1e-4)
+    rewards = {len(made.evaluation_rows): iter([0.1, 0.2, 0.9]), 5: iter([0.9, 0.5, 0.4])}
+    made = replace(made, validation=made.validation_rows[:5])
+    monkeypatch.setattr(evaluate, "outcomes", lambda engine, rows, *_: list(rows))
+    monkeypatch.setattr(
+        evaluate, "summary", lambda found, *_: {"reward": next(rewards[len(found)]), "rows": len(found)}
+    )
+    run.run_grpo(made, tmp_path / "run")
+    card = (tmp_path / "run" / "best" / "README.md").read_text()
+    assert "The weights of update 2, best on the validation rows." in card
+
+
+def test_without_validation_rows_no_model_is_called_best(job: Any, tmp_path: Path) -> None:
+    made = job(max_steps=2)
+    run.run_grpo(replace(made, validation=()), tmp_path / "run")
+    assert not (tmp_path / "run" / "best").exists()
+    assert any("eval" in line for line in lines_of(tmp_path / "run"))
 
 
 class Stopped(Exception):
@@ -227,14 +248,67 @@ def test_14000_rows_cost_megabytes(small_rows: list[Sample]) -> None:
 
 
 def test_a_full_disk_says_so(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import Trainer
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Trainer, "save_model", full)
+    original = torch.save
+    # What torch's zip writer says of a disk without room has no errno.
+    monkeypatch.setattr(torch, "save", lambda value, path, *a, **k: original(value, "/dev/full"))
     with pytest.raises(QInsightError, match="is full; make room and run again with --resume"):
         run.run_grpo(job(max_steps=2), tmp_path / "full")
+
+
+def test_the_first_number_that_is_not_finite_ends_a_run(
+    job: Any, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qinsight_cli.core.training.grpo.trainer import MultiTaskTrainer
+
+    out, original = tmp_path / "run", MultiTaskTrainer.compute_loss
+
+    def diverging(self: Any, *arguments: Any, **settings: Any) -> Any:
+        loss = original(self, *arguments, **settings)
+        return loss * float("inf") if self.state.global_step == 2 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MultiTaskTrainer, "compute_loss", diverging)
+        with pytest.raises(QInsightError, match=r"step 3: the loss is (nan|-?inf); rows ") as caught:
+            run.run_grpo(job(), out)
+    assert str(caught.value).endswith(f"the last good checkpoint is {out / 'checkpoint-2'}")
+    assert any(row.id in str(caught.value) for row in job().samples)
+    run.run_grpo(job(), out, resume=True)
+    assert lines_of(out) == lines_of(finished)
+
+
+def test_a_model_with_a_weight_that_is_not_finite_is_refused(job: Any, tmp_path: Path, talking_model: Path) -> None:
+    import shutil
+
+    from safetensors.torch import save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(talking_model, broken)
+    weights = load_file(broken / "model.safetensors")
+    name = next(name for name in weights if name.endswith("layers.1.mlp.up_proj.weight"))
+    weights[name][0, 0] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    made = job()
+    with pytest.raises(QInsightError, match=r"cannot be trained: its weight .*layers\.1\.mlp\.up_proj\.weight"):
+        run.run_grpo(replace(made, recipe=replace(made.recipe, model=str(broken))), tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_model_and_processor_are_read_once(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def count(name: str) -> None:
+        original = getattr(run, name)
+
+        def counting(*arguments: Any, **settings: Any) -> Any:
+            read.append(name)
+            return original(*arguments, **settings)
+
+        monkeypatch.setattr(run, name, counting)
+
+    for name in ("load_network", "load_processor", "locate"):
+        count(name)
+    run.run_grpo(replace(job(max_steps=1), held_out=(), validation=()), tmp_path / "run")
+    assert sorted(read) == ["load_network", "load_processor", "locate"]
 
 
 def test_the_dry_run_says_what_would_be_done(job: Any) -> None:
@@ -269,3 +343,18 @@ def test_a_model_without_eyes_is_refused(job: Any, tmp_path: Path, talking_model
     made = job()
     with pytest.raises(QInsightError, match=r"holds a qwen2, not a Qwen2\.5-VL vision-language model"):
         run.run_grpo(replace(made, recipe=replace(made.recipe, model=str(blind))), tmp_path / "run")
+
+
+def test_a_strip_is_named_by_a_run_and_by_its_dry_run(job: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    strip = tmp_path / "strip.png"
+    Image.new("RGB", (450, 2)).save(strip)
+    made = job()
+    first = next(row for row in made.samples if row.task == "score")
+    rows = [replace(first, images={"image": strip}, files={}), *made.samples]
+    whole = replace(made, samples=rows, recipe=replace(made.recipe, max_steps=0, epochs=1.0))
+    for words in (lambda: run.describe(whole), lambda: run.run_grpo(whole, tmp_path / "run")):
+        with pytest.raises(QInsightError, match=r"strip\.png cannot be used: 450 x 2 pixels: one side is over 200"):
+            words()
+    assert not (tmp_path / "run").exists()

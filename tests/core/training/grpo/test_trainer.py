@@ -51,7 +51,11 @@ def build(random_model: Path, small_rows: list[Sample], tmp_path: Path) -> Build
             "gradient_checkpointing": False,
             **more,
         }
-        own = {name: settings.pop(name) for name in ("skip_zero_variance", "rollout_batch") if name in settings}
+        own = {
+            name: settings.pop(name)
+            for name in ("skip_zero_variance", "rollout_batch", "final_learning_rate")
+            if name in settings
+        }
         rewards = settings.pop("rewards", [words])
         return MultiTaskTrainer(
             model=model.network,
@@ -181,6 +185,42 @@ def test_skipped_groups_leave_no_trace(build: Build) -> None:
     assert batch["completion_mask"].any(1).tolist() == [True] * 4 + [False] * 8
     plain = batch_of(build(rewards=[only_first_group]))
     assert plain["completion_mask"].any(1).all()
+
+
+def test_groups_of_equal_rewards_leave_no_trace_and_no_completion_of_another_does(build: Build) -> None:
+    """Equal within rounding; and a completion that earns the mean of its group stays, for its KL counts."""
+
+    def rewards(completions: list[Any], **_: Any) -> list[float]:
+        assert len(completions) == 12
+        return [0.0, 1.0, 0.5, 0.5, *[1.0, 1.0 + 2e-7, 1.0, 1.0 + 1e-7], 0.3, 0.3, 0.3, 0.31]
+
+    batch = batch_of(build(skip_zero_variance=True, rewards=[rewards]))
+    assert batch["advantages"][2] == 0.0
+    assert (batch["advantages"][4:8] != 0).any()  # what rounding leaves of equal rewards
+    assert batch["completion_mask"].any(1).tolist() == [True] * 4 + [False] * 4 + [True] * 4
+
+
+class WithoutDefaults:
+    """Of an optimizer only what DeepSpeed's ZeRO-3 optimizer has: no `defaults`."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.param_groups, self.step = inner.param_groups, inner.step
+
+
+def test_the_schedule_asks_nothing_of_the_optimizer_that_deepspeeds_lacks(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(max_steps=10, final_learning_rate=1e-4)
+    inner = torch.optim.SGD(trainer.model.parameters(), lr=1e-3)
+    monkeypatch.setattr(torch.optim.lr_scheduler, "Optimizer", (torch.optim.Optimizer, WithoutDefaults))
+    schedule = trainer.create_scheduler(10, WithoutDefaults(inner))
+    rates = [schedule.get_last_lr()[0]]
+    for _ in range(10):
+        inner.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert rates == pytest.approx([1e-3 - 9e-5 * step for step in range(11)])
+    assert build().create_scheduler(10, inner).get_last_lr() == [1e-3]  # without an end it is transformers' own
 
 
 def test_rollouts_follow_the_networks_own_probabilities(build: Build) -> None:

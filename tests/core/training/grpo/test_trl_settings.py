@@ -9,7 +9,7 @@ import pytest
 
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule, UpdateBatch
-from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
+from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, linear_factor, lora_arguments
 from qinsight_cli.core.training.recipe import load_grpo
 
 PLAN = Schedule(UpdateBatch(8, 2, 8, 16), (), 8750)
@@ -28,7 +28,6 @@ def test_the_paper_in_trl(tmp_path: Path) -> None:
         "num_generations": 8,
         "reward_weights": [1.0, 1.0, 0.25, 0.75],
         "learning_rate": 1e-6,
-        "lr_scheduler_kwargs": {"lr_end": 1e-9, "power": 1.0},
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2,
         "max_steps": 8750,
@@ -51,23 +50,23 @@ def test_trl_takes_every_argument(tmp_path: Path) -> None:
         assert config.loss_type == "grpo"
 
 
-def test_the_learning_rate_falls_in_a_straight_line_to_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_the_learning_rate_falls_in_a_straight_line_to_its_end(warmup: int) -> None:
     import torch
-    from transformers import get_scheduler
+    from torch.optim.lr_scheduler import LambdaLR
 
-    arguments = grpo_arguments(load_grpo("paper"), PLAN, [1.0], tmp_path, on_cpu=False)
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=arguments["learning_rate"])
-    schedule = get_scheduler(
-        arguments["lr_scheduler_type"], optimizer, 0, 100, scheduler_specific_kwargs=arguments["lr_scheduler_kwargs"]
-    )
+    recipe = load_grpo("paper")
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
+    schedule = LambdaLR(optimizer, linear_factor(warmup, 100, recipe.final_learning_rate / recipe.learning_rate))
     rates = []
-    for _ in range(101):
+    for _ in range(121):
         rates.append(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
-    assert rates[0] == 1e-6
-    assert rates[50] == pytest.approx((1e-6 + 1e-9) / 2)
-    assert rates[100] == pytest.approx(1e-9)
+    assert rates[:warmup] == pytest.approx([1e-6 * step / warmup for step in range(warmup)])
+    falling = [1e-6 + (1e-9 - 1e-6) * (step - warmup) / (100 - warmup) for step in range(warmup, 101)]
+    assert rates[warmup:101] == pytest.approx(falling)
+    assert rates[101:] == pytest.approx([1e-9] * 20)
 
 
 def test_vllm_reaches_trl(tmp_path: Path) -> None:

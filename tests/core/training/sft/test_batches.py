@@ -16,7 +16,7 @@ from qinsight_cli.core.data.reasoning import CLEAN, damage_sentence, describe_da
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
-from qinsight_cli.core.training.images import resized_size
+from qinsight_cli.core.training.images import check_images, resized_size
 from qinsight_cli.core.training.sft.batches import (
     IGNORED,
     Collator,
@@ -33,19 +33,26 @@ SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})
 
 
 @pytest.fixture(scope="module")
+def found(small_rows: list[Sample]) -> dict[Path, tuple[int, int]]:
+    return check_images(small_rows)
+
+
+@pytest.fixture(scope="module")
 def processor(random_model: Path) -> Any:
     return load_processor(random_model)
 
 
-def test_a_plan_repeats_from_its_seed_and_differs_with_another(small_rows: list[Sample], processor: Any) -> None:
-    first = plan_batches(small_rows, TALK, processor, 1)
+def test_a_plan_repeats_from_its_seed_and_differs_with_another(
+    small_rows: list[Sample], processor: Any, found: Any
+) -> None:
+    first = plan_batches(small_rows, TALK, processor, 1, found)
     assert len(first) == 40
-    assert first == plan_batches(small_rows, TALK, processor, 1)
-    assert first != plan_batches(small_rows, TALK, processor, 2)
+    assert first == plan_batches(small_rows, TALK, processor, 1, found)
+    assert first != plan_batches(small_rows, TALK, processor, 2, found)
 
 
-def test_a_batch_has_one_picture_count_and_one_size(small_rows: list[Sample], processor: Any) -> None:
-    for batch in plan_batches(small_rows, TALK, processor, 0):
+def test_a_batch_has_one_picture_count_and_one_size(small_rows: list[Sample], processor: Any, found: Any) -> None:
+    for batch in plan_batches(small_rows, TALK, processor, 0, found):
         rows = [small_rows[index] for index in batch]
         sizes = set()
         for row in rows:
@@ -56,16 +63,18 @@ def test_a_batch_has_one_picture_count_and_one_size(small_rows: list[Sample], pr
         assert len(rows) == 6 // count
 
 
-def test_classes_and_severities_come_equally_often(small_rows: list[Sample], processor: Any) -> None:
-    plan = plan_batches(small_rows, replace(SEE, steps=400), processor, 0)
+def test_classes_and_severities_come_equally_often(small_rows: list[Sample], processor: Any, found: Any) -> None:
+    plan = plan_batches(small_rows, replace(SEE, steps=400), processor, 0, found)
     classes = Counter(small_rows[index].truth["distortion"] for batch in plan for index in batch)
     # 2,400 draws, five classes: 480 each, with a standard deviation of 20.
     assert set(classes) == {"noise", "blur", "compression", "darken", "null"}
     assert all(380 < count < 580 for count in classes.values())
 
 
-def test_ratings_of_known_damage_come_equally_often_by_class(small_rows: list[Sample], processor: Any) -> None:
-    plan = plan_batches(small_rows, replace(SEE, steps=400, mix={"score": 1.0}), processor, 0)
+def test_ratings_of_known_damage_come_equally_often_by_class(
+    small_rows: list[Sample], processor: Any, found: Any
+) -> None:
+    plan = plan_batches(small_rows, replace(SEE, steps=400, mix={"score": 1.0}), processor, 0, found)
     drawn = [small_rows[index] for batch in plan for index in batch]
     counts = Counter((row.extra["damage"], row.truth["rating"]) for row in drawn)
     # 2,400 draws: the clean photo, one row in 21, comes as often as each class of damage, 480 times.
@@ -74,9 +83,9 @@ def test_ratings_of_known_damage_come_equally_often_by_class(small_rows: list[Sa
     assert all(50 < counts[damage, rating] < 145 for damage, five in PSEUDO_MOS.items() for rating in five)
 
 
-def test_a_mix_without_rows_is_named(small_rows: list[Sample], processor: Any) -> None:
+def test_a_mix_without_rows_is_named(small_rows: list[Sample], processor: Any, found: Any) -> None:
     with pytest.raises(QInsightError, match="asks for score/koniq rows and the data has none"):
-        plan_batches(small_rows, replace(TALK, mix={"score/koniq": 1.0}), processor, 0)
+        plan_batches(small_rows, replace(TALK, mix={"score/koniq": 1.0}), processor, 0, found)
 
 
 def test_talk_tensors_hold_the_prompt_that_inference_asks_and_the_gold_completion(

@@ -1,0 +1,19 @@
+"""One process trains on one device; more devices are for a launcher."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def use_one_device(arguments: Any) -> None:
+    """Keep transformers' TrainingArguments from spreading one process over all visible GPUs (`nn.DataParallel`, which
+    neither TRL nor these trainers support), and say on stderr how all of them are used."""
+    visible = arguments.n_gpu
+    if visible > 1:
+        arguments._n_gpu = 1  # as Trainer does itself for a model that is spread by hand
+        print(
+            f"{visible} GPUs are visible and one is used; for all of them: "
+            f"accelerate launch --num_processes {visible} -m qinsight_cli train ... --out RUN",
+            file=sys.stderr,
+        )
