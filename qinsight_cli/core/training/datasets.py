@@ -1,4 +1,4 @@
-"""Which prepared datasets a run trains on."""
+"""Which rows of which prepared datasets a run trains on, and which it validates on."""
 
 from __future__ import annotations
 

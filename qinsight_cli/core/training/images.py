@@ -36,7 +36,7 @@ def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
         if facts is not None and digest != facts.sha256:
             raise QInsightError(f"the picture {path} has changed since its dataset was prepared; prepare it again")
         if facts is None:
-            image, _ = decode_image(data)
+            image, _ = decode_image(data, str(path))
         width, height = (facts.width, facts.height) if facts is not None else image.size
         check_shape(width, height)
     except ImageError as error:

@@ -55,7 +55,7 @@ def test_a_picture_that_has_changed_since_it_was_prepared_is_named(small_rows: l
 
 
 def test_pictures_with_known_facts_are_not_decoded(small_rows: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(data: bytes) -> None:
+    def never(data: bytes, name: str) -> None:
         raise AssertionError("decoded")
 
     monkeypatch.setattr(images, "decode_image", never)
