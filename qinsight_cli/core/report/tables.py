@@ -56,7 +56,7 @@ def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reas
     numbers = [task.number for task in TASKS.values() if task.number in columns]
     spreads = [f"{number}_std" for number in numbers]
     left_out = [c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)]
-    if set(spreads) & set(left_out):
+    if all(row.get("samples") in (None, 1) for row in rows):
         left_out.append("samples")
     shown = [column for column in columns if column != "error" and column not in left_out]
     table = Table(header_style="bold", pad_edge=False)
@@ -83,5 +83,5 @@ def _cell(
         return Text("")
     if column in numbers:
         colour = next(colour for limit, colour in _RATING_COLOURS if value < limit)
-        return Text(f"{value} {bar(value)}", style=colour)
+        return Text(f"{value:.2f} {bar(value)}", style=colour)
     return Text(printable(str(value)), style=colours.get(str(value), ""))
