@@ -1,9 +1,9 @@
-"""Texts as a tree of tokens: what a network must be shown, and which of its probabilities to add up, to know how
-probable it is that a text goes on with each of several candidates, whatever the tokenizer makes of digits and spaces.
+"""Texts as a tree of tokens, to read how probable a text goes on with each of several candidates.
 
-A candidate counts as said by every token that completes it, also one that goes on after it ("42" completes ".4").
-Short candidates, such as ratings, are counted in all the ways in which tokens can spell them; longer ones only as the
-tokenizer spells them, which is the one spelling that a model has learned.
+It says what a network must be shown and which of its probabilities to add up, whatever the tokenizer makes of digits
+and spaces. A candidate counts as said by every token that completes it, also one that goes on after it: "42" completes
+".4". Short candidates, such as ratings, are counted in all the ways in which tokens can spell them; longer ones only as
+the tokenizer spells them, which is the one spelling that a model has learned.
 """
 
 from __future__ import annotations
