@@ -205,6 +205,8 @@ class Collator:
         places, targets = [], []
         for index, (completion, (_, soft)) in enumerate(zip(completions, drawn, strict=True)):
             own = token_weights(completion, tokenizer, self.token_weights)
+            if direct[index]:
+                own = unlearned_opening(own, completion, tokenizer)
             weights[index, -len(own) :] = torch.tensor(own)
             if soft is not None:
                 digits = TASKS[rows[index].task].digits
@@ -262,6 +264,14 @@ def gold_completion(row: Sample, rating: float | None = None) -> str:
     task = TASKS[row.task]
     answer = row.answer() if rating is None else task.truth({task.number: rating})
     return completion_of(row.reasoning, task.answer(answer))
+
+
+def unlearned_opening(weights: list[float], completion: str, tokenizer: Any) -> list[float]:
+    """The weights with 0 up to the answer tag. `--mode direct` gives that opening to the model; learned, an empty
+    reasoning would be the likeliest one in reasoned answers too."""
+    given = completion.index("<answer>") + len("<answer>")
+    offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [0.0 if start < given else weight for weight, (start, _) in zip(weights, offsets, strict=True)]
 
 
 def token_weights(completion: str, tokenizer: Any, weights: Mapping[str, float]) -> list[float]:

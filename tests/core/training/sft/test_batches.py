@@ -261,3 +261,17 @@ def test_a_share_of_rows_is_answered_without_reasoning(small_rows: list[Sample],
     assert counts[0.0] == 0
     assert counts[1.0] == 60
     assert 8 <= counts[0.3] <= 29  # 18, with a standard deviation of 3.5
+
+
+def test_the_opening_of_an_answer_without_reasoning_is_not_learned(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation" and row.reasoning)
+    learned = {}
+    for share in (0.0, 1.0):
+        collator = Collator([row], processor, replace(TALK, crop=64, direct_share=share), {})
+        batch = collator([{"rows": [0], "seed": 0}])
+        kept = batch["input_ids"][0][batch["weights"][0] > 0]
+        learned[share] = processor.tokenizer.decode(kept)
+    assert learned[0.0].startswith("<think>")
+    assert "<think>" not in learned[1.0]
+    assert "<answer>" not in learned[1.0]
+    assert row.truth["distortion"] in learned[1.0]
