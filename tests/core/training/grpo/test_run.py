@@ -92,7 +92,7 @@ def test_the_completions_of_a_run_earn_what_it_says(finished: Path) -> None:
     assert len(lines) == 4 * 4  # one group a step
     for line in lines:
         task = BY_NAME[line["task"]]
-        assert line["rewards"] == task.rewards(line["completion"], task.truth(json.loads(line["truth"])))
+        assert line["rewards"] == task.earned(line["completion"], task.truth(json.loads(line["truth"])))
     for start in range(0, 16, 4):
         group = lines[start : start + 4]
         assert len({(line["step"], line["id"]) for line in group}) == 1
