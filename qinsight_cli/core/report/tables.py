@@ -56,7 +56,7 @@ def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reas
     numbers = [task.number for task in TASKS.values() if task.number in columns]
     spreads = [f"{number}_std" for number in numbers]
     left_out = [c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)]
-    if all(row.get("samples") in (None, 1) for row in rows):
+    if all(row.get("samples") in (None, 0, 1) for row in rows):
         left_out.append("samples")
     shown = [column for column in columns if column != "error" and column not in left_out]
     table = Table(header_style="bold", pad_edge=False)
