@@ -250,13 +250,14 @@ def _systems(measured: Measured, compute: Compute) -> list[System]:
 
 
 def _models(names: list[str] | None, default: bool, compute: Compute) -> list[System]:
-    from qinsight_cli.core.bench.systems.model import LEVEL_WORD_PREFIX, ModelSystem, parse_label
+    from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
+    from qinsight_cli.core.engines import engine_of
     from qinsight_cli.core.models.names import TINY, resolve
 
     systems: list[System] = []
     for name in names or ([TINY] if default else []):
         label, model = parse_label(name)
-        resolve(model.removeprefix(LEVEL_WORD_PREFIX))
+        resolve(engine_of(model)[1])
         systems.append(ModelSystem(label, model, compute.device, compute.dtype.value, compute.max_pixels))
     return systems
 

@@ -101,7 +101,7 @@ def _check_outputs(run: Judging, read: Sequence[str]) -> None:
 
 
 def _load(run: Judging) -> Engine:
-    from qinsight_cli.core.engines.local import load_engine
+    from qinsight_cli.core.engines import load
     from qinsight_cli.core.models.names import TINY
 
     if run.model == TINY:
@@ -111,7 +111,7 @@ def _load(run: Judging) -> Engine:
     decoding = run.answers.decoding
     if decoding.samples > 1:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
-    return load_engine(run.model, run.compute.device, run.compute.dtype.value, run.compute.max_pixels)
+    return load(run.model, run.compute.device, run.compute.dtype.value, run.compute.max_pixels)
 
 
 def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.figures import Table
-from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_split, tasks_of
+from qinsight_cli.core.data.manifest import CARD, DATA, Sample, find_datasets, read_card, read_split, tasks_of
 from qinsight_cli.core.data.readers import NAMES
 from qinsight_cli.core.data.splits import draw_stratified, draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 
-DATA = Path("data")
 PREPARED = (*NAMES, "synth", "csv")  # what `qinsight prepare` can make
 
 
@@ -68,7 +67,7 @@ def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
         raise QInsightError(f"two datasets are called {twice}; rename one folder")
 
 
-def find_datasets(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
+def datasets_of_table(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
     """The folders that a table is measured on, and one line for each dataset of the paper that isn't there.
 
     Without folders: those under data/ whose split holds the task. For a table that is measured on one dataset, the
@@ -82,7 +81,7 @@ def find_datasets(folders: Sequence[Path], table: Table, split: str = "test") ->
     missing = [
         f"{name} is not prepared: qinsight prepare {name} SOURCE" for name in table.datasets if name not in names
     ]
-    there = [folder for folder, card in cards.items() if f"{split}/{table.task}" in card.get("counts", ())]
+    there = find_datasets([table.task], split)
     if table.by_dataset:
         return [folder for folder in there if not _computed(cards[folder])], missing
     own = [folder for folder in there if cards[folder].get("name") in table.datasets]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.bench.datasets import Dataset, check_folders, find_datasets, load_dataset
+from qinsight_cli.core.bench.datasets import Dataset, check_folders, datasets_of_table, load_dataset
 from qinsight_cli.core.bench.figures import Table
 from qinsight_cli.core.bench.grid import Grid, Line
 from qinsight_cli.core.bench.protocols import protocol_of
@@ -96,7 +96,7 @@ def _load(
     told: set[str] = set()
     found: dict[str, list[Dataset]] = {}
     for table in tables:
-        chosen, missing = find_datasets(folders, table, protocol.split)
+        chosen, missing = datasets_of_table(folders, table, protocol.split)
         for line in missing:
             if line not in told:
                 settings.say(line)

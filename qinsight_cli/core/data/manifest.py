@@ -27,6 +27,7 @@ from qinsight_cli.core.files import claim_folder, disk_errors, write_text
 from qinsight_cli.core.tasks import TASKS
 
 CARD = "dataset.json"
+DATA = Path("data")  # where prepare writes datasets, and train and bench look for them
 _KINDS = {"task": "text", "split": "text", "source": "text", "images": "object", "id": "text"}
 _NAMED = ("id", "task", "split", "source", "images", "files", "raw_label", "reasoning")
 
@@ -146,6 +147,12 @@ def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
             yield number, _from_row(json.loads(line), path.parent)
         except (QInsightError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             yield number, QInsightError(_reason(error))
+
+
+def find_datasets(tasks: Iterable[str], split: str | None = None) -> list[Path]:
+    """The prepared datasets under data/ that hold rows of one of the tasks, in this split if it is given, by name."""
+    wanted = set(tasks)
+    return [card.parent for card in sorted(DATA.glob(f"*/{CARD}")) if tasks_of(card.parent, split) & wanted]
 
 
 def tasks_of(folder: Path, split: str | None = None) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -85,3 +86,28 @@ class Engine(Protocol):
 
     def generate(self, batch: Any, decoding: Decoding) -> list[list[Completion]]:
         """One batch -> for each request, `decoding.samples` completions."""
+
+
+# Prefix of a model name -> the module of its engine and the function that loads it. A new engine is one file and one
+# line here; a name without a known prefix is a model for this machine.
+LEVEL_WORD_PREFIX = "deqa"
+ENGINES = {
+    "": ("qinsight_cli.core.engines.local", "load_engine"),
+    LEVEL_WORD_PREFIX: ("qinsight_cli.core.engines.level_words", "load_level_word_engine"),
+}
+
+
+def engine_of(model: str) -> tuple[str, str]:
+    """A model name -> (the prefix that names its engine, the model's own name)."""
+    prefix, colon, name = model.partition(":")
+    return (prefix, name) if colon and prefix in ENGINES else ("", model)
+
+
+def load(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> Engine:
+    """The engine that a model name asks for, ready to answer; the options are those of `models.loading.load_model`.
+
+    Raises QInsightError when there is no such model, or it cannot be loaded.
+    """
+    prefix, name = engine_of(model)
+    module, function = ENGINES[prefix]
+    return getattr(import_module(module), function)(name, device, dtype, max_pixels)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.manifest import CARD, Sample, read_split, tasks_of
+from qinsight_cli.core.data.manifest import CARD, DATA, Sample, find_datasets, read_split
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 
-DATA = Path("data")
 VALIDATION = "validation"
 VALIDATION_SHARE = 0.05  # of the photos of a dataset without a validation split
 
@@ -27,7 +26,7 @@ def collect(
     """
     tasks = {name.partition("/")[0] for name in wanted}
     if not folders:
-        folders = [card.parent for card in sorted(DATA.glob(f"*/{CARD}")) if tasks_of(card.parent, split) & tasks]
+        folders = find_datasets(tasks, split)
         if not folders:
             raise QInsightError(
                 f"no dataset under {DATA}/ holds {', '.join(sorted(tasks))}; make one, "

@@ -20,14 +20,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(*tables: str) -> list[str]:
-    return [folder.name for folder in datasets.find_datasets([], choose_tables(tables)[0])[0]]
+    return [folder.name for folder in datasets.datasets_of_table([], choose_tables(tables)[0])[0]]
 
 
 def test_without_data_the_missing_datasets_are_named_with_their_command() -> None:
-    found, missing = datasets.find_datasets([], choose_tables(["table5"])[0])
+    found, missing = datasets.datasets_of_table([], choose_tables(["table5"])[0])
     assert found == []
     assert missing == ["srbench is not prepared: qinsight prepare srbench SOURCE"]
-    assert len(datasets.find_datasets([], choose_tables(["table1"])[0])[1]) == 7
+    assert len(datasets.datasets_of_table([], choose_tables(["table1"])[0])[1]) == 7
 
 
 def test_data_under_data_is_found_by_task(make: Any) -> None:
@@ -53,7 +53,9 @@ def test_the_papers_own_dataset_goes_before_others_for_tables_with_one(make: Any
 def test_computed_ratings_are_measured_on_only_when_named(make: Any) -> None:
     make.scores(Path("data/synth"), "synth", ratings="pseudo-MOS from means")
     assert names("table1") == []
-    assert [f.name for f in datasets.find_datasets([Path("data/synth")], choose_tables(["table1"])[0])[0]] == ["synth"]
+    assert [f.name for f in datasets.datasets_of_table([Path("data/synth")], choose_tables(["table1"])[0])[0]] == [
+        "synth"
+    ]
     loaded = datasets.load_dataset(Path("data/synth"), "score", "test", None, 0)
     assert loaded is not None
     assert loaded.note == "The ratings of synth are pseudo-MOS from means."

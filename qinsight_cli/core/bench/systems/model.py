@@ -9,13 +9,11 @@ from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
-from qinsight_cli.core.engines import Engine
+from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, Engine, engine_of, load
 from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.tasks import TASKS, Task
-
-LEVEL_WORD_PREFIX = "deqa:"  # a model name with this prefix is rated by its level words
 
 
 class ModelSystem:
@@ -32,7 +30,7 @@ class ModelSystem:
 
     @property
     def by_level_words(self) -> bool:
-        return self.name.startswith(LEVEL_WORD_PREFIX)
+        return engine_of(self.name)[0] == LEVEL_WORD_PREFIX
 
     def refusal(self, dataset: Dataset) -> str | None:
         if self.by_level_words and not TASKS[dataset.task].number:
@@ -82,14 +80,7 @@ class ModelSystem:
     def _loaded(self, settings: AnswerSettings) -> Engine:
         if self._engine is None:
             settings.say(f"model: {self.label}" if self.label == self.name else f"model: {self.label} ({self.name})")
-            if self.by_level_words:
-                from qinsight_cli.core.engines.level_words import load_level_word_engine
-
-                self._engine = load_level_word_engine(self.name.removeprefix(LEVEL_WORD_PREFIX), *self._load_options)
-            else:
-                from qinsight_cli.core.engines import local
-
-                self._engine = local.load_engine(self.name, *self._load_options)
+            self._engine = load(self.name, *self._load_options)
             self._identity = self._engine.identity
         return self._engine
 

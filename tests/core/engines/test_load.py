@@ -1,0 +1,31 @@
+"""One function for every engine, and one line for a new one."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from qinsight_cli.core import engines
+from qinsight_cli.core.engines import engine_of, load
+from qinsight_cli.core.engines.local import LocalEngine
+from qinsight_cli.core.errors import QInsightError
+
+
+def test_a_name_without_a_known_prefix_is_a_model_for_this_machine(random_model: Path) -> None:
+    assert type(load(str(random_model), device="cpu")) is LocalEngine
+    assert engine_of("q-insight:comparison") == ("", "q-insight:comparison")
+    assert engine_of("deqa:owner/name:folder") == ("deqa", "owner/name:folder")
+
+
+def test_a_model_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(QInsightError, match="no such folder"):
+        load("deqa:nothing-of-this-name")
+
+
+def test_a_new_engine_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("echo_engine")
+    module.load_echo = lambda *options: options  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "echo_engine", module)
+    monkeypatch.setitem(engines.ENGINES, "echo", ("echo_engine", "load_echo"))
+    assert load("echo:name", "cpu", "float32", 1000) == ("name", "cpu", "float32", 1000)
