@@ -193,9 +193,8 @@ def test_a_frozen_vision_tower_does_not_move(job: Any, tmp_path: Path, talking_m
     changes = {"freeze_vision": True, "gradient_checkpointing": True, "max_steps": 1, "skip_zero_variance": True}
     final = run.run_grpo(job(**changes, mask_truncated=True), tmp_path / "frozen")
     before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
-    for name, value in before.items():
-        if "visual" in name:
-            torch.testing.assert_close(after[name], value, rtol=0, atol=0)
+    moved = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert moved == {name for name in before if "visual" not in name}
 
 
 def free_port() -> int:
@@ -215,17 +214,21 @@ def test_two_processes_make_the_same_updates_as_one(
         *("--learning-rate", "1e-4", "--set", "final_dtype=float32", "--set", "max_completion_tokens=32"),
         *("--set", "final_learning_rate=1e-9", "--set", "weights={}"),
     ]
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    done = subprocess.run(
-        [sys.executable, *launch, "-m", "qinsight_cli", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1].endswith("final")
+    # What torchrun sets, without the third process that it is.
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "qinsight_cli", *map(str, arguments)],
+            env={**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    told = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:] + told[1][1][-3000:]
+    assert told[0][0].splitlines()[-1].endswith("final")
     one, two = ([line for line in lines_of(run) if "eval" not in line] for run in runs.values())
     assert [line["completion"] for line in read_lines(runs[1] / "completions.jsonl")] == [
         line["completion"] for line in read_lines(runs[2] / "completions.jsonl")
