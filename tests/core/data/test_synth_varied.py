@@ -60,11 +60,11 @@ def test_the_best_rating_is_that_of_the_undamaged_part() -> None:
 
 
 def test_pairs(photos_there, settings) -> None:
-    rows = make(photos_there, replace(settings, per_photo=1, tasks=("comparison",), pairs=48))
-    assert len(rows) == 96
+    rows = make(photos_there, replace(settings, per_photo=1, tasks=("comparison",), pairs=24))
+    assert len(rows) == 48
     winners = Counter(row.truth["winner"] for row in rows)
     assert set(winners) == {"Image A", "Image B", "Similar"}
-    assert 0.25 < winners["Image A"] / 96 < 0.65
+    assert 0.25 < winners["Image A"] / 48 < 0.65
     for row in rows:
         shown = {role: np.asarray(Image.open(path), dtype=int) for role, path in row.images.items()}
         assert len({pixels.shape for pixels in shown.values()}) == 1
@@ -77,7 +77,7 @@ def test_pairs(photos_there, settings) -> None:
             assert row.truth["winner"] == ("Image A" if first > second else "Image B")
             assert (shown["image_a"] != shown["image_b"]).any()
         assert row.reasoning.startswith("Image A has ")
-    assert sum("reference" in row.images for row in rows) == 72
+    assert sum("reference" in row.images for row in rows) == 36
 
 
 def test_the_winner_does_not_hang_on_the_rating_of_the_photo(photos_there, settings) -> None:
