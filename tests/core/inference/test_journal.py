@@ -29,6 +29,12 @@ def filled(path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def whole_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filled journal to copy from; do not write to it."""
+    return Path(filled(tmp_path_factory.mktemp("whole") / "j"))
+
+
 def contents(journal: Journal) -> dict[str, Any]:
     return {key: journal[key] for batch in RECORDS for key in batch if key in journal}
 
@@ -47,24 +53,21 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(cut=st.floats(0, 1), junk=st.sampled_from([b"", b"\0\0\0", b'{"key": "x", "rec', b"\0\0\n", b"[1]\n", b"{}\n"]))
-def test_cut_at_any_byte_it_goes_on_from_the_last_whole_line(
-    tmp_path_factory: pytest.TempPathFactory, cut: float, junk: bytes
-) -> None:
-    folder = tmp_path_factory.mktemp("cut")
-    path = filled(folder / "j")
-    data = (folder / "j").read_bytes()
+def test_cut_at_any_byte_it_goes_on_from_the_last_whole_line(whole_journal: Path, cut: float, junk: bytes) -> None:
+    path = whole_journal.with_name("cut")
+    data = whole_journal.read_bytes()
     place = round(cut * len(data))
     header = data.index(b"\n") + 1
     if place < header:
         junk = b""  # a torn header stands alone
     whole = data[:place].count(b"\n")
-    (folder / "j").write_bytes(data[:place] + junk)
-    with Journal(path, SETTINGS) as journal:
+    path.write_bytes(data[:place] + junk)
+    with Journal(str(path), SETTINGS) as journal:
         assert len(journal) == max(0, whole - 1)
         missing = [{k: v for k, v in batch.items() if k not in journal} for batch in RECORDS]
         for batch in missing:
             journal.append(batch)
-    assert (folder / "j").read_bytes() == data
+    assert path.read_bytes() == data
 
 
 def test_changed_settings_are_named_old_and_new(tmp_path: Path) -> None:
@@ -183,11 +186,8 @@ def test_a_header_that_is_none_of_ours_is_one_line(tmp_path: Path, settings_line
 
 @given(st.binary(max_size=300), st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_any_bytes_are_a_journal_or_one_line(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
-) -> None:
-    path = tmp_path_factory.mktemp("any") / "j"
-    head = filled(path) and path.read_bytes()
-    path.write_bytes((head if headed else b"") + data)
+def test_any_bytes_are_a_journal_or_one_line(whole_journal: Path, data: bytes, headed: bool) -> None:
+    path = whole_journal.with_name("any")
+    path.write_bytes((whole_journal.read_bytes() if headed else b"") + data)
     with nullcontext() if headed else suppress(QInsightError), Journal(str(path), SETTINGS) as journal:
         assert len(contents(journal)) == (8 if headed else 0)
