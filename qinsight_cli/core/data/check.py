@@ -22,7 +22,7 @@ BINS = 8  # of half a rating each
 
 @dataclass
 class CheckReport:
-    """What was found. `errors` make the dataset wrong; `notes` are for a person to judge."""
+    """The findings. `errors` make the dataset invalid; `notes` are for a person to judge."""
 
     rows: list[Sample] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ def check_dataset(
 ) -> CheckReport:
     """Read every manifest of a dataset folder and, unless `quick`, hash and decode every picture.
 
-    Raises QInsightError when the folder holds no manifest.
+    Raises QInsightError if the folder has no manifest.
     """
     manifests = sorted(folder.glob("*.jsonl"))
     if not manifests:
@@ -73,7 +73,7 @@ def _check_card(folder: Path, manifests: Sequence[Path], report: CheckReport) ->
 
 
 def _check_rows(path: Path, report: CheckReport, where: dict[int, str]) -> None:
-    """Schema and ranges of each row; rows that are right go into the report."""
+    """Check schema and ranges of each row; valid rows go into the report."""
     for number, sample in read_rows(path):
         place = f"{path.name}, line {number}"
         if isinstance(sample, QInsightError):
@@ -104,7 +104,7 @@ def _check_ids(report: CheckReport, where: Mapping[int, str]) -> None:
 
 
 def _check_facts(report: CheckReport, where: Mapping[int, str], seen: Mapping[Path, InspectedImage]) -> None:
-    """Hash and size of every picture against those recorded when the dataset was prepared."""
+    """Compare hash and size of every picture with those recorded when the dataset was prepared."""
     unknown = 0
     for index, row in enumerate(report.rows):
         for role, path in row.images.items():
@@ -121,7 +121,7 @@ def _check_facts(report: CheckReport, where: Mapping[int, str], seen: Mapping[Pa
 
 
 def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> None:
-    """The same file or content in two splits is an error, pictures that look the same are noted."""
+    """The same file or content in two splits is an error; pictures that look the same are a note."""
     files: dict[str, set[str]] = defaultdict(set)
     contents: dict[tuple[str, str], set[str]] = defaultdict(set)
     content_images: dict[tuple[str, str], tuple[int, Path, str]] = {}
@@ -132,7 +132,7 @@ def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> No
             files[digest or str(path)].add(row.split)
         if content:
             contents[row.source, content].add(row.split)
-        # The picture that shows a content: its reference, else its undistorted picture, else any.
+        # The picture that represents a content: its reference, else its undistorted picture, else any.
         clean = row.truth.get("distortion") == NULL
         content_image = row.images.get("reference") or next(iter(row.images.values()))
         rank = 0 if "reference" in row.images else 1 if clean else 2
@@ -174,7 +174,7 @@ def summary(rows: Sequence[Sample]) -> list[str]:
 
 
 def histogram(ratings: Sequence[float], width: int = 40) -> list[str]:
-    """One line for each half of a rating from 1 to 5, its bar in proportion to the fullest."""
+    """One line per half rating from 1 to 5; bars are scaled to the largest bin."""
     counts = Counter(min(BINS - 1, int((value - 1.0) * 2)) for value in ratings)
     most = max(counts.values())
     lines = []

@@ -12,15 +12,15 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import load_image
 from qinsight_cli.core.tasks.degradation import SEVERITIES
 
-TILE = (192, 144)  # of the photo's own pixels: a smaller copy would hide noise and blocks
+TILE = (192, 144)  # of the photo's own pixels: downscaling would hide noise and blocks
 LABEL, HEAD, GAP = 150, 28, 4
 
 
 def draw_contact_sheet(photo: Path, sheet: Path, seed: int) -> int:
-    """Write the sheet, a row for each generator and a column for each severity after the clean one; returns its rows.
+    """Write the sheet: one row per generator, one column for clean and for each severity. Returns its rows.
 
-    The photo is damaged whole and at its own size; the middle of it is shown.
-    Raises QInsightError when the sheet cannot be written, ImageError when the photo cannot be read.
+    The whole photo is damaged at full size; the sheet shows its centre.
+    Raises QInsightError if the sheet cannot be written, ImageError if the photo cannot be read.
     """
     pixels = np.asarray(load_image(photo).image)
     rows = [(kind, name) for kind, names in GENERATORS.items() for name in names]

@@ -20,10 +20,10 @@ BLUR = ((0.9, 1.5), (1.5, 2.5), (2.5, 3.5), (3.5, 4.5), (4.5, 6.0))  # sigma in 
 MOTION = ((5, 9), (9, 14), (14, 19), (19, 25), (25, 36))  # length in pixels
 DISK = ((1.5, 2.5), (2.5, 3.5), (3.5, 5.0), (5.0, 7.0), (7.0, 9.5))  # radius in pixels
 JPEG = ((21, 42), (15, 21), (10, 15), (7, 10), (4, 7))  # quality
-WEBP = ((18, 38), (9, 18), (3, 9), (0, 3))  # quality; the worst WebP is no catastrophe
+WEBP = ((18, 38), (9, 18), (3, 9), (0, 3))  # quality; even the worst WebP is not catastrophic
 AVIF = ((13, 24), (7, 13), (2, 7), (0, 2))  # quality, likewise
 JPEG2000 = ((22, 36), (36, 55), (55, 80), (80, 110), (110, 160))  # times smaller than the raw pixels
-MID_GREY = ((0.36, 0.43), (0.30, 0.36), (0.235, 0.30), (0.17, 0.235), (0.09, 0.17))  # where 0.5 goes
+MID_GREY = ((0.36, 0.43), (0.30, 0.36), (0.235, 0.30), (0.17, 0.235), (0.09, 0.17))  # the value that 0.5 becomes
 
 
 def within(bounds: tuple[tuple[float, float], ...], level: int, rng: Rng) -> float:
@@ -98,7 +98,7 @@ def film_grain(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image
 
 
 def chroma_noise(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Coarse specks of colour over a fine grain of luma, as small sensors leave them in the dark."""
+    """Coarse specks of colour over a fine grain of luma, as small sensors produce in the dark."""
     sigma = within(NOISE, level, rng) / shrink
     ycc = cv2.cvtColor(unit_pixels(image), cv2.COLOR_RGB2YCrCb)
     size = (image.width, image.height)
@@ -161,7 +161,7 @@ def defocus(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Im
 
 
 def enlarged(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Made small and large again: the detail is gone."""
+    """Downscale and upscale again, which removes detail."""
     factor = 2.0 * within(BLUR, level, rng) / shrink
     small = (max(4, round(image.width / factor)), max(4, round(image.height / factor)))
     kernels = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)
@@ -181,7 +181,7 @@ def opencv_jpeg(image: Image.Image, level: int, rng: Rng, shrink: float) -> Imag
 
 
 def jpeg_twice(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Stored badly with another place of the block grid, and then stored well."""
+    """Stored at low quality with a shifted block grid, then at high quality."""
     shift = tuple(int(rng.integers(8)) for _ in range(2))
     moved = Image.fromarray(np.roll(np.asarray(image), shift, (0, 1)))
     back = np.roll(np.asarray(pillow_jpeg(moved, level, rng, shrink)), (-shift[0], -shift[1]), (0, 1))
@@ -206,7 +206,7 @@ def jpeg2000_rate(image: Image.Image, level: int, rng: Rng, shrink: float) -> Im
 
 
 def exposure(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Less light: a factor in linear light."""
+    """Less light: a factor below 1 in linear light."""
     target = linear_light(np.array(within(MID_GREY, level, rng)))
     return to_picture(encoded_light(linear_light(unit_pixels(image)) * (target / linear_light(np.array(0.5)))))
 
@@ -223,14 +223,14 @@ def curve(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Imag
 
 
 def lightness(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Less L* in CIELAB; hues stay."""
+    """Lower L* in CIELAB; hues stay the same."""
     lab = cv2.cvtColor(unit_pixels(image), cv2.COLOR_RGB2LAB)
     lab[..., 0] *= 2.0 * within(MID_GREY, level, rng)
     return to_picture(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
 
 
 def crushed(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:
-    """Shadows cut off, and the rest stretched less than would make up for it."""
+    """Clip the shadows, and stretch the rest by less than would restore the brightness."""
     target = within(MID_GREY, level, rng)
     cut = rng.uniform(0.2, 0.8) * (0.5 - target)
     return to_picture((unit_pixels(image) - cut) * (target / (0.5 - cut)))

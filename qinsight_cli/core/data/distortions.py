@@ -3,7 +3,7 @@
 Generators and parameters follow DepictQA's public build scripts (build_datasets/x_distortion), from which the paper's
 DQ-495K subset comes. Every generator takes RGB uint8 (H, W, 3), a level 1-5 and a numpy Generator, and returns RGB
 uint8 of the same shape. Two deliberate differences: results are rounded, not truncated, to 8 bits (truncation darkens
-by half a level), and the pixel shuffles visit pixels in another order, so that they run vectorised.
+by half a level), and the pixel shuffles visit pixels in another order, so that they can be vectorised.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def gaussian_blur(image: Pixels, level: int, rng: np.random.Generator) -> Pixels
 
 
 def motion(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
-    """Half a Gaussian along a line at a random angle, as a moving camera leaves it."""
+    """Half a Gaussian along a line at a random angle, like the blur of a moving camera."""
     radius, sigma = ((5, 3), (10, 5), (15, 7), (15, 9), (20, 12))[level - 1]
     length = 2 * radius + 1
     weights = np.exp(-(np.arange(length) ** 2) / (2.0 * sigma**2))
@@ -135,14 +135,14 @@ def jitter(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
 
 
 def _smooth(image: Pixels, sigma: float) -> Pixels:
-    # Four sigma on each side, where scikit-image's Gaussian ends too.
+    # Four sigma on each side, where scikit-image truncates its Gaussian too.
     size = 2 * int(4.0 * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(_unit(image), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
     return _bytes(blurred)
 
 
 def _shuffle(image: Pixels, shift: int, rng: np.random.Generator) -> Pixels:
-    """Every inner pixel changes places with one at most `shift` away; the set of pixels stays the same.
+    """Swap every inner pixel with one at most `shift` away; the set of pixels stays the same.
 
     Pixels 2 * shift apart have neighbourhoods that do not touch, so each phase of that grid swaps at once.
     """

@@ -44,7 +44,7 @@ class ImageToInspect:
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """What was seen: the file that the manifest shall name, its facts, its difference hash, and its measures."""
+    """The result: the file that the manifest will name, its facts, its difference hash, and its measures."""
 
     path: Path
     facts: FileFacts
@@ -53,7 +53,7 @@ class InspectedImage:
 
 
 def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
-    """Read and decode one picture; in place of a picture that cannot be read, the reason."""
+    """Read and decode one picture; if it cannot be read, return the reason."""
     try:
         data, digest = read_image(wanted.path)
         image, _ = decode_image(data)
@@ -78,7 +78,7 @@ def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
 def inspect_images(
     images: Sequence[ImageToInspect], workers: int, progress: Callable[[], None]
 ) -> list[InspectedImage | str]:
-    """`inspect_image` for all, in order, on several cores. No more pictures are in memory than there are workers."""
+    """`inspect_image` for all, in order, on several cores. Memory holds at most one picture per worker."""
     found = []
     with process_pool(workers) as each:
         for result in each(inspect_image, images, 16):
@@ -91,12 +91,12 @@ def inspect_images(
 def process_pool(workers: int) -> Iterator[Any]:
     """Yields `each(function, items, chunk)`, a map in order over processes; one worker works in this process.
 
-    Ctrl-C stops it at once. Raises QInsightError when a process is killed.
+    Ctrl-C stops it at once. Raises QInsightError if a process is killed.
     """
     if workers <= 1:
         yield lambda function, items, chunk: map(function, items)
         return
-    # Not a plain fork: a fork of a process in which OpenCV or a progress bar has threads may wait for ever.
+    # Not a plain fork: forking a process in which OpenCV or a progress bar has threads may deadlock.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
     try:
@@ -108,7 +108,7 @@ def process_pool(workers: int) -> Iterator[Any]:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core

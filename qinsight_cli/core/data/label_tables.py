@@ -13,9 +13,9 @@ from qinsight_cli.core.errors import QInsightError
 
 
 def unique_header(path: Path, header: Iterable[object]) -> list[str]:
-    """The names of a header, stripped. Raises QInsightError for one that stands twice: which column is meant?
+    """The names of a header, stripped. Raises QInsightError if a name appears twice, which would be ambiguous.
 
-    Columns without a name may be several: spreadsheets write them.
+    Several columns may have no name: spreadsheets write such columns.
     """
     names = [str(name).strip() for name in header]
     twice = next((name for name in names if name and names.count(name) > 1), None)
@@ -27,7 +27,7 @@ def unique_header(path: Path, header: Iterable[object]) -> list[str]:
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """("FILE, line N", {column: text}) for each row with anything in it; names and texts are stripped.
 
-    Raises QInsightError when a needed column is not in the header, naming the header found and the dataset it is of.
+    Raises QInsightError if a needed column is missing, naming the header found and the dataset it belongs to.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -44,10 +44,10 @@ def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str
 
 
 def read_words(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
-    """("FILE, line N", words) of a text without header, its words parted by commas or white space.
+    """("FILE, line N", words) of a text without header; commas or white space separate the words.
 
-    A name may hold spaces or commas no more than the authors' files do. Raises QInsightError for a line with fewer
-    than `columns` words.
+    Names must not contain spaces or commas, as in the authors' files. Raises QInsightError for a line with fewer than
+    `columns` words.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -70,12 +70,12 @@ def read_sheet(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """("FILE, row N", {column: value}) for each row of an Excel sheet; `header` counts the rows above the header.
 
-    Raises QInsightError when the file cannot be read, the sheet is not there or a needed column is missing.
+    Raises QInsightError if the file cannot be read, or the sheet or a needed column is missing.
     """
     import pandas as pd
 
     try:
-        # Without a header of its own: pandas would give a second column of one name another name, in silence.
+        # header=None: pandas would silently rename the second of two columns with the same name.
         frame = pd.read_excel(path, sheet_name=sheet, header=None, skiprows=header, engine="openpyxl")
     except Exception as error:  # whatever a broken zip or another layout raises
         raise QInsightError(f"cannot read {path}: {' '.join(str(error).split())}; give the authors' file") from None
@@ -91,7 +91,7 @@ def read_sheet(
 def read_json(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON file: a list of objects, or one object a line, or one object.
 
-    Raises QInsightError when it is none of these.
+    Raises QInsightError for anything else.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

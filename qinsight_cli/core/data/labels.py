@@ -15,10 +15,10 @@ from qinsight_cli.core.errors import QInsightError
 class Published:
     """A published dataset, as a folder shows it.
 
-    title       its name in print
-    signs       patterns of label files that only it has, the best known first
+    title       its published name
+    signs       patterns of label files that only this dataset has, the best known first
     help        one line of `qinsight prepare --help`
-    first_line  what the first line of its label file must hold, where the file's name alone says little
+    first_line  what the first line of its label file must contain, if the file name is not distinctive
     """
 
     title: str
@@ -29,15 +29,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Label:
-    """One row of a label file. No picture has been looked for yet.
+    """One row of a label file, before its pictures are located.
 
     id       unique in the dataset
-    images   role -> name as the label file has it, perhaps with folders
+    images   role -> name as in the label file, possibly with folders
     raw      the original label
     where    file and line, for messages
     truth    the truth fields; None for a score whose rating follows from `raw` and the scale
     split    the official split, or ""
-    content  what must stay on one side of a split: the reference, or "" for the picture itself
+    content  rows of the same content stay in the same split: the reference, or "" for the picture itself
     extra    further fields of the manifest row
     """
 
@@ -53,9 +53,9 @@ class Label:
 
 @dataclass(frozen=True)
 class Scale:
-    """The range in which a dataset states its labels, and their direction.
+    """The range and direction of the labels of a dataset.
 
-    With `exact` the stated range is the whole scale; else the extremes of all labels are, as the paper has it.
+    With `exact` the stated range is the scale; otherwise the extremes of all labels are, as in the paper.
     """
 
     lowest: float
@@ -66,12 +66,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A dataset as its label files tell it.
+    """A dataset as described by its label files.
 
-    root        folder below which the pictures are sought
-    test_share  share of the content that goes to "test" where there is no official split
-    folders     of pictures with the same name the one below an earlier of these folders is taken
-    left_out    pictures whose labels the reader passed over on purpose
+    root        folder to search for the pictures
+    test_share  share of the content that goes to "test" if there is no official split
+    folders     in order of preference, for pictures with the same name
+    left_out    pictures whose labels the reader skipped on purpose
     notes       what a user should know, one sentence each
     card        further fields of the dataset card
     """
@@ -107,7 +107,7 @@ def number(text: object, scale: Scale | None, where: str, name: str) -> float:
 
 
 def _within_rounding(value: float, scale: Scale) -> float:
-    """A label that misses an end of the scale by rounding, such as 1.0000000001 of 1, is that end."""
+    """Move a label that misses an end of the scale by a rounding error, such as 1.0000000001, to that end."""
     slack = 1e-6 * (scale.highest - scale.lowest)
     if scale.lowest - slack <= value < scale.lowest:
         return scale.lowest
@@ -117,7 +117,7 @@ def _within_rounding(value: float, scale: Scale) -> float:
 
 
 def unique(labels: Iterable[Label]) -> list[Label]:
-    """The labels as a list. Raises QInsightError naming both rows when an id stands twice."""
+    """The labels as a list. Raises QInsightError naming both rows if an id appears twice."""
     first: dict[str, str] = {}
     found = list(labels)
     for label in found:
@@ -149,5 +149,5 @@ def rating(value: float, lowest: float, highest: float, higher_better: bool = Tr
 
 
 def stem(name: str) -> str:
-    """The file name without folders and extension, whatever the separator."""
+    """The file name without folders and extension; both separators are accepted."""
     return name.replace("\\", "/").rsplit("/", 1)[-1].rpartition(".")[0] or name

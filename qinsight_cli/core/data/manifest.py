@@ -1,14 +1,14 @@
 """The one dataset format: JSON lines beside a card, one row a sample.
 
-A dataset folder holds `train.jsonl`, `test.jsonl`, ... and `dataset.json`, the card that says where it came from and
-what it counts. A row is
+A dataset folder holds `train.jsonl`, `test.jsonl`, ... and `dataset.json`, the card with its source and counts.
+A row is
 
     {"id", "task", "split", "source", "images": {role: path relative to the folder}, "files": {role: facts},
      truth..., "raw_label", "reasoning", ...}
 
 where the truth is `rating` in [1, 5], higher better; or `distortion` and `severity`; or `winner`. `raw_label` keeps the
-original label, `files` the hash and size of each picture as it was when the dataset was prepared; both, and
-`reasoning`, are there only when known. A dataset folder can be moved together with the pictures that it names.
+original label, `files` the hash and size of each picture when the dataset was prepared; both, and `reasoning`, are
+present only if known. A dataset folder can be moved together with its pictures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMED = ("id", "task", "split", "source", "images", "files", "raw_label", "reas
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A picture as it was prepared: SHA-256 of its bytes in hex, and its upright size in pixels."""
+    """A picture at the time of preparation: SHA-256 of its bytes in hex, and its upright size in pixels."""
 
     sha256: str
     width: int
@@ -45,7 +45,7 @@ class FileFacts:
 class Sample:
     """One manifest row. `images` maps a role to an absolute path; `truth` holds the task's truth fields.
 
-    `files` has the facts of some or all roles; `extra` keeps any other field of the row.
+    `files` has the facts of some or all roles; `extra` holds all other fields of the row.
     """
 
     id: str
@@ -60,15 +60,15 @@ class Sample:
     files: Mapping[str, FileFacts] = field(default_factory=dict)
 
     def answer(self) -> Any:
-        """The truth as the task's answer dataclass. Raises QInsightError when a field is out of range."""
+        """The truth as the task's answer dataclass. Raises QInsightError if a field is out of range."""
         return TASKS[self.task].truth(self.truth)
 
 
 def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, Any]) -> dict[str, Any]:
     """Write the manifests and the card of a dataset, each file atomically; returns the card as written.
 
-    Manifests that an earlier card of the folder names and this one does not are removed.
-    Raises QInsightError for a picture whose name is not text.
+    Removes manifests that an earlier card of the folder names and this one does not.
+    Raises QInsightError if the name of a picture is not valid text.
     """
     before = read_card(folder).get("sha256", {})
     by_split: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, An
 def claim(folder: Path, name: str) -> None:
     """Make `folder` the dataset `name`: new or empty, or the same dataset prepared before.
 
-    Raises QInsightError when the folder holds something else, so that nothing of the user's is ever written over.
+    Raises QInsightError if the folder contains anything else, so that no user file is overwritten.
     """
     found = read_card(folder).get("name")
     claim_folder(folder, "dataset", lambda: found == name, f"the dataset {found!r}" if found else "")
@@ -101,7 +101,7 @@ def claim(folder: Path, name: str) -> None:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a dataset folder; empty when there is none that can be read."""
+    """The card of a dataset folder; empty if there is no readable card."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -110,7 +110,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _sound_card(card: dict[str, Any]) -> dict[str, Any]:
-    """The card without fields of another type than they should be: somebody may have edited it."""
+    """The card without fields of the wrong type: a user may have edited it."""
     kinds = {"counts": dict, "sha256": dict, "name": str}
     return {name: value for name, value in card.items() if isinstance(value, kinds.get(name, object))}
 
@@ -118,7 +118,7 @@ def _sound_card(card: dict[str, Any]) -> dict[str, Any]:
 def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> list[Sample]:
     """The rows of one split of a dataset folder, checked; only those of `tasks` when given.
 
-    Raises QInsightError naming the file and line of the first bad row, or the folder that is not a dataset.
+    Raises QInsightError naming the file and line of the first invalid row, or the folder that is not a dataset.
     """
     path = folder / f"{split}.jsonl"
     if not path.is_file():
@@ -136,12 +136,12 @@ def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> 
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
-    """Line number (from 1) and row of each line of a manifest; an error in place of a row that is not right."""
+    """Line number (from 1) and row of each line of a manifest; an error in place of an invalid row."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise QInsightError(f"cannot read {path}: {error}") from None
-    # Not splitlines(): a name may hold U+2028 and its kin, which JSON leaves as they are.
+    # Not splitlines(): a name may contain U+2028 or similar, which JSON does not escape.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         try:
             yield number, _from_row(json.loads(line), path.parent)
@@ -156,7 +156,7 @@ def find_datasets(tasks: Iterable[str], split: str | None = None) -> list[Path]:
 
 
 def tasks_of(folder: Path, split: str | None = None) -> set[str]:
-    """The tasks that a dataset folder, or one split of it, holds, by its card; empty when it is not a dataset."""
+    """The tasks of a dataset folder, or of one split, according to its card; empty if it is not a dataset."""
     counts = [name.partition("/") for name in read_card(folder).get("counts", ())]
     return {task for found, _, task in counts if split in (None, found)}
 

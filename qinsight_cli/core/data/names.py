@@ -6,7 +6,7 @@ import unicodedata
 
 
 def same_name(name: str) -> str:
-    """A name in the spelling in which names are compared.
+    """A name in normalised form, for comparison.
 
     A Mac's disk keeps "\u00e9" as a letter and an accent, a table has it as one character: NFC makes one of both, also
     after the case is folded.
@@ -15,7 +15,7 @@ def same_name(name: str) -> str:
 
 
 def path_parts(path: str) -> list[str]:
-    """The names in a path with either separator, as they are compared, without `.` and with each `..` taken back."""
+    """The normalised names in a path with either separator, with `.` and `..` resolved."""
     parts: list[str] = []
     for part in same_name(path.strip().replace("\\", "/")).split("/"):
         if part == ".." and parts:

@@ -1,8 +1,8 @@
 """Near-duplicate pictures by perceptual hash, so that a split never has the same content on both sides.
 
-A hash says that two pictures look the same only when there is something in it: of a flat page, or a small object on a
-plain background, it has nearly no information, and such pictures are like none. And when very many pictures look the
-same, they do so to the hash alone: pages of one layout, say. Groups over `LARGE` are taken apart again.
+A hash is meaningful only if the picture has enough structure. The hash of a flat page, or of a small object on a plain
+background, has almost no information, so such a picture matches no other. If very many pictures match, only their
+hashes are alike: pages of the same layout, for example. Groups over `LARGE` are therefore split again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Bits of 64 that may differ between pictures of one scene. Looked at on BIQ2021: pairs up to here are mostly one scene
-# (the same shot in another exposure, say), with a few chance pairs, which only makes a held-out set stricter.
+# Bits of 64 that may differ between pictures of one scene. On BIQ2021, pairs up to this distance mostly show one
+# scene (such as another exposure of the same shot). The few chance pairs only make a held-out set stricter.
 NEAR = 6
-LARGE = 32  # pictures of one group; more that look alike do so to the hash alone (29 of one scene in BIQ2021)
-TELLING = 24  # of 64 pairs of cells, those that differ at all in a hash with information
-_ROWS, _COLUMNS = 1024, 4096  # hashes that are compared with so many others at once
+LARGE = 32  # pictures in a group; in larger groups only the hashes are alike (BIQ2021 has 29 of one scene)
+TELLING = 24  # of 64 pairs of cells, how many must differ for a hash to be meaningful
+_ROWS, _COLUMNS = 1024, 4096  # hashes per block of comparisons
 
 
 def difference_hash(image: Image.Image) -> int | None:
     """64 bits: whether each cell of an 8x8 grid of the grey picture is brighter than its right neighbour (dHash).
 
-    None when fewer than `TELLING` cells differ from their neighbours: there is too little to tell the picture by.
+    None when fewer than `TELLING` cells differ from their neighbours: the hash cannot identify the picture.
     """
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     steps = grey[:, :-1] - grey[:, 1:]
@@ -38,8 +38,8 @@ def difference_hash(image: Image.Image) -> int | None:
 def near_duplicate_groups(hashes: Sequence[int | None], near: int = NEAR, large: int = LARGE) -> list[int]:
     """The group number of each picture: pictures within `near` bits of one another, transitively, share a group.
 
-    A group over `large` is taken apart at ever fewer bits that may differ (3, 1, 0), until no part is. A picture
-    without a hash is a group of its own. Time is near-linear in the number of pictures.
+    A group over `large` is split with stricter thresholds (3, 1, 0 bits) until no part is too large. A picture
+    without a hash forms its own group. Time is near-linear in the number of pictures.
     """
     known = np.array([index for index, one in enumerate(hashes) if one is not None], dtype=np.int64)
     values = np.array([one for one in hashes if one is not None], dtype=np.uint64)
@@ -50,7 +50,7 @@ def near_duplicate_groups(hashes: Sequence[int | None], near: int = NEAR, large:
 
 
 def taken_apart(hashes: Sequence[int | None], near: int = NEAR, large: int = LARGE) -> list[list[int]]:
-    """The groups over `large`, as indices, that `near_duplicate_groups` takes apart."""
+    """The groups over `large`, as indices, that `near_duplicate_groups` splits."""
     whole = near_duplicate_groups(hashes, near, max(large, len(hashes)))
     sizes = Counter(whole)
     members: dict[int, list[int]] = {}
@@ -79,7 +79,7 @@ def near_duplicate_pairs(
 
 
 def _parts(values: NDArray[np.uint64], near: int, large: int) -> Iterator[NDArray[np.int64]]:
-    """Indices of each group; those over `large` with fewer and fewer bits, in the end each picture by itself."""
+    """Indices of each group. Groups over `large` are split with ever fewer bits, in the end into single pictures."""
     waiting = [(np.arange(len(values)), near)] if len(values) else []
     while waiting:
         members, bits = waiting.pop()
@@ -96,9 +96,9 @@ def _parts(values: NDArray[np.uint64], near: int, large: int) -> Iterator[NDArra
 
 
 def _connected(values: NDArray[np.uint64], near: int, large: int) -> NDArray[np.int64]:
-    """A label for each value; values within `near` bits of one another have the same.
+    """A label for each value; values within `near` bits of one another share a label.
 
-    Exact for groups up to `large`: of larger ones it is enough to know that they are.
+    Exact for groups up to `large`; of larger groups only the fact that they are too large matters.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -111,8 +111,8 @@ def _connected(values: NDArray[np.uint64], near: int, large: int) -> NDArray[np.
 
 
 def _edges(unique: NDArray[np.uint64], near: int, large: int) -> Iterator[NDArray[np.int64]]:
-    """Pairs of indices within `near` bits. Of `near` + 1 bands of bits one at least is the same in both, so that only
-    hashes with a band in common are compared. A hash with more than `large` neighbours names but so many of them."""
+    """Pairs of indices within `near` bits. At least one of `near` + 1 bands of bits is the same in both, so only hashes
+    with a common band are compared. A hash with more than `large` neighbours yields only that many."""
     bounds = np.linspace(0, 64, near + 2).astype(int)
     for low, high in pairwise(bounds):
         band = (unique >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)

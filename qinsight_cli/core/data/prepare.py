@@ -36,10 +36,10 @@ class PrepareSettings:
     """How a dataset is prepared.
 
     out         the dataset folder
-    test_share  share of the content held out where there is no official split; None for the dataset's own
-    limit       draw so many rows, stratified by class, winner or rating
-    quota       or so many of each official split
-    skip_bad    leave out rows whose pictures are missing or broken, in place of failing
+    test_share  share of the content to hold out if there is no official split; None for the dataset's default
+    limit       draw this many rows, stratified by class, winner or rating
+    quota       or this many of each official split
+    skip_bad    skip rows whose pictures are missing or broken instead of failing
     copy        copy the pictures into the dataset folder
     reasoning   write a reasoning, computed from the picture
     short_side  scale pictures down to this many pixels on the short side
@@ -59,7 +59,7 @@ class PrepareSettings:
 
 @dataclass(frozen=True)
 class FoundLabel:
-    """A label whose pictures are there. `images` has only the roles that were found."""
+    """A label whose pictures were found. `images` has only the roles that were found."""
 
     label: Label
     images: Mapping[str, Path]
@@ -67,7 +67,7 @@ class FoundLabel:
 
     @property
     def name(self) -> str:
-        """What stands for the row in draws: the picture's own file name when nothing else ties it to others."""
+        """The key of the row in draws: the content, or the picture's file name if no content is set."""
         return self.label.content or next(iter(self.images.values())).name
 
 
@@ -77,11 +77,11 @@ Progress = Callable[[int], Callable[[], None]]
 def prepare_dataset(
     labelled: Labelled, options: PrepareSettings, progress: Progress
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Look at every picture, split, and write the dataset; returns its card and what was found amiss.
+    """Inspect every picture, split, and write the dataset; returns its card and the problems found.
 
     progress  called with the number of pictures, gives the function to call after each
-    Raises QInsightError when pictures are missing or broken and not to be skipped (all are listed in problems.csv), or
-    when nothing is left.
+    Raises QInsightError if pictures are missing or broken and not to be skipped (problems.csv lists them all), or
+    if no row is left.
     """
     claim(options.out, labelled.name)
     pictures = ImageFinder(labelled.root, labelled.folders, without=options.out)
@@ -154,13 +154,13 @@ def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
 
 
 def _without(row: FoundLabel, broken: Mapping[Path, str], task: str) -> FoundLabel | None:
-    """The row without its broken pictures, or None when it needs one of them."""
+    """The row without its broken pictures, or None if it needs one of them."""
     whole = {role: path for role, path in row.images.items() if path not in broken}
     return FoundLabel(row.label, whole, row.truth) if _enough(whole, row.images, task) else None
 
 
 def _draw(found: Sequence[FoundLabel], task: Task, options: PrepareSettings) -> list[FoundLabel]:
-    """The rows of the quota of each official split, and of them the limit."""
+    """Apply the quota of each official split, then the limit."""
     chosen = list(found)
     for split, count in options.quota.items():
         members = [row for row in chosen if row.label.split == split]
@@ -175,7 +175,7 @@ def _drawn(rows: Sequence[FoundLabel], task: Task, count: int, seed: int) -> lis
 
 
 def _images_to_inspect(paths: Sequence[Path], root: Path, options: PrepareSettings) -> list[ImageToInspect]:
-    """What to do with each picture. Raises QInsightError when two would be written under one name."""
+    """What to do with each picture. Raises QInsightError if two would get the same name."""
     to_inspect = []
     for path in paths:
         to = options.out / "images" / _relative_name(path, root)
@@ -193,8 +193,8 @@ def _split(
     rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], labelled: Labelled, options: PrepareSettings
 ) -> tuple[list[str], list[Problem]]:
     """The official split of each row, or one drawn by content: all rows of a reference, and of references that are
-    near-duplicates, on the same side. A row without a reference forms its own group. And the large groups that look the
-    same and were not kept together."""
+    near-duplicates, are in the same split. A row without a reference forms its own group. Also returns the large groups
+    of pictures that look the same and were not kept together."""
     if all(row.label.split for row in rows):
         return [row.label.split for row in rows], []
     share = labelled.test_share if options.test_share is None else options.test_share
@@ -210,7 +210,7 @@ def _split(
 def _near_duplicates(
     rows: Sequence[FoundLabel], seen: Mapping[Path, InspectedImage], splits: Sequence[str]
 ) -> list[Problem]:
-    """Across splits; a reference stands for its distorted versions."""
+    """Near-duplicates across splits; a reference represents its distorted versions."""
     side: dict[Path, str] = {}
     for row, split in zip(rows, splits, strict=True):
         side.setdefault(_content_image(row), split)
@@ -218,7 +218,7 @@ def _near_duplicates(
 
 
 def _content_image(row: FoundLabel) -> Path:
-    """The picture that shows the content: the reference where there is one."""
+    """The picture that represents the content: the reference if there is one."""
     return row.images.get("reference") or next(iter(row.images.values()))
 
 
@@ -276,5 +276,5 @@ def _card(labelled: Labelled, options: PrepareSettings, problems: Sequence[Probl
 
 
 def _relative_name(path: Path, root: Path) -> str:
-    """The path below the root, or the file name when it is elsewhere."""
+    """The path relative to the root, or the file name if the file is elsewhere."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

@@ -27,7 +27,7 @@ PLURALS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Something amiss with one picture, or for near-duplicates with two."""
+    """A problem with one picture, or for near-duplicates with two."""
 
     kind: str
     name: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 def look_alike_problems(names: Sequence[str], hashes: Sequence[int | None]) -> list[Problem]:
-    """Groups of so many pictures that look the same by their difference hashes that they do not stay together."""
+    """Groups with similar difference hashes that are too large to stay together."""
     return [
         Problem(
             ALIKE,
@@ -49,7 +49,7 @@ def look_alike_problems(names: Sequence[str], hashes: Sequence[int | None]) -> l
 def near_duplicate_problems(
     paths: Sequence[Path], hashes: Sequence[int | None], splits: Sequence[str]
 ) -> list[Problem]:
-    """Pairs of pictures of different splits that look the same, by their difference hashes."""
+    """Pairs of pictures in different splits with similar difference hashes."""
     return [
         Problem(SIMILAR, f"{paths[i].name} | {paths[j].name}", f"{splits[i]} and {splits[j]}, {bits} of 64 bits differ")
         for i, j, bits in near_duplicate_pairs(hashes, splits)
@@ -62,7 +62,7 @@ def count_by_kind(problems: Sequence[Problem]) -> dict[str, int]:
 
 
 def write_problems(out: Path, problems: Sequence[Problem]) -> None:
-    """All of them in `problems.csv` of the dataset folder, or no such file when there is nothing amiss."""
+    """Write all problems to `problems.csv` in the dataset folder; without problems there is no such file."""
     if not problems:
         with disk_errors(out / FILE):
             (out / FILE).unlink(missing_ok=True)
@@ -73,9 +73,9 @@ def write_problems(out: Path, problems: Sequence[Problem]) -> None:
 
 
 def refuse_bad_images(out: Path, problems: Sequence[Problem], total: str, skip_bad: bool) -> None:
-    """Raises QInsightError when pictures are missing or broken, unless they may be skipped.
+    """Raises QInsightError if pictures are missing or broken, unless they may be skipped.
 
-    total  what was looked at, such as "10,125 label rows"
+    total  what was checked, such as "10,125 label rows"
     """
     bad = [problem for problem in problems if problem.kind in (MISSING, BROKEN)]
     if not bad or skip_bad:

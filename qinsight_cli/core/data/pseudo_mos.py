@@ -6,7 +6,7 @@ from qinsight_cli.core.tasks.degradation import NULL, SEVERITIES
 
 # Pseudo-MOS of a damaged photo, 1-5: the mean human MOS of KADID-10k (Lin et al., 2019) for the nearest of its
 # distortion types (white noise and impulse; Gaussian, lens and motion blur; JPEG and JPEG2000; darken), read off at the
-# strengths of our generators and averaged over them. Darkening is compared by where mid-grey goes: KADID-10k's levels
+# strengths of our generators and averaged over them. Darkening is compared by what mid-grey becomes: KADID-10k's levels
 # take lightness 0.5 to 0.475, 0.45, 0.4, 0.3 and 0.1. It does not rate its clean references: 4.7 lies just above its
 # mildest damage.
 PSEUDO_MOS = {

@@ -15,14 +15,14 @@ from qinsight_cli.core.tasks import comparison
 def rated_pairs(rows: Sequence[Sample], each: float, min_gap: float, seed: int) -> list[Sample]:
     """Pairs of score rows of one split and source whose ratings lie at least `min_gap` apart, in random order.
 
-    each  pairs a picture; a picture that has no partner that far away is passed over
-    Raises QInsightError when there is no pair at all.
+    each  pairs per picture; pictures without a partner that far away are skipped
+    Raises QInsightError if there is no pair at all.
     """
     pairs: list[Sample] = []
     groups: dict[tuple[str, str], list[Sample]] = {}
     for row in rows:
         groups.setdefault((row.split, row.source), []).append(row)
-    started: dict[str, int] = {}  # the next number of each split, so that two sources share no id
+    started: dict[str, int] = {}  # the next number per split, so that ids of two sources do not collide
     for (split, source), members in sorted(groups.items()):
         start = started.get(split, 0)
         started[split] = start + round(each * len(members))

@@ -1,7 +1,7 @@
 """Reasoning for training rows, computed from the picture: exposure, contrast, colour, sharpness, and the damage known.
 
-These sentences are what the warm start of a small model learns to say. Every statement is either measured on the
-pixels here or is the label of the row.
+The warm start of a small model learns these sentences. Every statement is either measured on the pixels here or
+taken from the label of the row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 
 from qinsight_cli.core.tasks.degradation import NULL
 
-# Measured on a picture scaled to this area, so that words do not depend on resolution.
+# Measured on a picture scaled to this area, so that the words do not depend on resolution.
 AREA = 256 * 256
 
 # Cut points between the words below, near the 20 and 70 % quantiles over photos of BIQ2021 and BSDS500.
@@ -23,7 +23,7 @@ EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
 CONTRAST = ((40, 62), ("low", "medium", "strong"))
 COLOUR = ((22, 50), ("muted", "natural", "vivid"))
 SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
-# Noun -> the field of `Measures`, its words, and how near to a cut point a value may be before nothing is said of it.
+# Noun -> the field of `Measures`, its words, and the margin around a cut point in which nothing is said.
 STATEMENTS = {
     "light": ("exposure", EXPOSURE, 5.0),
     "contrast": ("contrast", CONTRAST, 2.5),
@@ -39,7 +39,7 @@ _DAMAGE = {
 }
 _NOUN = {"noise": "noise", "blur": "blur", "compression": "compression", "darken": "darkening"}
 _PICTURE = "The picture"
-ARTEFACTS = "artefacts"  # what is none of the four classes
+ARTEFACTS = "artefacts"  # kinds outside the four classes
 CLEAN = "There is no added damage."
 
 
@@ -75,7 +75,7 @@ def word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
 
 
 def statements(measures: Measures) -> list[tuple[str, str, bool]]:
-    """(noun, word, plain to see) for each thing that is measured; what is near a cut point is not plain to see."""
+    """(noun, word, plain to see) for each measure; a measure near a cut point is not plain to see."""
     found = []
     for noun, (measure, scale, margin) in STATEMENTS.items():
         value = getattr(measures, measure)
@@ -84,7 +84,7 @@ def statements(measures: Measures) -> list[tuple[str, str, bool]]:
 
 
 def check_statements(said: str, measures: Measures) -> tuple[int, int]:
-    """(right, all) of the statements in what was said of a picture, against what is measured on it."""
+    """(right, all) of the statements in a reasoning, checked against the measures of the picture."""
     right = total = 0
     for noun, measured, _ in statements(measures):
         for claimed in STATEMENTS[noun][1][1]:
@@ -95,7 +95,7 @@ def check_statements(said: str, measures: Measures) -> tuple[int, int]:
 
 
 def describe_image(measures: Measures, damage: tuple[str, str] | None = None) -> str:
-    """A few words: what was measured, then the damage (distortion, severity) when it is known."""
+    """A few words: the measures, then the damage (distortion, severity) if it is known."""
     said = [f"{measured} {noun}" for noun, measured, plain in statements(measures) if plain]
     sentences = [f"{_PICTURE} has {', '.join(said)}."] if said else []
     if damage is not None:
@@ -108,7 +108,7 @@ def damage_sentence(distortion: str, severity: str) -> str:
 
 
 def describe_pair(first: str, second: str) -> str:
-    """What is said of each picture alone (`describe_image`, `describe_damage`), said of Image A and Image B."""
+    """The description of each picture (`describe_image`, `describe_damage`), as Image A and Image B."""
     return f"{_named(first, 'Image A')} {_named(second, 'Image B')}"
 
 
@@ -119,6 +119,6 @@ def _named(said: str, name: str) -> str:
 
 
 def describe_damage(distortion: str, severity: str) -> str:
-    """What is said of a picture whose damage is known, when it is one of two."""
+    """The description of a picture with known damage that is one of two."""
     found = "no damage" if distortion == NULL else f"{severity} {_NOUN.get(distortion, ARTEFACTS)}"
     return f"{_PICTURE} has {found}."

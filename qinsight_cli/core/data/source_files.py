@@ -12,13 +12,13 @@ from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.find import EXTENSIONS
 
-DEPTH = 3  # label files are sought in the folder and this many folders below it
+DEPTH = 3  # label files are searched in the folder and this many levels below it
 
 
 def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[Path]:
-    """The label files of dataset `name` in a folder (or the file itself), those of the first pattern that has any.
+    """The label files of dataset `name` in a folder (or the file itself) that match the first pattern with a match.
 
-    Raises QInsightError when there are none, naming the dataset that the folder looks like.
+    Raises QInsightError if there are none, naming the dataset that the folder looks like.
     """
     known = published()
     title, signs = known[name].title, known[name].signs
@@ -57,7 +57,7 @@ def _first_line(path: Path) -> str:
 
 
 def other_header(path: Path, name: str, wanted: str, found: Sequence[str]) -> QInsightError:
-    """The error for a label file with another header; `name` may be "" for a table that is no known dataset's."""
+    """The error for a label file with an unexpected header; `name` may be "" for a table of no known dataset."""
     known = published()
     if name not in known:
         return QInsightError(
@@ -72,7 +72,7 @@ def other_header(path: Path, name: str, wanted: str, found: Sequence[str]) -> QI
 
 
 def _matching(source: Path, pattern: str) -> list[Path]:
-    """Files at most `DEPTH` folders down whose path ends as the pattern, in any case, shallowest first."""
+    """Files at most `DEPTH` levels down whose path ends with the pattern, ignoring case, shallowest first."""
     wanted = pattern.lower().split("/")
     found = []
     for path in _files(source, DEPTH):
@@ -100,12 +100,11 @@ def _files(folder: Path, depth: int | None = None, without: Path | None = None) 
 
 
 class ImageFinder:
-    """The pictures below a folder, found by the names that label files use.
+    """The pictures below a folder, looked up by the names in label files.
 
-    Case and normal form do not matter, and neither do leading folders that the label file has and the disk has not, or
-    the other way round. Of several such pictures the one that shares most folders with the name is taken; then one
-    below an earlier of `folders`; then the first by name. Pictures below `without`, the dataset folder, are not looked
-    at.
+    Case and normal form do not matter, nor do leading folders that only the label file or only the disk has. If
+    several pictures match, the one that shares the most folders with the name wins; then one below an earlier entry of
+    `folders`; then the first by name. Pictures below `without`, the dataset folder, are ignored.
     """
 
     def __init__(self, root: Path, folders: Sequence[str] = (), without: Path | None = None) -> None:
@@ -124,7 +123,7 @@ class ImageFinder:
     def find(self, name: str) -> Path | None:
         parts = path_parts(name)
         named = self._by_name.get(parts[-1], []) if parts else []
-        # One must end as the other: a/x.png is not b/x.png, whatever else is missing.
+        # One path must be a suffix of the other: a/x.png never matches b/x.png.
         candidates = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
         return min(candidates, key=lambda path: self._rank(path, parts, name), default=None)
 

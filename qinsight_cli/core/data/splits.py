@@ -14,9 +14,9 @@ def draw_unit(seed: int, name: str) -> float:
 
 
 def draw_stratified(names: Sequence[str], strata: Sequence[tuple[Hashable, ...]], count: int, seed: int) -> list[int]:
-    """Indices of `count` of the names, in order, in proportion by the first part of their strata, then the second, ...
+    """Indices of `count` of the names, in order, proportional by the first part of their strata, then the second, ...
 
-    The last places go to the largest remainders. All indices when there are no more than `count`.
+    The last places go to the largest remainders. Returns all indices if there are no more than `count`.
     """
     return sorted(_draw(list(range(len(names))), names, strata, 0, count, seed))
 

@@ -45,7 +45,7 @@ from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 @dataclass(frozen=True)
 class _Made:
-    """What one photo gave: its difference hash and its rows, still without a split."""
+    """The result for one photo: its difference hash and its rows, not yet split."""
 
     hash: int | None
     samples: list[Sample]
@@ -61,8 +61,8 @@ def synthesise(
 ) -> tuple[list[Sample], list[Problem]]:
     """Rows for all photos, whole photos (and their near-duplicates) in one split; writes pictures below `out`/images.
 
-    Photos in `known_splits` keep the split they have elsewhere. A photo that cannot be read is a problem and has no
-    rows; near-duplicates on both sides, which only known splits can bring about, are problems too.
+    Photos in `known_splits` keep that split. A photo that cannot be read is a problem and has no rows; near-duplicates
+    across splits, which only known splits can cause, are problems too.
     """
     made: dict[Path, _Made] = {}
     problems = []
@@ -87,7 +87,7 @@ def synthesise(
 
 
 def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
-    """The pictures and rows of one photo, or why there are none. Raises QInsightError when the disk refuses."""
+    """The pictures and rows of one photo, or why there are none. Raises QInsightError if writing fails."""
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
@@ -96,7 +96,7 @@ def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
     except QInsightError:
         raise
     except (OSError, ValueError, ArithmeticError, MemoryError, cv2.error) as error:
-        # Such as a side that JPEG has no room for.
+        # Such as a side too long for JPEG.
         return f"cannot be damaged: {' '.join(str(error).split()) or type(error).__name__}"
 
 
@@ -178,7 +178,7 @@ def _winner(first: float, second: float) -> str | None:
 
 
 def check_settings(settings: SynthSettings, photos: Sequence[Path]) -> None:
-    """Raises UsageError or QInsightError when the settings cannot be carried out on the photos."""
+    """Raises UsageError or QInsightError if the settings do not fit the photos."""
     if settings.per_photo < 1:
         raise UsageError(f"--per-photo {settings.per_photo}: at least 1 damaged picture a photo")
     if settings.null_share is not None and not 0.0 <= settings.null_share < 1.0:

@@ -21,7 +21,7 @@ from qinsight_cli.core.tasks.degradation import NULL
 
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
 SIMILAR, CLEARLY = 0.1, 0.4
-_LONGEST = 180  # bytes of a photo's name in the names of its pictures, which must be no longer than 255
+_LONGEST = 180  # bytes of a photo's name in the names of its pictures; a file name has at most 255
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """What `synthesise` makes of every photo.
+    """Settings of `synthesise`.
 
-    pairs       comparison rows a photo
-    null_share  share of degradation rows without a distortion; None for one a photo. For a smaller share some photos
+    pairs       comparison rows per photo
+    null_share  share of degradation rows without a distortion; None for one per photo. For a smaller share some photos
                 have none, for a larger one crops of the photo are added
     varied      parts of the photo at random sizes, damaged by many implementations (`varied_distortions`)
-    ratings     what people gave a photo, with `varied` the rating of its undamaged parts
+    ratings     human ratings of photos; with `varied` the rating of their undamaged parts
     """
 
     out: Path
@@ -64,7 +64,7 @@ class SynthSettings:
 
 
 def null_rows(settings: SynthSettings, name: str) -> int:
-    """How many degradation rows of one photo have no distortion: the share's count, a fraction drawn by name."""
+    """How many degradation rows of one photo have no distortion; the fractional part is drawn by name."""
     if settings.null_share is None:
         return 1
     wanted = settings.per_photo * settings.null_share / (1.0 - settings.null_share)
@@ -88,7 +88,7 @@ def single_row(settings: SynthSettings, task: str, variant: Variant, name: str) 
     truth = {"rating": variant.rating} if rated else {"distortion": variant.distortion, "severity": variant.severity}
     reasoning = ""
     if settings.reasoning:
-        # A rating's reasoning tells of damage that is there; it does not praise what is absent.
+        # The reasoning of a rating mentions damage that is present, never its absence.
         silent = rated and variant.distortion == NULL
         reasoning = describe_image(variant.measures, None if silent else variant.damage)
     return Sample(
@@ -135,7 +135,7 @@ def pair_row(
 
 
 def photo_name(photo: Path) -> str:
-    """A file name part that is the photo's own: its stem, made plain, and four hex digits of its name's hash."""
+    """A file name part unique to the photo: its simplified stem, and four hex digits of its name's hash."""
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
     digest = hashlib.sha256(os.fsencode(photo.name)).hexdigest()
     if len(plain.encode()) <= _LONGEST:

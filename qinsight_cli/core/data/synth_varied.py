@@ -21,7 +21,7 @@ from qinsight_cli.core.data.versions import barely_changed, draw_version, make_v
 from qinsight_cli.core.tasks import comparison
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
-UNRATED = 4.1  # the rating of a part of a clean photo that nobody rated: what raters of BIQ2021 give a good photo
+UNRATED = 4.1  # the rating of a part of an unrated clean photo: what raters of BIQ2021 give a good photo
 
 
 def varied_rows(
@@ -29,7 +29,7 @@ def varied_rows(
 ) -> list[Sample]:
     """Rows of one photo with `varied`: damaged and undamaged parts of it, and pairs of versions of one part.
 
-    best  the rating of an undamaged part; damage takes from it what it takes from `PSEUDO_MOS_CLEAN`, in proportion
+    best  the rating of an undamaged part; damage lowers it in proportion to how it lowers `PSEUDO_MOS_CLEAN`
     """
     variants = []
     pairs = [(distortion, severity) for distortion in DISTORTIONS for severity in SEVERITIES]
@@ -60,8 +60,8 @@ def scaled_rating(rating: float, best: float) -> float:
 def _varied_pair(
     settings: SynthSettings, clean: Image.Image, name: str, index: int, best: float, rng: np.random.Generator
 ) -> Sample:
-    """Two versions of one part, three of four with the part as their reference. One pair of eight is "Similar": twice
-    the same picture, or once stored again."""
+    """Two versions of one part, in three of four pairs with the part as reference. One pair in eight is "Similar": the
+    same picture twice, or once re-encoded."""
     part = framed(clean, frame_size(clean.size, rng), rng)
     referenced = index % 4 != 3
 

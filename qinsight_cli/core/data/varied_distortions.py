@@ -1,6 +1,6 @@
 """Noise, blur, compression and darkening by many other implementations than DQ-495K's, at many sizes and strengths.
 
-A model that has seen one implementation of a distortion learns that implementation. Here each class comes from several
+A model that sees only one implementation of a distortion learns that implementation. Here each class uses several
 libraries and formulas (`distortion_implementations.py`), at a strength drawn within the bounds of its severity, before
 or after a change of size, and clean pictures come with the harmless edits that photos get. The bounds lie around the
 strengths of DQ-495K's own generators (`distortions.py`), so that the five words mean the same.
@@ -22,9 +22,9 @@ from qinsight_cli.core.data.distortion_implementations import (
 from qinsight_cli.core.data.distortions import distort
 from qinsight_cli.core.tasks.degradation import NULL, SEVERITIES
 
-OWN_SHARE = 0.4  # of pictures that are damaged by DQ-495K's generators all the same
-RESIZED_SHARE = 0.35  # of pictures that are made smaller after the damage
-STORED_SHARE = 0.35  # of pictures stored once more as a good JPEG or WebP
+OWN_SHARE = 0.4  # share of pictures damaged by DQ-495K's own generators
+RESIZED_SHARE = 0.35  # share of pictures downscaled after the damage
+STORED_SHARE = 0.35  # share of pictures re-encoded as high-quality JPEG or WebP
 # Sizes of framed pictures. A few shapes only, so that batches of one shape can be made of them; some are scaled down by
 # a model that sees 384 x 288 pixels, as most photos are, and some are seen as they are.
 SHAPES = ((320, 320), (384, 288), (288, 384), (384, 256), (256, 384))
@@ -34,7 +34,7 @@ SMALL_SHARE = 0.15
 
 
 def frame_size(photo: tuple[int, int], rng: Rng) -> tuple[int, int]:
-    """A size to show a part of a photo of (width, height) at; one that its pixels suffice for, where there is one."""
+    """A size for a part of a photo of (width, height); one that needs no upscaling, if possible."""
     if rng.random() < SMALL_SHARE:
         return SMALL_SHAPES[int(rng.integers(len(SMALL_SHAPES)))]
     upright = photo[1] > photo[0]
@@ -50,7 +50,7 @@ def framed(photo: Image.Image, size: tuple[int, int], rng: Rng) -> Image.Image:
     """A random part of a photo in the shape of `size`, at least 60 % as large as it can be, scaled to `size`; mirrored
     half of the time."""
     largest = min(photo.width / size[0], photo.height / size[1])
-    smallest = min(largest, max(1.0, 0.6 * largest))  # no part with fewer pixels than the frame, if it can be helped
+    smallest = min(largest, max(1.0, 0.6 * largest))  # avoid parts with fewer pixels than the frame
     scale = float(rng.uniform(smallest, largest))
     width, height = min(photo.width, round(size[0] * scale)), min(photo.height, round(size[1] * scale))
     left, top = int(rng.integers(photo.width - width + 1)), int(rng.integers(photo.height - height + 1))
@@ -72,7 +72,7 @@ def resized(image: Image.Image, size: tuple[int, int], rng: Rng) -> Image.Image:
 def varied(photo: Image.Image, distortion: str, severity: str, rng: Rng) -> tuple[Image.Image, str]:
     """A part of an RGB photo under one distortion by a random implementation, and the implementation's name.
 
-    "null" gives the part after a harmless edit, or as it is.
+    "null" gives the part after a harmless edit, or unchanged.
     """
     size = frame_size(photo.size, rng)
     if distortion == NULL:
@@ -84,7 +84,7 @@ def varied(photo: Image.Image, distortion: str, severity: str, rng: Rng) -> tupl
     if own and distortion in ("noise", "blur"):
         shrink = 1.0  # the strength of those generators cannot be raised to make up for it
     if distortion == "compression":
-        shrink = max(shrink, 0.8)  # blocks that are averaged away are no compression any more
+        shrink = max(shrink, 0.8)  # averaging would remove the blocks
     large = (round(size[0] / shrink), round(size[1] / shrink))
     image, name = damaged(framed(photo, large, rng), distortion, severity, rng, own, shrink)
     image = resized(image, size, rng)
@@ -98,7 +98,7 @@ def damaged(
 ) -> tuple[Image.Image, str]:
     """An RGB picture under one distortion, and the implementation's name; `own` takes DQ-495K's generators.
 
-    shrink  the factor by which the result will be made smaller: the damage is made so much stronger
+    shrink  the factor by which the result will be downscaled later: the damage is that much stronger
     """
     if own:
         pixels, name = distort(np.asarray(image), distortion, severity, rng)

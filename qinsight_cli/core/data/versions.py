@@ -13,9 +13,9 @@ from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN, pseudo_mos
 from qinsight_cli.core.data.varied_distortions import Rng, damaged
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
-# Pseudo-MOS at five severities of what is no class of the paper, from KADID-10k's means (Lin et al., 2019): resampling
-# by the Gaussian blur it amounts to, sharpening and pixelation as they are; super-resolution a little below the
-# resampling of its factor, since its artefacts come on top.
+# Pseudo-MOS at five severities of kinds outside the paper's classes, from KADID-10k's means (Lin et al., 2019):
+# resampling by the Gaussian blur it amounts to, sharpening and pixelation as they are; super-resolution a little below
+# the resampling of its factor, since its artefacts come on top.
 RESTORED = {
     "resampled": (4.2, 3.6, 2.9, 2.2, 1.5),
     "sharpened": (3.6, 2.6, 2.1, 1.6, 1.35),
@@ -29,7 +29,7 @@ KERNELS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling
 
 
 def draw_version(rng: Rng) -> tuple[str, str]:
-    """A kind and its severity: one of the four classes, a kind of `RESTORED`, or now and then the picture itself."""
+    """A kind and its severity: one of the four classes, a kind of `RESTORED`, or sometimes the picture itself."""
     draw = rng.random()
     if draw < CLEAN_SHARE:
         return NULL, NULL
@@ -67,7 +67,7 @@ def make_version(picture: Image.Image, kind: str, severity: str, rng: Rng) -> tu
 
 
 def _with_artefacts(picture: Image.Image, level: int, rng: Rng) -> Image.Image:
-    """Halos of sharpening, and made-up texture where there are edges."""
+    """Sharpening halos, and invented texture at edges."""
     made = picture.filter(ImageFilter.UnsharpMask(float(rng.uniform(1.5, 3.0)), int(rng.integers(80, 180)), 0))
     if rng.random() < 0.5:
         return made
@@ -79,6 +79,6 @@ def _with_artefacts(picture: Image.Image, level: int, rng: Rng) -> Image.Image:
 
 
 def barely_changed(picture: Image.Image, rng: Rng) -> Image.Image:
-    """A change of at most two grey levels that nobody sees."""
+    """An invisible change of at most two grey levels."""
     pixels = np.asarray(picture).astype(np.int16) + rng.integers(-2, 3, (picture.height, picture.width, 3))
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -1,7 +1,7 @@
 """Engines: a batch of requests in, a batch of completions out.
 
 An engine works in two steps, so that the pictures of the next batch are resized while the model writes about this one:
-`prepare` is CPU work that a background thread may do, `generate` is the model's.
+`prepare` is CPU work for a background thread, `generate` runs the model.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Request:
     """One question: a conversation (`Task.messages`) and its decoded RGB images in the order of its image parts.
 
-    `seed` decides the random draws for this request, whatever batch it travels in; greedy decoding ignores it. With
-    `choices` their probabilities are read: at their place in what the model writes, or with `direct` instead of that.
+    `seed` decides the random draws for this request, independent of its batch; greedy decoding ignores it. With
+    `choices` the engine reads their probabilities: at their place in the completion, or with `direct` instead of one.
     """
 
     messages: list[dict[str, Any]]
@@ -34,10 +34,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model wrote. `finish_reason` is "stop", or "length" when the token limit cut it off.
+    """What the model wrote. `finish_reason` is "stop", or "length" if the token limit cut it off.
 
-    `probabilities` are those of the request's choices, in their order; None where they were not asked for, or where
-    the model wrote nothing that they could stand for.
+    `probabilities` are those of the request's choices, in order; None if they were not requested, or if the
+    completion has no place for them.
     """
 
     text: str
@@ -49,11 +49,11 @@ class Completion:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How completions are drawn, and how answers are read off them.
+    """How completions are drawn, and how answers are read from them.
 
     Temperature 0 is greedy; top_k 0 and top_p 1 keep the whole distribution.
     rating  "answer", the number as written, or "expected", the mean of the model's distribution where it wrote it
-    mode    "reasoned", or "direct": nothing is written, the likeliest answer or the expected rating is read
+    mode    "reasoned", or "direct": the model writes nothing; the most likely answer or the expected rating is read
     """
 
     max_new_tokens: int = 512
@@ -73,9 +73,9 @@ AUTHORS_DECODING = Decoding(max_new_tokens=1024, temperature=1.0, top_k=50, top_
 
 
 class Engine(Protocol):
-    """`identity` says which weights and which preprocessing answer, for the journal: {"model": ..., ...}.
+    """`identity` names the weights and the preprocessing, for the journal: {"model": ..., ...}.
 
-    `reads_choices` says whether it gives the probabilities of a request's choices.
+    `reads_choices` says whether the engine gives the probabilities of a request's choices.
     """
 
     identity: dict[str, Any]

@@ -1,9 +1,9 @@
 """How probable each candidate is as the next text, from one step of a key-value cache that forks into all of them.
 
-The nodes of a `TokenTree` go through the network side by side in one sequence: a mask lets each see the prompt and its
-own beginning only, and its position is the one that it would have if it were written. The first node is the last token
-before the candidates, shown again. The probabilities are the network's own, at temperature 1.
-Imports torch: import this module only when a model is at hand.
+The nodes of a `TokenTree` go through the network side by side in one sequence: a mask lets each see only the prompt and
+its own ancestors, and its position is the one that it would have as written text. The first node repeats the last token
+before the candidates. The probabilities are the network's own, at temperature 1.
+Imports torch: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fork:
     """Where rows fork.
 
     layers    the cache, with room for the nodes of the tree
-    visible   bool (rows, columns of the cache): what comes before the last token before the candidates
+    visible   bool (rows, columns of the cache): everything up to the last token before the candidates, without it
     last      (rows,): that token
     position  (rows,): its rotary position
     """
@@ -69,7 +69,7 @@ def probabilities(network: Any, fork: Fork, tree: TokenTree) -> Tensor:
 
 
 def _ancestors(tree: TokenTree) -> Tensor:
-    """bool (nodes, nodes): a node and those before it."""
+    """bool (nodes, nodes): a node and its ancestors."""
     found = torch.eye(len(tree.tokens), dtype=torch.bool)
     for node in range(1, len(tree.tokens)):
         found[node] |= found[tree.parents[node]]
@@ -77,7 +77,7 @@ def _ancestors(tree: TokenTree) -> Tensor:
 
 
 class CandidateReader:
-    """Reads the probabilities of a task's choices, before anything is written or at the place in what was written."""
+    """Reads the probabilities of a task's choices, before the first token or at their place in the completion."""
 
     def __init__(self, network: Any, tokenizer: Any, spelling: Spelling, choices: Choices) -> None:
         self._network, self._tokenizer, self._spelling = network, tokenizer, spelling
@@ -86,20 +86,20 @@ class CandidateReader:
 
     @cached_property
     def direct_tree(self) -> TokenTree:
-        """The tree behind the head of the opening, which stands at the end of the prompt."""
+        """The tree after the head of the opening, which ends the prompt."""
         opening = self._choices.opening
         _, tail = self._spelling.head(opening, self._texts)
         return grow(self._spelling, opening[: len(opening) - len(tail)], tail, self._texts)
 
     def read_prompt(self, start: Prefilled, last: Tensor) -> list[tuple[float, ...]]:
-        """Behind each prompt; `last` (rows,) is its last token. `start` must have room for `direct_tree`."""
+        """After each prompt; `last` (rows,) is its last token. `start` must have room for `direct_tree`."""
         visible = start.mask[:, 0, 0, : start.layers[0].length].clone()
         visible[:, -1] = False
         found = probabilities(self._network, Fork(start.layers, visible, last, start.position - 1), self.direct_tree)
         return [tuple(row) for row in found.tolist()]
 
     def read_written(self, leaving: Leaving) -> None:
-        """Sets `probabilities` of the leaving rows in which the task finds a place for its choices."""
+        """Set `probabilities` of the leaving rows in which the task finds a place for its choices."""
         by_tree: dict[str, list[tuple[int, int]]] = {}
         for index in leaving.indices:
             found = self._place(leaving.rows[index])
@@ -112,7 +112,7 @@ class CandidateReader:
             self._read(leaving, places, self._trees[tail])
 
     def _read(self, leaving: Leaving, places: Sequence[tuple[int, int]], tree: TokenTree) -> None:
-        """places: (index in `leaving`, how many of its tokens stand before the candidates)."""
+        """places: (index in `leaving`, how many of its tokens come before the candidates)."""
         device = leaving.mask.device
         at = torch.tensor([index for index, _ in places], device=device)
         counts = torch.tensor([count for _, count in places], device=device)
@@ -129,8 +129,8 @@ class CandidateReader:
             row.probabilities = tuple(found)
 
     def _place(self, row: Written) -> tuple[int, str, str] | None:
-        """How many tokens stand before the candidates, what they spell, and the text between them and the candidates,
-        which the next token holds too."""
+        """How many tokens come before the candidates, what they spell, and the text between them and the candidates,
+        which is part of the next token."""
 
         def spelled(count: int) -> str:
             return self._tokenizer.decode(row.tokens[:count], skip_special_tokens=True)

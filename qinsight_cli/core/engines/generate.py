@@ -1,9 +1,9 @@
 """Prefill and decoding, for inference and rollouts alike: prompts -> key-value cache -> completions.
 
 transformers' own `generate` is not used because it has no random generator per row, keeps extending finished rows,
-computes a prompt again for every sample, and spends more time between two tokens than a small network spends on one.
-What it decides is kept: its logits warpers, in its order, its end-of-text tokens, its position ids.
-Imports torch: import this module only when a model is at hand.
+recomputes a prompt for every sample, and has more overhead per token than a small network has computation.
+Its semantics are kept: its logits warpers in its order, its end-of-text tokens, its position ids.
+Imports torch: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.errors import QInsightError
 
 STOP = "</answer>"
-COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this part of its rows is still being written
+COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this share of its rows is unfinished
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer in a buffer with room for every token to come.
+    """Keys and values of one layer in a buffer with room for all tokens to come.
 
-    A `DynamicLayer` copies the whole cache for every token; this one copies the token.
+    A `DynamicLayer` copies the whole cache for every token; this one only the token.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, copies: int, room: int) -> None:
@@ -92,7 +92,7 @@ def pad_prompts(
 ) -> PaddedPrompts:
     """Token ids of each prompt, and the pictures of all of them in order -> one batch on the CPU.
 
-    `filler` is the token id of padding, which no row ever sees.
+    `filler` is the token id of padding, which no row attends to.
     """
     rows = [torch.tensor(row) for row in ids]
     input_ids = pad_sequence(rows, batch_first=True, padding_value=filler, padding_side="left")
@@ -103,7 +103,7 @@ def pad_prompts(
 
 
 def rotary_positions(network: Any, input_ids: Tensor, mask: Tensor, grids: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotary positions (3, rows, length), and how far the token after the prompt lies from its index (rows, 1)."""
+    """Rotary positions (3, rows, length), and the offset of the token after the prompt from its index (rows, 1)."""
     pictures = (input_ids == network.config.image_token_id).int()
     return network.model.get_rope_index(input_ids, pictures, image_grid_thw=grids, attention_mask=mask)
 
@@ -127,7 +127,7 @@ class Endings:
         if not all(number is None or isinstance(number, int) for number in eos):
             raise QInsightError(f"eos_token_id of the model's generation config is {configured!r}, not token numbers")
         closing = torch.zeros(vocabulary, dtype=torch.bool)
-        # A byte-level vocabulary spells ">" as itself; added tokens are spelled as they are.
+        # A byte-level vocabulary writes ">" literally; added tokens are literal too.
         spelled = tokenizer.get_vocab().items()
         closing[[number for token, number in spelled if STOP[-1] in token and number < vocabulary]] = True
         known = {number for number in (*eos, tokenizer.eos_token_id) if number is not None}
@@ -136,9 +136,9 @@ class Endings:
 
 @dataclass
 class Written:
-    """One completion in the making: the token ids so far, without the end-of-text token.
+    """An unfinished completion: the token ids so far, without the end-of-text token.
 
-    probabilities  of the task's choices at their place in it, where they were read
+    probabilities  of the task's choices at their place in it, if they were read
     """
 
     tokens: list[int]
@@ -148,7 +148,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Leaving:
-    """Rows at the moment when some of them, those at `indices`, leave the decoding loop.
+    """All rows when some of them, those at `indices`, leave the decoding loop.
 
     layers    their cache: first the prompt, then the tokens of each row
     mask      bool (rows, prompt): False where the prompt is padding
@@ -166,7 +166,7 @@ class Chooser:
     """Logits -> the next token of each row: the most likely one, or a draw."""
 
     def __init__(self, decoding: Decoding, uniforms: Tensor | None, banned: Tensor) -> None:
-        """uniforms: float32 (rows, max_new_tokens) in [0, 1), or None for greedy; banned: ids never chosen."""
+        """uniforms: float32 (rows, max_new_tokens) in [0, 1), or None for greedy; banned: ids that are never chosen."""
         self._uniforms = uniforms
         self._banned = banned
         self._warpers: list[Any] = []
@@ -179,7 +179,7 @@ class Chooser:
                 self._warpers.append(TopPLogitsWarper(decoding.top_p))
 
     def keep(self, rows: Tensor) -> None:
-        """From now on the logits are those of these rows only."""
+        """From now on the logits have only these rows."""
         if self._uniforms is not None:
             self._uniforms = self._uniforms[rows]
 
@@ -190,7 +190,7 @@ class Chooser:
             return logits.argmax(dim=1)
         for warp in self._warpers:
             logits = warp(None, logits)
-        # The inverse of the cumulative distribution; scaled by its last value, which rounding keeps off 1.
+        # The inverse of the cumulative distribution; scaled by its last value, which rounding may leave unequal to 1.
         cumulative = logits.softmax(dim=1).cumsum(dim=1)
         target = self._uniforms[:, step, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1)
@@ -200,8 +200,8 @@ class Chooser:
 def uniforms(seeds: Sequence[int], samples: int, steps: int) -> Tensor:
     """The draws of a batch: float32 (len(seeds) * samples, steps) in [0, 1 - 2**-20].
 
-    Each row comes from a generator seeded by its request's seed and its sample index alone, so it is the same in
-    any batch, in any order, with any number of other samples, and on any device.
+    Each row has a generator seeded only by its request's seed and its sample index, so it is the same in any batch,
+    in any order, with any number of other samples, and on any device.
     """
     rows = []
     for seed in seeds:
@@ -229,7 +229,7 @@ class Prefilled:
 
 
 def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
-    """Run prompts and pictures through the network once; then `copies` rows of each, with `room` for new tokens."""
+    """Run prompts and pictures through the network once; make `copies` rows of each, with `room` for new tokens."""
     device = network.device
     mask = prompts.mask.to(device)
     cache = DynamicCache(config=network.config.text_config)
@@ -244,7 +244,7 @@ def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Pre
         logits_to_keep=1,
     ).logits[:, -1]
     layers = []
-    while cache.layers:  # one at a time, so that the prompt's own layer is freed when its copies are made
+    while cache.layers:  # one at a time, so that each prompt layer is freed once it is copied
         layer = cache.layers.pop(0)
         layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
     seen = pad(mask.bool(), (0, room), value=True)
@@ -265,7 +265,7 @@ def decode(
     ends: Endings,
     leave: Callable[[Leaving], None] = lambda _: None,
 ) -> list[Written]:
-    """Write every row to its end, at most `steps` tokens. `leave` sees every row once, with the cache that it leaves.
+    """Decode every row to its end, at most `steps` tokens. `leave` gets every row once, with its cache.
 
     Runs under torch.inference_mode.
     """

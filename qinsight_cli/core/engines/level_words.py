@@ -1,10 +1,10 @@
 """Ratings from the probabilities of level words, as DeQA-Score and Q-Align read them: `deqa:NAME`.
 
-The model is messages how it would rate the picture, its answer is begun for it ("The quality of the image is"), and the
+The model is asked how it would rate the picture, its answer is begun for it ("The quality of the image is"), and the
 rating is the expectation of 5, 4, 3, 2, 1 under the probabilities of "excellent", "good", "fair", "poor", "bad" as the
 next word, among these five. It covers what `core.models` loads: checkpoints of the Qwen2.5-VL architecture, from a
 folder or the hub, trained in this form or not. The published DeQA-Score-Mix3 and one-align are mPLUG-Owl2 models that
-need code from the hub, which is never run here; their ratings come in through a predictions file.
+need code from the hub, which qinsight never runs; read their ratings from a predictions file.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class LevelWordEngine(LocalEngine):
         self.identity = {**model.identity, "question": QUESTION, "answer": f"{BEGINNING} {'|'.join(LEVEL_WORDS)}"}
 
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
-        """The pictures of the requests under this engine's own question."""
+        """The pictures of the requests with this engine's own question."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE, text(QUESTION)]}]
         return super().prepare([replace(request, messages=messages) for request in requests])
 
     def generate(self, batch: ModelInputs, decoding: Decoding) -> list[list[Completion]]:
-        """One rating for each request, whatever the decoding: nothing is drawn."""
+        """One rating per request. Nothing is drawn, so `decoding` has no effect."""
         import torch
 
         from qinsight_cli.core.engines.generate import prefill
@@ -73,10 +73,10 @@ class _Begun:
 
 
 def level_word_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
-    """The beginning of the answer, and for each level word the token that comes next when it is said.
+    """The beginning of the answer, and for each level word its first token after it.
 
-    Most tokenizers join a space to the word after it; for one that parts them the space goes to the beginning.
-    Raises QInsightError when two words begin with the same token.
+    Most tokenizers join a space to the next word; if one separates them, the space goes to the beginning.
+    Raises QInsightError if two words begin with the same token.
     """
     for beginning, space in ((BEGINNING, " "), (f"{BEGINNING} ", "")):
         first = [tokenizer.encode(f"{space}{word}", add_special_tokens=False)[0] for word in LEVEL_WORDS]

@@ -1,7 +1,7 @@
 """The local engine: one code path through transformers for `tiny` and for the 7B model.
 
-A prompt and its pictures are computed once per request, however many samples are drawn from them. In float32 a
-request gets the same answer in any batch; samples are drawn from generators of their own, so they do too.
+A prompt and its pictures are computed once per request, for any number of samples. In float32 a request gets the same
+answer in any batch, and so does each sample, because it has its own generator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qinsight_cli.core.tasks.choices import Choices
 
 BICUBIC = 3  # Pillow's number
-# Special tokens that stand for pictures: a picture cannot be written, so they are never chosen.
+# Special tokens for pictures: the model cannot write a picture, so they are never chosen.
 PICTURE_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
@@ -36,7 +36,7 @@ PICTURE_TOKENS = (
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Requests as tensors on the CPU: `prompts`, and of each request its prompt tokens (`lengths`) and its seed.
+    """Requests as tensors on the CPU: `prompts`, and for each request its prompt length in tokens and its seed.
 
     `choices` are those of all requests; with `direct` the prompts end with the opening of an answer.
     """
@@ -49,7 +49,7 @@ class ModelInputs:
 
 
 class LocalEngine:
-    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread beside `generate`."""
+    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread than `generate`."""
 
     reads_choices = True
 
@@ -59,7 +59,7 @@ class LocalEngine:
         self.identity = model.identity
         self._network, self._processor = model.network, model.processor
         self.target = _target(model.processor.image_processor)
-        # Fast tokenizers are not to be shared between threads: `prepare` uses the processor's, `generate` this one.
+        # Fast tokenizers must not be shared between threads: `prepare` uses the processor's, `generate` this one.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
         self._context = config.text_config.max_position_embeddings
@@ -74,8 +74,8 @@ class LocalEngine:
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
         """Requests (at least one, each with at least one picture) -> one batch. CPU work.
 
-        All requests have the same choices. Raises ImageError for a picture of a shape no model can read, QInsightError
-        for a prompt that is too long.
+        All requests have the same choices. Raises ImageError for a picture with an unusable shape, QInsightError for
+        a prompt that is too long.
         """
         import torch
 
@@ -102,7 +102,7 @@ class LocalEngine:
         return ModelInputs(prompts, lengths, tuple(request.seed for request in requests), choices, direct)
 
     def _head(self, choices: Choices) -> Path:
-        """The tokens of the opening that stand at the end of the prompt."""
+        """The tokens of the opening that end the prompt."""
         if choices not in self._heads:
             self._heads[choices], _ = self._openings.head(choices.opening, list(choices.answers))
         return self._heads[choices]
@@ -118,8 +118,8 @@ class LocalEngine:
         """For each request of the batch, `decoding.samples` completions.
 
         A completion ends with `</answer>`, at an end-of-text token, or after `decoding.max_new_tokens` (finish_reason
-        "length"). Greedy samples are all the same. In a direct batch nothing is written: the texts are empty. Raises
-        torch.OutOfMemoryError when the device has no room.
+        "length"). Greedy samples are all the same. In a direct batch the texts are empty. Raises
+        torch.OutOfMemoryError if the device runs out of memory.
         """
         import torch
 
@@ -179,7 +179,7 @@ class LocalEngine:
 
 
 def _target(images: Any) -> Target | None:
-    """The sizes that an image processor gives the model; None when pictures are not to be resized before it."""
+    """The sizes that an image processor gives the model; None if pictures must not be resized before it."""
     if not images.do_resize or images.resample != BICUBIC:
         return None
     size = images.size

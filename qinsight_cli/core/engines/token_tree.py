@@ -1,9 +1,9 @@
 """Texts as a tree of tokens, to read how probable a text goes on with each of several candidates.
 
-It says what a network must be shown and which of its probabilities to add up, whatever the tokenizer makes of digits
-and spaces. A candidate counts as said by every token that completes it, also one that goes on after it: "42" completes
-".4". Short candidates, such as ratings, are counted in all the ways in which tokens can spell them; longer ones only as
-the tokenizer spells them, which is the one spelling that a model has learned.
+It gives the input of the network and the probabilities to add up, for any tokenization of digits and spaces. Every
+token that completes a candidate counts, also one that goes on: "42" completes ".4". Short candidates, such as
+ratings, count in all spellings by tokens; longer ones only in the tokenizer's own spelling, the only one that a model
+has learned.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import accumulate, takewhile
 from typing import Any
 
 Path = tuple[int, ...]
-SHORT = 6  # characters up to which all spellings count
+SHORT = 6  # up to this many characters all spellings count
 
 
 class Spelling:
@@ -50,7 +50,7 @@ class Spelling:
             yield self._sorted[index]
 
     def exact(self, text: str) -> list[int]:
-        """Ids of the tokens that spell just this text."""
+        """Ids of the tokens that spell exactly this text."""
         return [number for _, number in takewhile(lambda entry: entry[0] == text, self.starting(text))]
 
     def encode(self, text: str) -> Path:
@@ -60,8 +60,8 @@ class Spelling:
         return sum(len(self.texts.get(token, "")) for token in path)
 
     def head(self, opening: str, candidates: Sequence[str]) -> tuple[Path, str]:
-        """The tokens in which `opening` begins whatever candidate follows, and the rest of it, which a token may join
-        to a candidate (often "" or " ")."""
+        """The tokens at the start of `opening` that are the same for every candidate, and the rest of it, which a token
+        may join to a candidate (often "" or " ")."""
         paths = [self.encode(opening + candidate) for candidate in candidates]
         shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*paths, strict=False))]
         ends = accumulate(len(self.texts.get(token, "")) for token in shared)
@@ -114,7 +114,7 @@ def grow(spelling: Spelling, before: str, tail: str, candidates: Sequence[str]) 
 
 
 def _beginnings(spelling: Spelling, before: str, text: str) -> set[Path]:
-    """Spellings of all that may stand before the last token of `text`."""
+    """Spellings of everything that may come before the last token of `text`."""
     if len(text) > SHORT:
         head, tail = spelling.head(before, [text])
         path = spelling.encode(before + text)[len(head) :] if not tail else ()

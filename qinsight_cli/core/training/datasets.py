@@ -12,17 +12,17 @@ from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 
 VALIDATION = "validation"
-VALIDATION_SHARE = 0.05  # of the photos of a dataset without a validation split
+VALIDATION_SHARE = 0.05  # share of the photos of a dataset without a validation split
 
 
 def collect(
     folders: Sequence[Path] | None, wanted: Iterable[str], split: str = "train"
 ) -> tuple[list[Sample], list[dict[str, Any]]]:
-    """Rows of the wanted tasks, and of each dataset they come from its name, digest, folder, split and number of rows.
+    """Rows of the wanted tasks, and for each of their datasets its name, digest, folder, split and number of rows.
 
-    folders  prepared datasets, or None for every one under data/ that holds a wanted task in this split
+    folders  prepared datasets, or None for all under data/ that have a wanted task in this split
     wanted   tasks, or `task/source` names of a mix
-    Raises QInsightError when there is no dataset, or one has no such rows.
+    Raises QInsightError if there is no dataset, or one has no such rows.
     """
     tasks = {name.partition("/")[0] for name in wanted}
     if not folders:
@@ -55,10 +55,10 @@ def _digest(folder: Path, split: str) -> str | None:
 def set_aside(
     samples: Sequence[Sample], data: Sequence[Mapping[str, Any]], tasks: Iterable[str], seed: int
 ) -> tuple[list[Sample], list[Sample], list[dict[str, Any]]]:
-    """Training rows as `collect` gave them -> (training rows, validation rows, what the validation rows come from).
+    """Training rows from `collect` -> (training rows, validation rows, sources of the validation rows).
 
-    A dataset with a validation split gives that. Of any other a slice of its training rows is set aside, all rows of a
-    photo together, the same for the same seed; no training row keeps a picture that a validation row has.
+    A dataset with a validation split uses it. From any other a share of the training rows is held out: all rows of a
+    photo together, the same for the same seed. Training and validation rows share no picture.
     """
     kept: list[Sample] = []
     validation: list[Sample] = []
@@ -81,7 +81,7 @@ def set_aside(
 
 
 def _slice(rows: Sequence[Sample], seed: int) -> list[Sample]:
-    """The rows of a share of the photos, of at least one; none of a single photo, which is needed for training."""
+    """The rows of a share of the photos, at least one; none if there is only one photo, which training needs."""
     photos = [str(row.extra.get("content") or next(iter(row.images.values())).name) for row in rows]
     draws = {photo: draw_unit(seed, f"validation:{photo}") for photo in photos}
     if len(draws) < 2:

@@ -8,10 +8,10 @@ from typing import Any
 
 def use_one_device(arguments: Any) -> None:
     """Keep transformers' TrainingArguments from spreading one process over all visible GPUs (`nn.DataParallel`, which
-    neither TRL nor these trainers support), and say on stderr how all of them are used."""
+    neither TRL nor these trainers support), and say on stderr how to use all of them."""
     visible = arguments.n_gpu
     if visible > 1:
-        arguments._n_gpu = 1  # as Trainer does itself for a model that is spread by hand
+        arguments._n_gpu = 1  # as Trainer does for a model that the user has spread over devices
         print(
             f"{visible} GPUs are visible and one is used; for all of them: "
             f"accelerate launch --num_processes {visible} -m qinsight_cli train ... --out RUN",

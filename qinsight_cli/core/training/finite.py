@@ -1,6 +1,6 @@
 """A run ends at the first number that is not finite: a loss, a gradient norm, or a weight. For GRPO and SFT alike.
 
-Imports torch and transformers: import this module only when a model is at hand.
+Imports torch and transformers: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMED_ROWS = 4  # in a message
 
 
 class FiniteSteps:
-    """For a subclass of transformers' Trainer, first among its bases. Each checkpoint gets its mark once it is whole.
+    """Mixin for a subclass of transformers' Trainer, first among its bases. Marks each checkpoint once it is complete.
 
     A checkpoint is only written from finite weights, so the last one is good.
     """
@@ -31,7 +31,7 @@ class FiniteSteps:
         self.add_callback(_Watch(self))  # type: ignore[attr-defined]
 
     def rows_of_step(self) -> Sequence[str]:
-        """The ids of the rows that the present step learns from."""
+        """The ids of the rows of the current step."""
         raise NotImplementedError
 
     def training_step(self, *arguments: Any, **settings: Any) -> Any:
@@ -47,7 +47,7 @@ class FiniteSteps:
         return norm
 
     def stopped(self, why: str) -> QInsightError:
-        """The error that ends the run: the step, why, its rows, and where to go on."""
+        """The error that ends the run: the step, the reason, its rows, and how to continue."""
         rows = list(dict.fromkeys(self.rows_of_step()))
         named = ", ".join(rows[:NAMED_ROWS])
         named += f" and {len(rows) - NAMED_ROWS} more" if len(rows) > NAMED_ROWS else ""
@@ -65,7 +65,7 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         name = first_not_finite(self._trainer.model)
         if name is not None:
-            state.global_step -= 1  # the step that made it so
+            state.global_step -= 1  # the step that caused it
             raise self._trainer.stopped(f"the weight {name} is not finite")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -74,8 +74,8 @@ class _Watch(TrainerCallback):
 
 
 def first_not_finite(network: Any) -> str | None:
-    """The name of the first weight that holds NaN or infinity, if there is one."""
-    # ZeRO-3 leaves an empty tensor in the place of a weight, and its own share beside it.
+    """The name of the first weight with NaN or infinity, if any."""
+    # ZeRO-3 replaces a weight by an empty tensor and keeps its shard beside it.
     weights = {name: getattr(value, "ds_tensor", value).detach() for name, value in network.named_parameters()}
     held = [value for value in weights.values() if value.numel()]
     with torch.no_grad():
@@ -86,7 +86,7 @@ def first_not_finite(network: Any) -> str | None:
 
 
 def check_weights(network: Any, model: str) -> None:
-    """Raises QInsightError when a model to start from has weights that are not finite."""
+    """Raises QInsightError if the model to start from has weights that are not finite."""
     name = first_not_finite(network)
     if name is not None:
         raise QInsightError(f"the model {model} cannot be trained: its weight {name} holds numbers that are not finite")

@@ -16,14 +16,14 @@ from qinsight_cli.core.images import check_shape, decode_image, read_image
 def check_images(samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
     """Width and height of every picture, each read whole.
 
-    A picture whose facts the manifest holds must have the bytes that were prepared; `prepare` has decoded those. Any
-    other is decoded here. Raises QInsightError naming the first that is missing, has changed, or cannot be used.
+    A picture with facts in the manifest must have the same bytes as when `prepare` decoded it. Any other picture is
+    decoded here. Raises QInsightError naming the first that is missing, has changed, or cannot be used.
     """
     facts: dict[Path, FileFacts | None] = {}
     for sample in samples:
         for role, path in sample.images.items():
             facts[path] = facts.get(path) or sample.files.get(role)
-    # Reading, hashing and decoding release the lock that threads share.
+    # Reading, hashing and decoding release the GIL.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(facts, pool.map(_size, facts, facts.values()), strict=True))
 
@@ -45,7 +45,7 @@ def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
 
 
 def resized_sizes(found: Mapping[Path, tuple[int, int]], image_processor: Any) -> dict[Path, tuple[int, int]]:
-    """The (width, height) of pictures -> those that the processor gives them."""
+    """(width, height) of pictures -> (width, height) after the processor."""
     return {path: resized_size(size, image_processor) for path, size in found.items()}
 
 

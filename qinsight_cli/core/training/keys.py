@@ -12,10 +12,10 @@ from qinsight_cli.core.errors import QInsightError
 
 Recipe = TypeVar("Recipe")
 
-# What pydantic is told of every recipe: a value is what it says, "3" is no number and 1 is not true.
+# Pydantic settings of every recipe: no conversions, so "3" is not a number and 1 is not true.
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-UNKNOWN = "unexpected_keyword_argument"  # pydantic's name for a key that there is not
+UNKNOWN = "unexpected_keyword_argument"  # pydantic's name for an unknown key
 # pydantic's kinds of errors in our words.
 _KINDS = {
     "string_type": "is not text",
@@ -32,7 +32,7 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The numbers that a key takes, written into its annotation: above `above`, from `least`, up to `most`."""
+    """The valid numbers of a key, in its annotation: above `above`, at least `least`, at most `most`."""
 
     above: float | None = None
     least: float | None = None
@@ -49,8 +49,8 @@ class Setting(Range):
     """A key that is also an option of `qinsight train`.
 
     help     what it does, for --help and for the table in docs/training.md
-    panel    of the help in which it stands
-    option   its name on the command line, if not that of the key; "--on/--off" for true and false
+    panel    of the help that shows it
+    option   its name on the command line, if it differs from the key; "--on/--off" for true and false
     metavar  what --help shows for its value
     """
 
@@ -76,14 +76,14 @@ def option_of(name: str, setting: Setting, kind: Any) -> str:
 
 
 def typed(kind: type[Recipe], values: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe from what its YAML says. Raises QInsightError for the first value that cannot be, in one line."""
+    """A recipe from its YAML. Raises QInsightError with one line for the first invalid value."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        # As JSON, which has the types of YAML: a list becomes a tuple, and nothing else is changed.
+        # As JSON, which has the types of YAML: a list becomes a tuple, nothing else changes.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        # An unknown key comes first: it is the reason why another is missing.
+        # An unknown key comes first: it is often the reason why another is missing.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != UNKNOWN)
         raise QInsightError(_complaint(kind, first, where)) from None
 
@@ -127,7 +127,7 @@ def _names(way: Iterable[str | int]) -> list[str]:
 
 
 def _known(kind: Any, way: Iterable[str | int]) -> list[str]:
-    """The keys of the recipe, or of the part of it that a way leads to."""
+    """The keys of the recipe, or of the part that the path `way` leads to."""
     for step in way:
         kind = next(iter(kind.__args__)) if isinstance(step, int) else get_type_hints(kind)[step]
     return [each.name for each in fields(kind)]
@@ -151,7 +151,7 @@ def check_names(noun: str, names: Iterable[str], known: Iterable[str], key: str)
 
 
 def check_mix(mix: Mapping[str, float], key: str) -> None:
-    """Raises QInsightError for a share of a task that there is not, and for shares that are all 0."""
+    """Raises QInsightError for the share of an unknown task, and if all shares are 0."""
     from qinsight_cli.core.tasks import TASKS
 
     check_names("task", (name.partition("/")[0] for name in mix), TASKS, key)

@@ -23,9 +23,9 @@ SECTIONS = ("base", "grpo", "sft")
 
 
 def load_sft(name: str, overrides: Mapping[str, Any] | None = None) -> SftRecipe:
-    """The sft section of a recipe: a name in the package or a YAML file. `overrides` win over what it says.
+    """The sft section of a recipe: a name in the package or a YAML file. `overrides` take precedence.
 
-    Raises QInsightError naming an unknown recipe, an unknown key and the nearest known one, or a value that cannot be.
+    Raises QInsightError naming an unknown recipe, an unknown key and the nearest known one, or an invalid value.
     """
     content = _read(name)
     if "sft" not in content:
@@ -39,7 +39,7 @@ def load_sft(name: str, overrides: Mapping[str, Any] | None = None) -> SftRecipe
 
 
 def load_grpo(name: str, overrides: Mapping[str, Any] | None = None) -> GrpoRecipe:
-    """The grpo section of a recipe. `overrides` win over the file, the file over the recipe it is based on.
+    """The grpo section of a recipe. `overrides` take precedence over the file, the file over the recipe it is based on.
 
     Raises QInsightError as `load_sft` does.
     """

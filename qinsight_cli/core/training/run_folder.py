@@ -30,9 +30,9 @@ import yaml
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import write_text
 
-WHOLE = "complete"  # a file in every checkpoint that was written to its end
+WHOLE = "complete"  # a file in every complete checkpoint
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")
-# How libraries word a full disk. The last two are what torch says when a write comes up short.
+# How libraries word a full disk. The last two are from torch, after an incomplete write.
 FULL_DISK = ("no space left", "os error 28", "errno 28", "disk quota exceeded", "unexpected pos", "iostream error")
 
 # TRL's names -> ours.
@@ -67,8 +67,8 @@ class RunFolder:
         return self.path / "completions.jsonl"
 
     def check_resumable(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
-        """Raises QInsightError when the folder holds another run, one that was not asked to be resumed, or none that
-        was, or is no folder."""
+        """Raises QInsightError if the folder holds another run, holds a run without --resume, holds none with --resume,
+        or is not a folder."""
         began = (self.path / "recipe.yaml").is_file()
         kind = self.algorithm.upper()
         if resume and not began:
@@ -85,9 +85,9 @@ class RunFolder:
                 )
 
     def open(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
-        """Make the folder, and write what the run is.
+        """Create the folder and write the description of the run.
 
-        Raises QInsightError as `check_resumable` does, and when the folder cannot be made.
+        Raises QInsightError as `check_resumable` does, and if the folder cannot be created.
         """
         self.check_resumable(recipe, data, resume)
         try:
@@ -99,11 +99,11 @@ class RunFolder:
         write_text(self.path / "run.json", json.dumps(run, indent=2, default=str) + "\n")
 
     def resume_point(self, checkpoints: Path | None = None, before: int = 0) -> Path | None:
-        """The newest whole checkpoint to go on from; None is a start from the beginning.
+        """The newest complete checkpoint to continue from; None to start from the beginning.
 
-        checkpoints  where they are, if not in the run folder itself
-        before       steps of the run before those that the checkpoints count
-        What was recorded after it is forgotten: it will be done again.
+        checkpoints  their folder, if it is not the run folder
+        before       steps of the run before the first step that the checkpoints count
+        Drops the records after that checkpoint: those steps will run again.
         """
         checkpoint = last_checkpoint(checkpoints or self.path)
         begun = before > 0 or checkpoint is not None
@@ -125,10 +125,10 @@ class RunFolder:
             raise QInsightError(f"{self.path} holds a run on other data: {', '.join(str(one['data']) for one in used)}")
 
     def _cut(self, step: int) -> None:
-        """Forget what was recorded after `step`."""
+        """Drop the records after `step`."""
         for path in (self.metrics, self.completions):
             if path.is_file():
-                *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last one is empty, or torn by a kill
+                *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last line is empty, or cut off by a kill
                 whole = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
                 write_text(path, "".join(whole))
 
@@ -138,7 +138,7 @@ class RunFolder:
 
 
 def settings(recipe: Any) -> dict[str, Any]:
-    """A recipe as what YAML keeps of it."""
+    """A recipe in the types of YAML."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -149,7 +149,7 @@ def settings(recipe: Any) -> dict[str, Any]:
 
 
 def algorithm_of(folder: Path) -> str:
-    """The algorithm of the run in a folder. Raises QInsightError when there is none to resume."""
+    """The algorithm of the run in a folder. Raises QInsightError if there is none to resume."""
     try:
         content = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
         (name,) = content
@@ -161,7 +161,7 @@ def algorithm_of(folder: Path) -> str:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(name, value before, value now) of each setting that differs, settings within settings by a dotted name."""
+    """(name, value before, value now) of each setting that differs; nested settings have dotted names."""
     if isinstance(now, Mapping) and isinstance(before, Mapping):
         for key in now:
             yield from _differences(before.get(key), now[key], f"{name}.{key}".lstrip("."))
@@ -174,7 +174,7 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, A
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill beside `target`; it takes the name at the end, so `target` is there whole or not at all."""
+    """A folder to fill beside `target`; it is renamed at the end, so `target` is either complete or absent."""
     temporary, replaced = (target.with_name(target.name + end) for end in (".part", ".old"))
     for left in (temporary, replaced):
         shutil.rmtree(left, ignore_errors=True)
@@ -196,7 +196,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_in_one_line(out: Path) -> Iterator[None]:
-    """A full disk becomes one line that says how to go on, however a library words it."""
+    """Turn a full disk, as any library reports it, into one line that says how to continue."""
     try:
         yield
     except Exception as error:
@@ -223,7 +223,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a folder. Those that a kill left unfinished are removed."""
+    """The newest complete checkpoint in a folder. Removes those that a kill left incomplete."""
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
         if (checkpoint / WHOLE).is_file():
@@ -234,13 +234,13 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _without_place(data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A dataset may have moved since."""
+    """Without paths: a dataset may have moved since."""
     return [{name: value for name, value in one.items() if name != "folder"} for one in data]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON lines file that were written to their end; none when there is no file."""
-    # Not splitlines(): a completion may hold U+2028 and its kin, which JSON leaves as they are.
+    """The complete lines of a JSON lines file; none if there is no file."""
+    # Not splitlines(): a completion may contain U+2028 or similar, which JSON does not escape.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]] if path.is_file() else []
 
 

@@ -1,7 +1,7 @@
 """One reader per published dataset: its original layout -> labels, which `data.prepare` turns into manifest rows.
 
-A reader is a module with `DATASET`, what is known of the dataset before it is read, and `read(source, ...)`, which
-finds the label files, checks their header and numbers, and opens no picture.
+A reader is a module with `DATASET`, which describes the dataset, and `read(source, ...)`, which finds the label
+files, checks their header and numbers, and opens no picture.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-# The readers, and the names of their commands. Of two datasets that a folder could be, the first is named.
+# The readers, and the names of their commands. If a folder could be two datasets, the first is named.
 NAMES = (
     "koniq",
     "spaq",

@@ -2,7 +2,7 @@
 
 Layout (github.com/nisarahmedrana/BIQ2021): `Images/` with names such as `ss01 (1).jpg`, and `Train (Images and
 MOS).csv` and `Test (Images and MOS).csv`, each `Image Name,MOS,,` with two empty columns. One name differs from its
-file in case. With both tables the split is the official one; about 124 pairs of near-duplicates stand across it.
+file in case. With both tables the split is the official one; about 124 pairs of near-duplicates lie across it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SCALE = Scale(0.0, 1.0)
 
 
 def read(source: Path) -> Labelled:
-    """The labels of the tables that are there. With one table alone a tenth of the content is held out."""
+    """The labels of the tables found. With only one table a tenth of the content is held out."""
     first = label_files(source, "biq2021")[0]
     tables = {split: first.with_name(name) for split, name in TABLES.items() if first.with_name(name).is_file()}
     if not tables or source.is_file():

@@ -2,8 +2,8 @@
 
 Layout (s2.smu.edu/~eclarson/csiq.html): `dst_imgs/TYPE/1600.AWGN.1.png`, references `src_imgs/1600.png`, and
 `csiq.DMOS.xlsx`, whose sheet `all_by_image` has its header in row 4: image,dst_idx,dst_type,dst_lev,dmos_std,dmos from
-column D on. The image called 1600 is a number there, and types are spelled otherwise than in the file names. The
-often passed around `csiq_label.txt` (`1600.AWGN.1.png 0.061989`) is read too. There is no official split.
+column D on. The image 1600 is a number there, and the types are spelled differently from the file names. The
+widely shared `csiq_label.txt` (`1600.AWGN.1.png 0.061989`) is read too. There is no official split.
 """
 
 from __future__ import annotations
@@ -70,5 +70,5 @@ def _from_text(table: Path) -> Iterator[tuple[str, str, Any]]:
 
 
 def _plain(value: Any) -> str:
-    """1600, 1600.0 and "1600" are all the name 1600."""
+    """1600, 1600.0 and "1600" all mean the name 1600."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -15,7 +15,7 @@ from qinsight_cli.core.tasks import ParseFailure, Task, score
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the table is what; None for the task's own names, as our own CSV has them."""
+    """The columns of the table; None for the task's own names, as in the CSV that qinsight writes."""
 
     image: str | None = None
     label: str | None = None
@@ -31,11 +31,11 @@ def read(
     lower_is_better: bool = False,
     task: Task = score.TASK,
 ) -> Labelled:
-    """The rows of the table; pictures are sought below `images`, or beside the table.
+    """The rows of the table; pictures are searched below `images`, or beside the table.
 
-    Where the answer of `task` is a number, the ends of `label_range` become 1 and 5 and a label outside is an error;
-    without it the extremes of the table do. The columns of other tasks hold what they answer. Raises QInsightError for
-    a row without a label, naming it.
+    If the answer of `task` is a number, the ends of `label_range` become 1 and 5 and a label outside is an error;
+    without it the extremes of the table become 1 and 5. The columns of other tasks hold their answers. Raises
+    QInsightError naming a row without a label.
     """
     if not table.is_file():
         raise QInsightError(f"{table} is not a CSV file; give the table, and its pictures' folder with --images")
@@ -75,7 +75,7 @@ def _scale(label_range: tuple[float, float] | None, lower_is_better: bool) -> Sc
 
 
 def _truth(task: Task, row: dict[str, str], where: str, shown: str) -> tuple[list[str], dict[str, Any]]:
-    """The cells of the label as they are, and the truth that they say."""
+    """The label cells as written, and the truth that they give."""
     said = task.read(row)
     if isinstance(said, ParseFailure):
         raise QInsightError(f"{where}: {shown!r}: {said.detail}; correct or remove the row")

@@ -2,8 +2,8 @@
 
 Layout (the paper's repository): `train_comparison.json`, records {"ref_image","ImageA","ImageB","result"} with results
 Image A 2,009, Image B 1,991 and Similar 1,000 times; pictures of DiffIQA's validation split below `images/`,
-`Original/NAME.png` and `01/NAME_01.png` ... by enhancer. Image A is of the lower enhancer in every record, so the
-order would tell something about the picture: it is swapped for a seeded half, or both orders are written.
+`Original/NAME.png` and `01/NAME_01.png` ... by enhancer. Image A is from the lower-numbered enhancer in every
+record, so the order would leak information: it is swapped in a seeded half, or both orders are written.
 """
 
 from __future__ import annotations

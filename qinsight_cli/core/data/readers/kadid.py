@@ -1,7 +1,7 @@
 """KADID-10k (Lin et al., 2019): 81 photos under 25 distortions at 5 levels, 10,125 pictures with MOS 1-5.
 
 Layout (database.mmsp-kn.de/kadid-10k-database.html): `images/I01_01_01.png` (reference, distortion, level) beside
-their references `images/I01.png`, and `dmos.csv` with dist_img,ref_img,dmos,var. The column is called dmos, yet higher
+their references `images/I01.png`, and `dmos.csv` with dist_img,ref_img,dmos,var. The column is called dmos, but higher
 is better. There is no official split.
 """
 

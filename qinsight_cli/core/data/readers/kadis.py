@@ -3,7 +3,7 @@
 Layout (modelscope.cn/datasets/zhiyuanyou/DataDepictQA): `KADIS700K/refA_sd_brief/dist_imgs/*.png` and `metas/*.json`
 with records {"distortion_class","distortion_name","severity","id","image_ref","image_A"}: 12 classes, severity 1-5,
 an undistorted picture (about 5 %) has class null and severity 0. The records `train_dist.json` of the paper's code,
-with "image" and severities in words, are read too. The files' names tell train from test.
+with "image" and severities in words, are read too. File names distinguish train from test.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ SPLITS = {"training": "train", "validation": "validation", "test": "test"}
 
 
 def read(source: Path, size: str | None = None) -> Labelled:
-    """The labels; pictures of `size`, or of 1024x768 when they are there. Without a split 22 % are held out."""
+    """The labels; pictures of `size`, or of 1024x768 if present. Without a split 22 % are held out."""
     table = label_files(source, "koniq")[0]
     root = source if source.is_dir() else source.parent
     if size is not None and not any(path.is_dir() for path in (root / size, *root.glob(f"*/{size}"))):

@@ -2,8 +2,8 @@
 
 A file is a list of {"image", "gt_score_norm" or "gt_score", ...}, some numbers as strings, image paths relative to a
 common root. DeQA-Score's gt_score_norm is a rating in [1, 5] already (github.com/zhiyuanyou/DeQA-Score), its gt_score
-the original MOS; Q-Align's files (github.com/Q-Future/Q-Align) have gt_score. Names beginning with train or test tell
-the split.
+the original MOS; Q-Align's files (github.com/Q-Future/Q-Align) have gt_score. File names that begin with train or
+test give the split.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _IMAGE_KEYS = ("image", "img_path")
 
 
 def read(sources: Sequence[Path], name: str, images: Path | None = None, lower_is_better: bool = False) -> Labelled:
-    """The records of JSON files, or of folders of them. Ratings are gt_score_norm where every record has it.
+    """The records of JSON files, or of folders of them. Ratings are gt_score_norm if every record has it.
 
-    Else they are gt_score, scaled by its extremes over all records given. Raises QInsightError for a record without.
+    Otherwise they are gt_score, scaled by its extremes over all records. Raises QInsightError if a record lacks it.
     """
     files = [path for source in sources for path in (sorted(source.glob("*.json")) if source.is_dir() else [source])]
     if not files:

@@ -4,7 +4,7 @@ Layout (github.com/ChrisDud0257/AFINE): `images/METHOD/CONTENT_METHODx4.png` and
 MOS 0-100 a content in `MOS/CONTENT_Original.txt` (`NAME.png,MOS`), and the raters' own answers in
 `labels/RATER/CONTENT.../*.json` ({"Picture_01": {"Name", "Label"}, "Picture_02": ...} with Positive, Similar,
 Negative). One text with all 1,100 rows (`[reference] name mos`) is read too. One such file in circulation holds
-100 - MOS: it is known by the originals, which raters like best, and turned around.
+100 - MOS: it is recognised by the originals, which raters like best, and reversed.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ GENERATION = ("RealESRGAN", "BSRGAN", "HGGT", "StableSR", "SUPIR", "SeeSR", "Sin
 
 
 def read(source: Path, truth: str | None = None, references: Path | None = None, seed: int = 0) -> Labelled:
-    """Every pair of pictures of one content, the order drawn by the seed.
+    """Every pair of pictures of one content, in an order drawn by the seed.
 
     truth       the winner by "mos" (higher wins) or by the raters' "votes" (most answers; a draw is Similar); by
-                default by MOS where there are any
+                default by MOS if there are any
     references  folder of one reference for each content, named CONTENT.png or CONTENT_....png: the low-resolution
                 inputs as in the paper, or images/Original as its authors; None compares without
     """
@@ -68,7 +68,7 @@ def read(source: Path, truth: str | None = None, references: Path | None = None,
 
 
 def method_of(name: str) -> str:
-    """`online20_RealESRNetx4.png` -> RealESRNet. Raises QInsightError for a name of another form."""
+    """`online20_RealESRNetx4.png` -> RealESRNet. Raises QInsightError for any other name."""
     method = stem(name).partition("_")[2].removesuffix("x4")
     if method not in (ORIGINAL, *REGRESSION, *GENERATION):
         raise QInsightError(f"{name!r} names no method of SRIQA-Bench (CONTENT_METHODx4.png); is it another dataset?")
@@ -135,13 +135,13 @@ def _label(
 
 
 def _majority(counted: Mapping[str, int]) -> int:
-    """Above 0 when most raters chose A, below when B; 0 for a draw or when most found both similar."""
+    """Above 0 if most raters chose A, below 0 if B; 0 for a draw or if most found both similar."""
     first, second, similar = counted["Image A"], counted["Image B"], counted["Similar"]
     return 0 if similar >= max(first, second) else first - second
 
 
 def _read_mos(source: Path) -> tuple[dict[str, float], bool]:
-    """Picture name -> MOS, higher better, and whether the file had them the other way round."""
+    """Picture name -> MOS, higher better, and whether the file had them reversed."""
     mos: dict[str, float] = {}
     for path in label_files(source, "srbench"):
         for where, words in read_words(path, 2):
@@ -168,7 +168,7 @@ def _only_votes(source: Path, votes: Votes) -> bool:
 
 
 def _reference_of(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
-    """Content -> its reference in the folder. Raises QInsightError when a content has none."""
+    """Content -> its reference in the folder. Raises QInsightError if a content has none."""
     if folder is None:
         return {}
     by_content = {path.stem.partition("_")[0]: str(path) for path in sorted(ImageFinder(folder), reverse=True)}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from qinsight_cli.core.errors import QInsightError
 
-# Two picture names in alphabetical order -> answers for each name, and for "" where both were found similar.
+# Two picture names in alphabetical order -> answers for each name, and for "" if both were found similar.
 Votes = Mapping[tuple[str, ...], Mapping[str, int]]
 _WORTH = {"Positive": 1, "Similar": 0, "Negative": -1}
 
 
 def read_votes(source: Path) -> Votes:
-    """The answers below `labels/` of the folder; empty when there are none. Raises QInsightError for a broken file."""
+    """The answers below `labels/` of the folder; empty if there are none. Raises QInsightError for a broken file."""
     votes: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for path in sorted((source / "labels").glob("*/*/*.json")):
         try:

@@ -15,8 +15,8 @@ from qinsight_cli.core.training.images import resized_size
 
 
 def check_answers(samples: Sequence[Sample], tasks: Mapping[str, Task], weights: Mapping[str, float], tok: Any) -> int:
-    """The longest gold completion in tokens. Raises QInsightError when one, written and read by this tokenizer,
-    does not earn full reward: then no completion could."""
+    """The longest gold completion in tokens. Raises QInsightError if one, encoded and decoded by this tokenizer,
+    does not earn full reward: no completion could then."""
     longest, seen = 0, set()
     for sample in samples:
         task, truth = tasks[sample.task], sample.answer()

@@ -8,11 +8,11 @@ from typing import Any
 
 from qinsight_cli.core.tasks import reward_titles
 
-WINDOW = 0.05  # a line is the mean over this part of the run
+WINDOW = 0.05  # share of the run over which a line is averaged
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write rewards.png and kl.png into `folder`; without logged steps, nothing."""
+    """Write rewards.png and kl.png to `folder`; writes nothing without logged steps."""
     steps = [line for line in lines if "eval" not in line]
     if not steps:
         return

@@ -23,7 +23,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one row: its task and source, the answer's fields (None: it could not be read), the truth's fields,
+    """The result of one row: its task and source, the answer's fields (None if unreadable), the truth's fields,
     and the rewards that the answer earns."""
 
     task: str
@@ -34,7 +34,7 @@ class Outcome:
 
 
 def choose_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
-    """At most `limit` rows, as many of each task and source as there are, the same for the same seed."""
+    """At most `limit` rows, balanced over tasks and sources, the same for the same seed."""
     groups: dict[tuple[str, str], list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault((sample.task, sample.source), []).append(index)
@@ -45,7 +45,7 @@ def choose_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample
 
 
 def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task], tokens: int) -> list[Outcome]:
-    """The model's greedy answers to the rows. A picture that cannot be used counts as an answer that cannot be read."""
+    """The model's greedy answers to the rows. An unusable picture counts as an unreadable answer."""
     found: list[Outcome] = []
     for name, task in tasks.items():
         rows = [sample for sample in samples if sample.task == name]
@@ -63,7 +63,7 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
 def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mapping[str, float]) -> dict[str, float]:
     """Held-out figures: the mean overall reward, each reward, the accuracies of Tables 2 and 5, the share of answers
     that cannot be read, and PLCC and SRCC of the ratings that can. Where ratings come from several sources, r_scr,
-    PLCC and SRCC stand there of each too, as plcc/SOURCE."""
+    PLCC and SRCC are also given for each, as plcc/SOURCE."""
     figures = {
         "reward": fmean(
             sum(weights.get(name, tasks[one.task].weights[name]) * value for name, value in one.rewards.items())
@@ -90,7 +90,7 @@ def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mappin
 
 
 def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
-    """The averages of Table 2: over the classes, each the share of its own pictures. No level without a distortion."""
+    """The averages of Table 2: the mean of the accuracies of the classes. Undistorted pictures have no level."""
     by_class: dict[str, list[Outcome]] = {}
     for one in found:
         if "distortion" in one.truth:
@@ -102,7 +102,7 @@ def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
 
 
 def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:
-    """Without an entry where too few answers can be read, or all are alike: there is no correlation then."""
+    """No entry if too few answers can be read or all are equal: the correlation is undefined."""
     figures = {}
     predicted = [one.answer["rating"] for one in rated if one.answer]
     truth = [one.truth["rating"] for one in rated if one.answer]

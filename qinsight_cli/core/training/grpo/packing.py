@@ -3,7 +3,7 @@
 TRL repeats a prompt for each of its N completions and computes all of it N times. Here the rollouts prefill a prompt
 once and decode N rows from copies of its cache, and the update packs the N completions behind one prompt in one
 sequence: a mask keeps them from seeing each other, and their positions all begin where the prompt ends. The
-log-probabilities are the same but for rounding. Imports torch: import this module only when a model is at hand.
+log-probabilities are the same up to rounding. Imports torch: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILLER = -1  # the segment of padding; 0 is the prompt, 1, 2, ... its completion
 
 
 def _pictures(pixels: Tensor, grids: Tensor, pictures: Sequence[int], start: int, end: int) -> tuple[Tensor, Tensor]:
-    """Pixels and grids of the rows from `start` to `end`, of which each has so many `pictures`."""
+    """Pixels and grids of the rows from `start` to `end`; `pictures` is the number of each."""
     first, last = sum(pictures[:start]), sum(pictures[:end])
     patches = grids.prod(dim=1)
     top, bottom = int(patches[:first].sum()), int(patches[:last].sum())
@@ -65,7 +65,7 @@ class RecordingChooser(Chooser):
 
 @dataclass(frozen=True)
 class Prompts:
-    """Distinct prompts, each to be continued `copies` times.
+    """Distinct prompts, each with `copies` completions to sample.
 
     ids            token ids of each
     pixels, grids  of the pictures of all, in order
@@ -79,7 +79,7 @@ class Prompts:
     copies: int
 
     def parts(self, size: int) -> Iterator[Prompts]:
-        """The same prompts, `size` at a time."""
+        """The same prompts in parts of `size`."""
         for start in range(0, len(self.ids), size):
             end = start + size
             pixels, grids = _pictures(self.pixels, self.grids, self.pictures, start, end)
@@ -114,7 +114,7 @@ def _until_end(tokens: list[int], eos: Sequence[int]) -> list[int]:
 
 
 def draws_of(seed: int, step: int, rows: range, num_generations: int, tokens: int) -> Tensor:
-    """The random numbers of rows of a step, float32 (rows, tokens): the same on however many processes they are."""
+    """The random numbers of rows of a step, float32 (rows, tokens): the same for any number of processes."""
     groups = {}
     for group in sorted({row // num_generations for row in rows}):
         digest = hashlib.sha256(f"{seed}:{step}:{group}".encode()).digest()
@@ -163,7 +163,7 @@ class Rows:
 
 
 def shared_log_probs(model: Any, network: Any, rows: Rows) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities, and entropies where the model gives them, of the completion tokens, (rows, completion).
+    """Log-probabilities, and entropies if the model gives them, of the completion tokens, (rows, completion).
 
     `model` is `network` as the trainer wraps it, with TRL's fused head. Zero where a row has no token.
     """

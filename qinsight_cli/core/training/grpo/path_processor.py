@@ -13,7 +13,7 @@ from qinsight_cli.core.models.loading import make_processor
 def path_processor(processor: Any, room: int) -> Any:
     """A processor like `processor` whose pictures are paths; the tensors of the last `room` pictures are kept.
 
-    TRL asks for the pictures of a batch twice, and for each as often as its prompt has completions.
+    TRL requests the pictures of a batch twice, each time once per completion.
     Raises ImageError for a picture that cannot be opened.
     """
     from transformers import BatchFeature
@@ -24,7 +24,7 @@ def path_processor(processor: Any, room: int) -> Any:
 
     class Qwen2VLImageProcessorPil(type(processor.image_processor)):  # type: ignore[misc]  # the name is saved too
         def fetch_images(self, images: Any) -> Any:
-            """Paths, in lists of any depth -> pictures that know their path."""
+            """Paths, in lists of any depth -> pictures that keep their path."""
             if isinstance(images, list | tuple):
                 return [self.fetch_images(image) for image in images]
             if not isinstance(images, str):

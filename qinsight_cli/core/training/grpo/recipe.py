@@ -15,7 +15,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 @dataclass(frozen=True)
 class GrpoRecipe:
-    """Multi-task GRPO, Eq. 1-8. The defaults are what a recipe need not say; each key says what it does."""
+    """Multi-task GRPO, Eq. 1-8. Keys with a default are optional; each key describes itself."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -109,7 +109,7 @@ class GrpoRecipe:
 
 
 def check(recipe: GrpoRecipe) -> None:
-    """Raises QInsightError for keys that are each right and cannot be together, or name what there is not."""
+    """Raises QInsightError for keys that contradict each other, or that name something unknown."""
     from qinsight_cli.core.tasks import TASKS
 
     check_names("task", recipe.tasks, TASKS, "tasks")

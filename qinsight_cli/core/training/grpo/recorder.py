@@ -1,6 +1,6 @@
 """The trainer of a run: it records what happens, evaluates, keeps the best model, and leaves the last one.
 
-Imports torch and trl: import this module only when a model is at hand.
+Imports torch and trl: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_
 
 
 class RecordingTrainer(MultiTaskTrainer):
-    """MultiTaskTrainer that keeps a `RunFolder`. `final_processor` is the one that goes beside the weights."""
+    """MultiTaskTrainer that writes a `RunFolder`. `final_processor` is saved with the weights."""
 
     def __init__(self, training_run: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
         super().__init__(**settings)
@@ -45,14 +45,14 @@ class RecordingTrainer(MultiTaskTrainer):
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """TRL would write one into the run folder; `final` has its own."""
 
-    # What happened
+    # Records
 
     def listen(self) -> None:
-        """Go on counting the steps in which a reward was earned by no completion."""
+        """Continue to count the steps in which no completion earned a reward."""
         self._silence = Silence(self.reward_func_names, read_lines(self._folder.metrics))
 
     def note(self, logs: Mapping[str, Any]) -> None:
-        """One logged step: a line of metrics, one group of completions, a line for the person who watches."""
+        """One logged step: a line of metrics, one group of completions, a line of progress."""
         step = self.state.global_step
         if "reward" not in logs:
             return
@@ -68,7 +68,7 @@ class RecordingTrainer(MultiTaskTrainer):
             print(warning, file=sys.stderr)
 
     def _sampled(self, step: int) -> list[dict[str, Any]]:
-        """One group of the last batch; from step to step another."""
+        """One group of the last batch; the choice changes from step to step."""
         texts = [completion[0]["content"] for completion in self._logs["completion"]]
         rows = range(0, len(texts), self.num_generations)[step % max(1, len(texts) // self.num_generations) :][:1]
         extra, rewards = self._logs["extra"], self._logs["rewards"]
@@ -90,8 +90,8 @@ class RecordingTrainer(MultiTaskTrainer):
     # Held-out rows
 
     def hold_out(self) -> None:
-        """Answer the held-out and the validation rows, each process its share; record the figures of both, and keep
-        the model that is best on the validation rows: the held-out ones choose nothing."""
+        """Answer the held-out and the validation rows, shared among the processes; record the figures of both, and keep
+        the model that is best on the validation rows. The held-out rows select nothing."""
         held_out = self._figures(self._training_run.evaluation_rows)
         validation = self._figures(self._training_run.validation_rows)
         if not self._writes:
@@ -109,7 +109,7 @@ class RecordingTrainer(MultiTaskTrainer):
             self._leave(self._folder.path / "best", f"The weights of update {step}, best on the validation rows.")
 
     def _figures(self, rows: Sequence[Sample]) -> dict[str, float]:
-        """What comes of greedy answers to the rows; empty without rows."""
+        """The results of greedy answers to the rows; empty without rows."""
         if not rows:
             return {}
         recipe, tasks = self._training_run.recipe, self._training_run.tasks
@@ -123,10 +123,10 @@ class RecordingTrainer(MultiTaskTrainer):
     # Weights
 
     def finish(self) -> Path:
-        """Write `final`, draw the curves, and return where the model is."""
+        """Write `final`, draw the curves, and return the folder of the model."""
         final = self._folder.path / "final"
         if self.accelerator.distributed_type not in OWN_LOOP:
-            self.save_model(str(final))  # gathers what the processes hold
+            self.save_model(str(final))  # gathers the shards of all processes
         if self._writes:
             self.draw()
             self._leave(final, "The weights after the last update.")
@@ -154,7 +154,7 @@ class RecordingTrainer(MultiTaskTrainer):
             write_text(temporary / "README.md", card)
 
     def _merged(self) -> dict[str, torch.Tensor]:
-        """The weights by the names of the plain network; an adapter's product is added to those that it adapts."""
+        """The weights by the names of the plain network; an adapter is merged into those that it adapts."""
         network = self.accelerator.unwrap_model(self.model)
         if not is_peft_model(network):
             return dict(network.state_dict())

@@ -46,7 +46,7 @@ def gaussian_rewards(task: Task, sigma: float, completion: str, answer: Any, tru
 
 @dataclass(frozen=True)
 class ReadCompletion:
-    """One completion: its task, what the parser made of it, the truth of its row, and what it earns."""
+    """One completion: its task, its parsed answer, the truth of its row, and its rewards."""
 
     task: Task
     answer: Any
@@ -77,7 +77,7 @@ class BatchReader:
 def reward_functions(recipe: GrpoRecipe) -> tuple[list[RewardFunction], list[float]]:
     """TRL's `reward_funcs` and `reward_weights`, Eq. 6 and 8. Each function has the name of its reward.
 
-    Raises QInsightError when two tasks weigh a reward that they share differently: TRL has one weight for each.
+    Raises QInsightError if two tasks give a shared reward different weights: TRL has one weight per reward.
     """
     tasks = tasks_of(recipe)
     weights: dict[str, float] = {}
@@ -99,7 +99,7 @@ def reward_functions(recipe: GrpoRecipe) -> tuple[list[RewardFunction], list[flo
 
 
 def overall(task: Task, weights: Mapping[str, float], completion: str, truth: Any) -> float:
-    """The overall reward of one completion, Eq. 6 and 8. `weights` win over those of the task."""
+    """The overall reward of one completion, Eq. 6 and 8. `weights` override those of the task."""
     given = task.earned(completion, truth)
     return sum(weights.get(name, task.weights[name]) * value for name, value in given.items())
 
@@ -109,12 +109,12 @@ def best_reward(task: Task, weights: Mapping[str, float]) -> float:
 
 
 def truth_text(task: Task, answer: Any) -> str:
-    """The truth of a row as the text that the reward functions read."""
+    """The truth of a row as text for the reward functions."""
     return json.dumps(task.fields(answer))
 
 
 def _reward_function(name: str, read: BatchReader) -> RewardFunction:
-    """completions, task, truth -> the reward `name` of each completion, or None where its task has no such reward."""
+    """completions, task, truth -> the reward `name` of each completion, or None if its task has no such reward."""
 
     def reward(completions: Sequence[Any], task: Sequence[str], truth: Sequence[str], **_: Any) -> list[float | None]:
         return [one.rewards[name] if name in one.task.weights else None for one in read(completions, task, truth)]
@@ -124,12 +124,12 @@ def _reward_function(name: str, read: BatchReader) -> RewardFunction:
 
 
 def _text(completion: Any) -> str:
-    """TRL hands a completion over as a conversation of one message."""
+    """TRL passes a completion as a conversation of one message."""
     return completion if isinstance(completion, str) else completion[0]["content"]
 
 
 def _counting_failures(function: RewardFunction, read: BatchReader) -> RewardFunction:
-    """The same rewards, and the share of completions that could not be read, by kind, into TRL's metrics."""
+    """The same rewards; also adds the share of unreadable completions, by kind, to TRL's metrics."""
 
     def reward(
         completions: Sequence[Any],

@@ -31,8 +31,8 @@ from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_li
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What to train on what: the recipe, the training rows, and the datasets they come from; `held_out` rows that
-    show how good a model is, and `validation` rows that choose the best one."""
+    """What a run uses: the recipe, the training rows and their datasets; `held_out` rows that measure a model, and
+    `validation` rows that select the best one."""
 
     recipe: GrpoRecipe
     samples: Sequence[Sample]
@@ -46,16 +46,16 @@ class TrainingRun:
 
     @property
     def evaluation_rows(self) -> list[Sample]:
-        """The held-out rows that an evaluation asks about."""
+        """The held-out rows of an evaluation."""
         return choose_rows(self.held_out, self.recipe.eval_rows, self.recipe.seed)
 
     @property
     def validation_rows(self) -> list[Sample]:
-        """The validation rows that an evaluation asks about."""
+        """The validation rows of an evaluation."""
         return choose_rows(self.validation, self.recipe.eval_rows, self.recipe.seed)
 
     def asked(self, rows: Sequence[Sample]) -> list[Sample]:
-        """The rows of a schedule, and those of the evaluations: all whose pictures will be opened."""
+        """The rows of the schedule and of the evaluations: all whose pictures will be opened."""
         return [*rows, *self.evaluation_rows, *self.validation_rows]
 
 
@@ -189,7 +189,7 @@ def _trainer(
     recipe = training_run.recipe
     functions, weights = reward_functions(recipe)
     on_cpu = torch_device("auto").type == "cpu"
-    # TRL itself still goes by the names that transformers warns of.
+    # TRL still uses names that transformers has deprecated.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
     _check_distribution(recipe, arguments, bool(training_run.held_out))
@@ -239,7 +239,7 @@ def _check_distribution(recipe: GrpoRecipe, arguments: Any, evaluates: bool) -> 
 
 
 def dataset(rows: Sequence[Sample], tasks: Mapping[str, Task]) -> Any:
-    """The training set for TRL. Pictures stay paths: they are opened when their batch comes."""
+    """The training set for TRL. Pictures stay paths and are opened with their batch."""
     from datasets import Dataset
 
     return Dataset.from_list(

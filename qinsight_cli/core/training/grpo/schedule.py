@@ -17,7 +17,7 @@ from qinsight_cli.core.models.names import weight_files
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 
 VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
-# Parameters of models that may not be on this machine: all, and of the vision tower.
+# Parameters of models that may not be on this machine: in total, and of the vision tower.
 KNOWN_SIZES = {
     "qwen2.5-vl-7b": (8_292_166_656, 676_550_144),
     "q-insight": (8_292_166_656, 676_550_144),
@@ -27,7 +27,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class UpdateBatch:
-    """How an update's completions come together: per_device * accumulation * processes = total_batch."""
+    """How the completions of an update are divided: per_device * accumulation * processes = total_batch."""
 
     per_device: int
     accumulation: int
@@ -48,7 +48,7 @@ class Schedule:
 
 
 def make_schedule(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int) -> Schedule:
-    """Raises QInsightError when the batch does not divide or the data is too little for one update."""
+    """Raises QInsightError if the batch does not divide evenly or the data is too small for one update."""
     batch = divide(recipe, processes)
     missing = next((task for task in recipe.tasks if not any(row.task == task for row in samples)), None)
     if missing:
@@ -70,7 +70,7 @@ def make_schedule(recipe: GrpoRecipe, samples: Sequence[Sample], processes: int)
 
 
 def divide(recipe: GrpoRecipe, processes: int) -> UpdateBatch:
-    """The recipe's total batch of completions on so many processes."""
+    """The recipe's total batch of completions on this many processes."""
     total, group = recipe.total_batch, recipe.num_generations
     if total % group:
         fits = max(group, total // group * group)
@@ -87,9 +87,9 @@ def divide(recipe: GrpoRecipe, processes: int) -> UpdateBatch:
 
 
 def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:
-    """The rows of one epoch: all of them as they are, or as many in all with the shares of the recipe's mix.
+    """The rows of one epoch: all rows, or the same number with the shares of the recipe's mix.
 
-    A share above what the data has repeats rows; each is taken once before any is taken twice.
+    A share larger than the data repeats rows; every row is used once before any is used twice.
     """
     rows = [row for row in samples if row.task in recipe.tasks]
     if not recipe.mix:
@@ -107,7 +107,7 @@ def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:
 
 
 def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
-    """Why a share of the mix has no rows, and what it may have meant."""
+    """Why a share of the mix has no rows, with the nearest known name."""
     if task not in recipe.tasks:
         near = get_close_matches(task, recipe.tasks, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -117,7 +117,7 @@ def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
 
 
 def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
-    """Parameters of a model and of its vision tower, from the headers of its weight files; None when not known."""
+    """Parameters of a model and of its vision tower, from the headers of its weight files; None if unknown."""
     if folder is None:
         return KNOWN_SIZES.get(model)
     from safetensors import safe_open
@@ -133,7 +133,7 @@ def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
 
 
 def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
-    """Parameters of the adapter on a model with this config.json, in its old flat form or its new one."""
+    """Parameters of the adapter on a model with this config.json, in its old flat form or the new one."""
     text = {**config, **config.get("text_config", {})}
     hidden, inner, layers = text["hidden_size"], text["intermediate_size"], text["num_hidden_layers"]
     keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
@@ -152,7 +152,7 @@ def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
 def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int) -> dict[str, float]:
     """GB that one process needs for weights, gradients, AdamW's two moments and the reference model, in bytes / 1e9.
 
-    What ZeRO-3 and FSDP divide by the number of processes. Activations and the rollouts' cache come on top.
+    ZeRO-3 and FSDP divide this by the number of processes. Activations and the rollouts' cache are extra.
     """
     width = 2 if recipe.dtype == "bfloat16" else 4
     trained = adapter if recipe.lora_rank else parameters - (vision if recipe.freeze_vision else 0)

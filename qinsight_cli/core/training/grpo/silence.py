@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-STEPS = 20  # logged steps in a row without the reward, before the first warning; each further one waits twice as long
+STEPS = 20  # logged steps in a row without the reward before the first warning; each further one waits twice as long
 
 
 class Silence:
-    """Counts for each reward the logged steps in a row in which no completion earned it. `lines` are those of a run
-    that goes on. A step without rows of the reward's task does not count."""
+    """Counts for each reward the consecutive logged steps in which no completion earned it. `lines` are those of a
+    resumed run. A step without rows of the reward's task does not count."""
 
     def __init__(self, names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> None:
         self._silent = dict.fromkeys(names, 0)

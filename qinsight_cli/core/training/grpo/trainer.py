@@ -1,6 +1,6 @@
 """TRL's GRPOTrainer with what the multi-task run needs: shared prompts, a resume that works, groups kept together.
 
-Imports torch and trl: import this module only when a model is at hand.
+Imports torch and trl: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from qinsight_cli.core.training.grpo import packing
 from qinsight_cli.core.training.grpo.trl_settings import linear_factor
 from qinsight_cli.core.training.images import resized_size
 
-# Where each process holds all weights and may take as many decoding steps as it likes.
+# Only where each process holds all weights and may take any number of decoding steps.
 OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -40,8 +40,8 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
     the update shares prompts everywhere.
 
     Private methods of the libraries that are overridden here, read in TRL 1.16 and transformers 5.23;
-    `tests/core/training/test_overrides.py` fails when one is gone or takes other parameters, and the test named last
-    (in `tests/core/training/grpo`) when it no longer does what is built on:
+    `tests/core/training/test_overrides.py` fails if one is gone or has other parameters. The test named last (in
+    `tests/core/training/grpo`) fails if its behaviour changes:
 
     _load_from_checkpoint   (transformers) Trainer does not find the names of a vision-language checkpoint and would
                             load nothing; test_run, a killed run resumes to the same steps and weights
@@ -89,8 +89,8 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
     # Steps
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """From the learning rate in a straight line to the final one. Made here: transformers' "polynomial" asks the
-        optimizer for `defaults`, which DeepSpeed's has not."""
+        """Linear from the learning rate to the final one. Built here because transformers' "polynomial" needs the
+        optimizer's `defaults`, which DeepSpeed's lacks."""
         if self._final_learning_rate is None:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:  # type: ignore[has-type]
@@ -168,7 +168,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         return tokens, None
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """As TRL's, but the completions of a prompt stay side by side: the gradient is the sum over all either way."""
+        """As TRL's, but the completions of a prompt stay together: the gradient is the same sum either way."""
         if not self.model.training or not self._shares:
             return super()._prepare_inputs(generation_batch)
         steps = self.args.steps_per_generation
@@ -182,13 +182,13 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         self._rows = [str(row.get("id", index)) for index, row in enumerate(inputs)]
         batch = super()._generate_and_score_completions(inputs)
         if self._skips:
-            # No token of a group without variance counts: neither its KL nor its forward pass.
+            # No token of a group without variance counts: it adds no KL and needs no forward pass.
             varied = self._in_varied_groups(len(inputs)).to(batch["completion_mask"].device)
             batch["completion_mask"] = batch["completion_mask"] * varied.unsqueeze(1)
         return batch
 
     def _in_varied_groups(self, count: int) -> Tensor:
-        """For each of this process's `count` completions whether the rewards of its group differ."""
+        """For each of this process's `count` completions, whether the rewards of its group differ."""
         given = torch.tensor([list(self._logs["rewards"][name]) for name in self.reward_func_names])
         totals = (given * self.reward_weights.to(given)[:, None]).nansum(0).view(-1, self.num_generations)
         varied = (totals.amax(1) - totals.amin(1) > EQUAL).repeat_interleave(self.num_generations)
@@ -237,7 +237,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
 
 
 def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:
-    """Paths -> pictures as vLLM wants them, of the size that the prompt has room for whatever its own limits are."""
+    """Paths -> pictures for vLLM, already of the size that the prompt has room for, whatever limits vLLM has."""
     opened = {}
     for path in {path for row in images for path in row}:
         picture = image_processor.fetch_images(path)

@@ -9,7 +9,7 @@ from typing import Any
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule
 
-KEPT_CHECKPOINTS = 2  # a kill while one is written leaves the other
+KEPT_CHECKPOINTS = 2  # if a kill interrupts the writing of one, the other remains
 
 
 def grpo_arguments(
@@ -47,7 +47,7 @@ def grpo_arguments(
 
 
 def linear_factor(warmup: int, steps: int, end: float) -> Callable[[int], float]:
-    """Step -> what the learning rate is multiplied by: after the warmup from 1 in a straight line to `end` (Sec. 4.1).
+    """Step -> the factor of the learning rate: after the warmup linear from 1 to `end` (Sec. 4.1).
 
     transformers' "linear" would end at 0.
     """
@@ -99,7 +99,7 @@ def _rollouts(recipe: GrpoRecipe) -> dict[str, Any]:
         chosen["vllm_server_base_url"] = recipe.vllm_url
     if recipe.vllm == "colocate":
         chosen["vllm_gpu_memory_utilization"] = recipe.vllm_memory
-        chosen["vllm_enable_sleep_mode"] = True  # gives its memory back while the update runs
+        chosen["vllm_enable_sleep_mode"] = True  # frees its memory while the update runs
     return chosen
 
 

@@ -1,7 +1,7 @@
 """From manifest rows to the batches of a phase: which rows come when, and the tensors made of them.
 
 The order of all batches is planned before the first step from the recipe's seed, so a run can be repeated and resumed.
-A batch holds rows with the same number of pictures of the same resized size: nothing but text needs padding.
+A batch holds rows with the same number of pictures of the same resized size: only text needs padding.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ IGNORED = -100  # the label that torch's cross-entropy skips
 def plan_batches(
     samples: Sequence[Sample], phase: Phase, processor: Any, seed: int, found: Mapping[Path, tuple[int, int]]
 ) -> list[list[int]]:
-    """Row indices of each batch of a phase, `phase.steps` of them. `found` has width and height of every picture.
+    """Row indices of the `phase.steps` batches of a phase. `found` has width and height of every picture.
 
     Each batch draws its group by the mix, then one bucket of equal shapes, then rows; rows of known damage are drawn so
-    that classes (the clean picture is one), and severities within a class, come equally often.
+    that classes (clean is one), and severities within a class, are equally frequent.
     """
     rng = np.random.default_rng(seed)
     groups = group_rows(samples, phase.mix)
@@ -45,7 +45,7 @@ def plan_batches(
     batches = []
     for _ in range(phase.steps):
         by_bucket: dict[Any, list[int]] = defaultdict(list)
-        # One bucket a batch, but several groups where they share it: a batch of ratings alone would be a noisy step.
+        # One bucket per batch, with all groups that share it: a batch of only ratings would be a noisy step.
         first = names[rng.choice(len(names), p=shares / shares.sum())]
         key = _draw_key(buckets[first], rng)
         sharing = [name for name in names if key in buckets[name]]
@@ -131,7 +131,7 @@ class Collator:
         return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures, rng)
 
     def _pictures(self, row: Sample, window: tuple[float, float], rng: np.random.Generator) -> list[Image.Image]:
-        """The pictures of a row as inference resizes them, then perhaps cropped and mirrored, all alike."""
+        """The pictures of a row, resized as in inference, then optionally cropped and mirrored, all in the same way."""
         roles = TASKS[row.task].order(row.images)
         images = [load_image(row.images[role]).image for role in roles]
         size = resized_size(images[0].size, self.processor.image_processor)
@@ -145,7 +145,7 @@ class Collator:
         return images
 
     def _cut(self, size: tuple[int, int], window: tuple[float, float]) -> tuple[int, int]:
-        """(width, height) of a resized picture -> of what is cut from it, in whole tokens."""
+        """(width, height) of a resized picture -> (width, height) of its crop, in whole tokens."""
         if self.phase.crop:
             return min(self.phase.crop, size[0]), min(self.phase.crop, size[1])
         token = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
@@ -249,7 +249,7 @@ def digit_columns(completion: str, tokenizer: Any, digits: re.Pattern[str]) -> l
     """The columns, counted from the end, of the tokens of the rating's first digit and first decimal, the groups of
     `digits`.
 
-    Raises QInsightError for a tokenizer that does not write digits one by one.
+    Raises QInsightError for a tokenizer without one token per digit.
     """
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     found = digits.search(completion)
@@ -260,15 +260,15 @@ def digit_columns(completion: str, tokenizer: Any, digits: re.Pattern[str]) -> l
 
 
 def gold_completion(row: Sample, rating: float | None = None) -> str:
-    """What the row teaches to write: its reasoning, if it has any, and its answer, or another rating."""
+    """The target text of the row: its reasoning, if any, and its answer, or the given rating."""
     task = TASKS[row.task]
     answer = row.answer() if rating is None else task.truth({task.number: rating})
     return completion_of(row.reasoning, task.answer(answer))
 
 
 def unlearned_opening(weights: list[float], completion: str, tokenizer: Any) -> list[float]:
-    """The weights with 0 up to the answer tag. `--mode direct` gives that opening to the model; learned, an empty
-    reasoning would be the likeliest one in reasoned answers too."""
+    """The weights with 0 up to the answer tag. `--mode direct` gives that opening to the model. If it were learned,
+    an empty reasoning would be the most likely one in reasoned answers too."""
     given = completion.index("<answer>") + len("<answer>")
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return [0.0 if start < given else weight for weight, (start, _) in zip(weights, offsets, strict=True)]

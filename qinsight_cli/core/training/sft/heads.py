@@ -1,8 +1,8 @@
 """See first: the vision module alone, trained by direct heads on the mean of its tokens.
 
 Few tokens of an answer depend on the picture, so a vision module behind a language model learns to see slowly. Here it
-learns class, level and rating directly. The heads read the mean of the tokens, which the language model can form in one
-attention step: what was learned stands where it will be read.
+learns class, level and rating directly. The heads read the mean of the tokens, which the language model can compute in
+one attention step: what they learn is where it will be read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
 from qinsight_cli.core.training.sft.batches import IGNORED
 
 MIDDLE = 3.0  # of the rating scale; the heads predict the distance from it
-NEIGHBOURS = 0.15  # of a level's probability goes to the levels beside it
+NEIGHBOURS = 0.15  # share of a level's probability that goes to the adjacent levels
 LEVEL_WEIGHT, CORRELATION_WEIGHT = 0.7, 0.5
 OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1)
 
@@ -57,7 +57,7 @@ def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor) -> Tensor:
     """Cross-entropy of the class and of the level under the true class, softened towards its neighbours; squared error
-    of the rating and one minus its correlation. Labels that a row does not have are left out."""
+    of the rating and one minus its correlation. Missing labels of a row are left out."""
     by_class, by_level, rating = split_outputs(output)
     loss = output.sum() * 0.0
     known = classes != IGNORED
@@ -76,7 +76,7 @@ def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor
 
 
 def soft_levels(levels: Tensor) -> Tensor:
-    """(rows,) -> (rows, 5): most of the probability on the level, a part on the ones beside it."""
+    """(rows,) -> (rows, 5): most of the probability on the level, a share on the adjacent ones."""
     distance = (torch.arange(len(SEVERITIES), device=levels.device) - levels[:, None]).abs()
     weights = torch.where(distance == 0, 1.0, torch.where(distance == 1, NEIGHBOURS / 2, 0.0))
     return weights / weights.sum(1, keepdim=True)

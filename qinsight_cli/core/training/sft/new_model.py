@@ -25,7 +25,7 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# Whole prompts and the answer's scaffolding as single tokens: an exchange is then mostly picture and reasoning.
+# Whole prompts and the fixed parts of answers as single tokens: a sequence is then mostly picture and reasoning.
 WHOLE = (
     SYSTEM_PROMPT,
     score.PROMPT,
@@ -137,7 +137,7 @@ def build_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
 
 
 def _around_added_tokens(corpus: Iterable[str]) -> Iterable[str]:
-    """The stretches of text between added tokens: what the learned tokens will have to cover."""
+    """The text between added tokens: what the learned tokens must cover."""
     added = re.compile("|".join(re.escape(words) for words in sorted(WHOLE, key=len, reverse=True)))
     for words in corpus:
         yield from added.split(words)
@@ -207,7 +207,7 @@ def _image_processor(shape: Shape) -> Any:
 def encoder_weights(name: str) -> dict[str, Any]:
     """ImageNet weights for the trunk of a `ConvTower`, from the registry package that holds them.
 
-    Raises QInsightError when the encoder is unknown or its package is not installed.
+    Raises QInsightError if the encoder is unknown or its package is not installed.
     """
     import torch
 

@@ -19,16 +19,16 @@ Weight = Annotated[float, Range(least=0)]
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training with its own batches and learning rate.
+    """One phase of training with its own batches and learning rate.
 
     kind    "see" trains the vision tower with direct heads, "talk" trains the whole model on the answers
     crop    side in pixels of a random square cut from the resized picture; 0 takes it whole, as inference does
-    windows shares of width and height, one drawn for each batch and cut at random: pictures of other shapes than the
-            data has, for the positions of text depend on the shape of the picture before it
-    batch   pictures a step; a row with several pictures counts as several
+    windows shares of width and height, one drawn for each batch and cut at random: gives other shapes than the data
+            has, because the positions of text depend on the shape of the picture before it
+    batch   pictures per step; a row with several pictures counts as several
     mix     share of each `task` or `task/source` in the batches
     direct_share   share of the rows that are answered without reasoning, for `--mode direct`
-    frozen_blocks  so many blocks at the start of a convolutional vision module stay as they are
+    frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
     """
 
     name: str
@@ -49,11 +49,11 @@ class Phase:
 class SftRecipe:
     """Supervised fine-tuning. `model` is "new" for a network from nothing with `network`'s shape, or a model name.
 
-    token_weights  how much tokens of a kind count in the loss; others count 1
+    token_weights  loss weight of tokens of a kind; all others have 1
     bf16           steps in bfloat16 autocast; the weights train in float32
     final_dtype    of the final weights as written
     workers        processes that prepare batches
-    rating_spread  standard deviation of the rating that the digits of an answer are drawn from; 0: as is
+    rating_spread  standard deviation of the ratings that the digits of an answer are drawn from; 0: the rating itself
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -70,7 +70,7 @@ class SftRecipe:
 
 
 def check(recipe: SftRecipe) -> None:
-    """Raises QInsightError for a span that no task has, and for a phase without rows or with a name for no folder."""
+    """Raises QInsightError for a span that no task has, for a phase without rows, and for a name unfit for a folder."""
     from qinsight_cli.core.tasks import spans
 
     check_names("span", recipe.token_weights, spans(), "token_weights")

@@ -24,7 +24,7 @@ LOG_EVERY = 10  # steps between lines of metrics.jsonl
 
 @dataclass(frozen=True)
 class SftRun:
-    """What all phases work with: the recipe, the rows, the size of each picture, and the folder."""
+    """What all phases share: the recipe, the rows, the size of each picture, and the folder."""
 
     recipe: SftRecipe
     samples: Sequence[Sample]
@@ -35,7 +35,7 @@ class SftRun:
         return self.folder.path / f"{number}-{self.recipe.phases[number - 1].name}"
 
     def done(self, number: int) -> Path:
-        """The model after a phase; it is there only when the phase is finished."""
+        """The model after a phase; it exists only once the phase is finished."""
         return self.phase_folder(number) / "done"
 
 
@@ -44,7 +44,7 @@ def run_sft(
 ) -> Path:
     """Train by the recipe and return `out`/final, a model folder. `run_folder` says what else `out` holds.
 
-    Raises QInsightError before the first step when the data lacks rows that the recipe asks for or a picture cannot be
+    Raises QInsightError before the first step if the data lacks rows that the recipe needs or a picture cannot be
     used, for a folder of another run, for a full disk, and at the first number that is not finite.
     """
     from transformers.utils import logging
@@ -59,7 +59,7 @@ def run_sft(
 
 
 def check_run(recipe: SftRecipe, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
-    """All checks before the first step; width and height of every picture. Raises QInsightError for what is wrong."""
+    """All checks before the first step. Returns width and height of each picture. Raises QInsightError if one fails."""
     if recipe.model != "new":
         locate(recipe.model)
     for phase in recipe.phases:
@@ -84,7 +84,7 @@ def _train(run: SftRun) -> Path:
 
 
 def _load(run: SftRun, finished: int) -> Model:
-    """The model after so many phases, in float32. It is loaded once and stays from phase to phase."""
+    """The model after this many phases, in float32. It is loaded once and kept between phases."""
     from qinsight_cli.core.training.finite import check_weights
     from qinsight_cli.core.training.sft.start import starting_model
 
@@ -103,7 +103,7 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
     phase = run.recipe.phases[number - 1]
     folder = run.phase_folder(number)
     folder.mkdir(exist_ok=True)
-    # A phase draws the same numbers whatever ran before it in this process.
+    # A phase draws the same numbers, whatever ran before in this process.
     set_seed(run.recipe.seed + number)
     before = sum(each.steps for each in run.recipe.phases[: number - 1])
     checkpoint = run.folder.resume_point(folder, before)
@@ -123,7 +123,7 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
 
 
 def freeze(tower: Any, blocks: int) -> None:
-    """Keep the stem and so many blocks of a convolutional vision module as they are, and let all else train."""
+    """Freeze the stem and this many blocks of a convolutional vision module; train everything else."""
     tower.requires_grad_(True)
     if not hasattr(tower, "trunk"):
         return
@@ -180,13 +180,13 @@ def _arguments(kind: type, run: SftRun, model: Model, number: int, **more: Any) 
         lr_scheduler_type="cosine",
         warmup_steps=phase.warmup,
         weight_decay=0.01,
-        adam_beta2=0.98,  # few steps: a shorter memory than Adam's 0.999
+        adam_beta2=0.98,  # few steps: averages over fewer steps than Adam's 0.999
         max_grad_norm=1.0,
         bf16=run.recipe.bf16,
         use_cpu=model.network.device.type == "cpu",
         logging_steps=LOG_EVERY,
         save_steps=SAVE_EVERY,
-        save_total_limit=2,  # the older one, should a kill come while the newer is written
+        save_total_limit=2,  # the older one, in case a kill interrupts the writing of the newer
         seed=run.recipe.seed + number,
         dataloader_num_workers=run.recipe.workers,
         dataloader_prefetch_factor=4 if run.recipe.workers else None,

@@ -15,12 +15,12 @@ from qinsight_cli.core.training.sft.batches import gold_completion
 from qinsight_cli.core.training.sft.new_model import build
 from qinsight_cli.core.training.sft.recipe import SftRecipe
 
-PICTURES = 200  # that a new vision module is standardised on
-CORPUS = 20_000  # completions, at most, that a new tokenizer is made from
+PICTURES = 200  # pictures to standardise a new vision module on
+CORPUS = 20_000  # completions, at most, to train a new tokenizer on
 
 
 def starting_model(recipe: SftRecipe, samples: Sequence[Sample], new: Path) -> Model:
-    """The recipe's model in float32; a new one is written to the folder `new`, whole or not at all."""
+    """The recipe's model in float32; a new one is written atomically to the folder `new`."""
     if recipe.model != "new":
         return load_model(recipe.model, dtype="float32")
     if new.is_dir():
@@ -36,7 +36,7 @@ def starting_model(recipe: SftRecipe, samples: Sequence[Sample], new: Path) -> M
 
 
 def _standardise(model: Model, samples: Sequence[Sample], seed: int) -> None:
-    """Start the vision module at mean 0 and spread 1 over some of the pictures that it will see."""
+    """Give the outputs of the vision module mean 0 and spread 1 over some of its training pictures."""
     import torch
 
     from qinsight_cli.core.images import load_image

@@ -1,13 +1,13 @@
 """The trainers of the two kinds of phases: "see" and "talk". Batches come as planned, and each step is recorded.
 
 Private methods of the libraries that are overridden here, read in transformers 5.23 and TRL 1.16;
-`tests/core/training/test_overrides.py` fails when one is gone or takes other parameters:
+`tests/core/training/test_overrides.py` fails if one is gone or has other parameters:
 
 _get_train_sampler     the plan is the order; Trainer would shuffle it
 _load_from_checkpoint  Trainer does not find the names of a vision-language checkpoint and would load nothing
 _get_grad_norm         in `FiniteSteps`, to stop before the optimizer takes a step that is not finite
 
-Imports torch, transformers and trl: import this module only when a model is at hand.
+Imports torch, transformers and trl: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TalkingTrainer(PlannedSteps, SFTTrainer):
 def soft_digit_losses(losses: Tensor, logits: Tensor, soft: dict[str, Tensor], before: int) -> Tensor:
     """The losses (rows, tokens), at the digits of ratings replaced by the cross-entropy with a distribution.
 
-    `before` is the number of columns of the whole rows that stand before the first column of `logits`.
+    `before` is the number of columns of the whole rows before the first column of `logits`.
     """
     rows, columns = soft["digit_places"].T
     columns = columns - before
@@ -91,7 +91,7 @@ def soft_digit_losses(losses: Tensor, logits: Tensor, soft: dict[str, Tensor], b
 
 
 class Recorder(TrainerCallback):
-    """A line of metrics.jsonl each logged step, and one for the person who watches. `before` counts the steps of the
+    """A line of metrics.jsonl each logged step, and one line of progress. `before` counts the steps of the
     phases before this one: steps are those of the run."""
 
     def __init__(self, folder: RunFolder, phase: Phase, before: int) -> None:
@@ -107,7 +107,7 @@ class Recorder(TrainerCallback):
 
 
 def load_heads(seeing: Any, path: Path) -> None:
-    """The heads that an earlier seeing phase left. Raises QInsightError for a file that is not whole."""
+    """The heads that an earlier seeing phase left. Raises QInsightError for an incomplete file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -131,7 +131,7 @@ def save_heads(seeing: Any, path: Path) -> None:
 
 
 def make_optimizer(model: Any, tower: Any, phase: Phase) -> torch.optim.Optimizer:
-    """AdamW with a learning rate of its own for the vision module; of a convolutional one for its trunk."""
+    """AdamW with a separate learning rate for the vision module; for the trunk only if it is convolutional."""
     seeing = {id(parameter) for parameter in getattr(tower, "trunk", tower).parameters()}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
