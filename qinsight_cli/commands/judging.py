@@ -54,18 +54,7 @@ def judge(
                 writing(run.output.csv, run.output.jsonl, columns) as outputs,
                 _progress(len(items), run.output) as advance,
             ):
-                results = assess(
-                    task,
-                    items,
-                    engine,
-                    decoding,
-                    batch_size=run.compute.batch_size,
-                    seed=seed,
-                    journal=journal,
-                    prompt=prompt,
-                    max_image_pixels=run.max_image_pixels,
-                    on_interrupt=lambda: say("finishing this batch; Ctrl-C again to stop at once"),
-                )
+                results = _results(task, items, run, engine, journal, prompt)
                 model = str(engine.identity.get("model", run.model))
                 for row in merge(row_of(task, result, model) for result in _told(results, advance)):
                     counts.update(_facts(row))
@@ -83,6 +72,23 @@ def judge(
         raise outputs.failure
     _sum_up(counts, run.output)
     return counts
+
+
+def _results(
+    task: Task, items: Sequence[Item], run: Judging, engine: Engine, journal: Journal | None, prompt: str | None
+) -> Iterator[Result]:
+    return assess(
+        task,
+        items,
+        engine,
+        run.answers.decoding,
+        batch_size=run.compute.batch_size,
+        seed=run.answers.seed,
+        journal=journal,
+        prompt=prompt,
+        max_image_pixels=run.max_image_pixels,
+        on_interrupt=lambda: say("finishing this batch; Ctrl-C again to stop at once"),
+    )
 
 
 def exit_code(counts: Counter[str]) -> None:
