@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qinsight_cli.commands.console import progress, say, show
-from qinsight_cli.commands.options import BenchAnswers, Compute, Restart, flat, written
+from qinsight_cli.commands.flat import flat, written
+from qinsight_cli.commands.options import BenchAnswers, Compute, Restart
 from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:

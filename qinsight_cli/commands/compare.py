@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands import judging
-from qinsight_cli.commands.options import Judging, flat
+from qinsight_cli.commands.flat import flat
+from qinsight_cli.commands.options import Judging
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.inference.pairs import read_pairs
 from qinsight_cli.core.report.rows import AGREEMENT, Row, both_orders

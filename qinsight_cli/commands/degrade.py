@@ -6,7 +6,8 @@ import sys
 
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.console import say
-from qinsight_cli.commands.options import Judging, Paths, flat
+from qinsight_cli.commands.flat import flat
+from qinsight_cli.commands.options import Judging, Paths
 from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.tasks import TASKS
 

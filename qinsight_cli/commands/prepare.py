@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands import prepare_check, prepare_pairs, prepare_synth
-from qinsight_cli.commands.options import flat
+from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.prepare_dataset import Preparing, Rated, Reasoning, Source, Splitting, Table, run
 from qinsight_cli.core.data.readers import NAMES, reader
 from qinsight_cli.core.tasks.score import TASK as SCORE

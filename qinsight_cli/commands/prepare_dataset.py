@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qinsight_cli.commands.console import progress, say, write
-from qinsight_cli.commands.options import check_name, written
+from qinsight_cli.commands.flat import check_name, written
 
 if TYPE_CHECKING:
     from qinsight_cli.core.data.labels import Labelled

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qinsight_cli.commands.console import progress, write
-from qinsight_cli.commands.options import written
+from qinsight_cli.commands.flat import written
 from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
 from qinsight_cli.core.tasks.degradation import TASK as DEGRADATION
 from qinsight_cli.core.tasks.score import TASK as SCORE

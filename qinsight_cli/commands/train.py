@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from qinsight_cli.commands.console import say, write
-from qinsight_cli.commands.options import flat, written
+from qinsight_cli.commands.flat import flat, written
 from qinsight_cli.core.training.grpo.recipe import RUN, GrpoRecipe
 from qinsight_cli.core.training.keys import Setting, option_of, settings
 

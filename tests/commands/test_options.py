@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from qinsight_cli import cli
+from qinsight_cli.commands.flat import check_name, flat
 from qinsight_cli.commands.options import (
     Answers,
     BenchAnswers,
@@ -19,8 +20,6 @@ from qinsight_cli.commands.options import (
     Output,
     Rating,
     ScoreAnswers,
-    check_name,
-    flat,
     read_prompt,
 )
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding

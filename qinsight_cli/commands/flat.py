@@ -1,0 +1,79 @@
+"""Dataclasses of options for Typer: `flat` makes parameters of their fields, `written` an option that names a file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import typer
+
+from qinsight_cli.core.errors import UsageError
+
+
+def check_name(path: Path | str, option: str) -> None:
+    """Raises UsageError for a folder or file to write whose name begins with `-`, as in `--out --resume`, where the
+    value was left out: such a name is taken for an option by every other program.
+    """
+    if any(part.startswith("-") for part in Path(path).parts):
+        raise UsageError(f"{option} {path}: qinsight writes no folder or file whose name begins with -")
+
+
+def _check_written(parameter: typer.CallbackParam, value: str | Path | None) -> str | Path | None:
+    if value is not None and value != "-":  # the text "-" is standard output; a Path is never equal to it
+        check_name(value, parameter.opts[0])
+    return value
+
+
+def written(name: str, **more: Any) -> Any:
+    """A Typer option whose value is a folder or file to write."""
+    return typer.Option(name, callback=_check_written, **more)
+
+
+def flat(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for Typer: a parameter whose type is a dataclass becomes the parameters that are its fields.
+
+    The fields of a dataclass may be dataclasses again. Called with the fields by name, it builds the dataclasses.
+    """
+    groups: dict[str, type] = {}
+    parameters = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation  # type: ignore[assignment]
+            parameters += list(_parameters(parameter.annotation))
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(function)
+    def flattened(**given: Any) -> Any:
+        built = {name: _build(kind, given) for name, kind in groups.items()}
+        return function(**built, **given)
+
+    flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return flattened
+
+
+def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            yield from _parameters(hints[each.name])
+        else:
+            default = inspect.Parameter.empty if each.default is MISSING else each.default
+            yield inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[each.name]
+            )
+
+
+def _build(kind: Any, given: dict[str, Any]) -> Any:
+    """Build a dataclass from its fields in `given`, and remove them there."""
+    hints = get_type_hints(kind)
+    values = {
+        each.name: _build(hints[each.name], given) if is_dataclass(hints[each.name]) else given.pop(each.name)
+        for each in fields(kind)
+    }
+    return kind(**values)
