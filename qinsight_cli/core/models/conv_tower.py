@@ -168,14 +168,20 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
             parts += [mean, 0.5 * variance.clamp_min(FLOOR).log()]
         return torch.cat(parts, dim=1).flatten(2).transpose(1, 2)
 
-    def tokens(self, pictures: Tensor) -> Tensor:
-        """(count, 3, height, width) -> (count, cells, out_hidden_size)."""
-        normal = (self.statistics(pictures) - self.center) * self.scale
+    def tokens(self, statistics: Tensor) -> Tensor:
+        """(..., STATISTICS) -> (..., out_hidden_size)."""
+        normal = (statistics - self.center) * self.scale
         return self.narrow(functional.gelu(self.norm(self.widen(normal))))
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """hidden_states: (patches of all pictures, values per patch); grid_thw: (pictures, 3) patches in time, height
-        and width. Pictures of one size are computed together."""
+        and width. Pictures of one size are computed together.
+
+        Training with a frozen trunk gives its output, (cells of all pictures, STATISTICS), in place of patches.
+        """
+        if hidden_states.shape[-1] == STATISTICS:
+            tokens = self.tokens(hidden_states)
+            return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=tokens)
         grids = grid_thw.tolist()
         pieces = hidden_states.split([frames * height * width for frames, height, width in grids])
         by_size: dict[tuple[int, int], list[int]] = {}
@@ -185,7 +191,7 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
         for (height, width), members in by_size.items():
             pictures = torch.cat([self.assemble(pieces[index], height, width) for index in members])
             counts = [grids[index][0] for index in members]
-            for index, part in zip(members, self.tokens(pictures).split(counts), strict=True):
+            for index, part in zip(members, self.tokens(self.statistics(pictures)).split(counts), strict=True):
                 found[index] = part.flatten(0, 1)
         tokens = torch.cat([part for part in found if part is not None])
         return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=tokens)

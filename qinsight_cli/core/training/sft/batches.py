@@ -23,6 +23,7 @@ from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
 from qinsight_cli.core.training.images import resized_size, resized_sizes
+from qinsight_cli.core.training.sft.cells import KeptCells
 from qinsight_cli.core.training.sft.recipe import Phase
 
 IGNORED = -100  # the label that torch's cross-entropy skips
@@ -121,14 +122,46 @@ class Collator:
     phase: Phase
     token_weights: Mapping[str, float]
     rating_spread: float = 0.0
+    kept: KeptCells | None = None
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         (item,) = items
         rng = np.random.default_rng(item["seed"])
         rows = [self.samples[index] for index in item["rows"]]
+        seen, grids = self._kept(rows) if self.kept else self._seen(rows, rng)
+        return {**seen, **(self._labels(rows) if self.phase.kind == "see" else self._answers(rows, grids, rng))}
+
+    def _kept(self, rows: list[Sample]) -> tuple[dict[str, Any], list[list[int]]]:
+        """What the model sees of the rows, from the kept cells, and the counts of image tokens of each row."""
+        import torch
+
+        assert self.kept is not None
+        merge = self.processor.image_processor.merge_size
+        pictures = [[row.images[role] for role in TASKS[row.task].order(row.images)] for row in rows]
+        grids = [[self.kept.grid(picture) for picture in group] for group in pictures]
+        return {
+            "pixel_values": torch.from_numpy(
+                np.concatenate([self.kept.read(picture) for group in pictures for picture in group])
+            ),
+            "image_grid_thw": torch.tensor(
+                [(1, rows * merge, columns * merge) for group in grids for rows, columns in group]
+            ),
+        }, [[rows * columns for rows, columns in group] for group in grids]
+
+    def _seen(self, rows: list[Sample], rng: np.random.Generator) -> tuple[dict[str, Any], list[list[int]]]:
+        """As `_kept`, from the pictures themselves."""
+        import torch
+
         window = self.phase.windows[rng.integers(len(self.phase.windows))]
         pictures = [self._pictures(row, window, rng) for row in rows]
-        return self._see(rows, pictures) if self.phase.kind == "see" else self._talk(rows, pictures, rng)
+        seen = self.processor.image_processor([each for group in pictures for each in group], do_resize=False)
+        grids = torch.as_tensor(np.asarray(seen["image_grid_thw"]))
+        merge = self.processor.image_processor.merge_size
+        counts = iter((grids.prod(1) // merge**2).tolist())
+        return {
+            "pixel_values": torch.as_tensor(np.asarray(seen["pixel_values"])),
+            "image_grid_thw": grids,
+        }, [[next(counts) for _ in group] for group in pictures]
 
     def _pictures(self, row: Sample, window: tuple[float, float], rng: np.random.Generator) -> list[Image.Image]:
         """The pictures of a row, resized as in inference, then optionally cropped and mirrored, all in the same way."""
@@ -154,10 +187,9 @@ class Collator:
         )
         return width, height
 
-    def _see(self, rows: list[Sample], pictures: list[list[Image.Image]]) -> dict[str, Any]:
+    def _labels(self, rows: list[Sample]) -> dict[str, Any]:
         import torch
 
-        pixels = self.processor.image_processor([p for row in pictures for p in row], do_resize=False)
         classes = [CLASSES.index(row.truth["distortion"]) if "distortion" in row.truth else IGNORED for row in rows]
         levels = [
             SEVERITIES.index(row.truth["severity"]) if row.truth.get("severity", NULL) != NULL else IGNORED
@@ -165,14 +197,12 @@ class Collator:
         ]
         ratings = [row.truth.get("rating", row.extra.get("pseudo_mos", float("nan"))) for row in rows]
         return {
-            "pixel_values": torch.as_tensor(np.asarray(pixels["pixel_values"])),
-            "image_grid_thw": torch.as_tensor(np.asarray(pixels["image_grid_thw"])),
             "classes": torch.tensor(classes),
             "levels": torch.tensor(levels),
             "ratings": torch.tensor(ratings, dtype=torch.float32),
         }
 
-    def _talk(self, rows: list[Sample], pictures: list[list[Image.Image]], rng: np.random.Generator) -> dict[str, Any]:
+    def _answers(self, rows: list[Sample], counts: list[list[int]], rng: np.random.Generator) -> dict[str, Any]:
         """Prompt and completion, padded on the left; `weights` is 0 on the prompt, and the loss is on weights > 0.
 
         With a rating spread, `digit_places` (digits, 2) are rows and columns of rating digits, `digit_targets`
@@ -193,14 +223,17 @@ class Collator:
         completions = [
             gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(told, drawn, strict=True)
         ]
-        batch = self.processor(
-            text=[prompt + completion for prompt, completion in zip(prompts, completions, strict=True)],
-            images=pictures,
+        # Not by the processor: it refuses image tokens without pictures, and kept cells come without.
+        batch = tokenizer(
+            [
+                with_image_tokens(prompt, self.processor.image_token, count) + completion
+                for prompt, completion, count in zip(prompts, completions, counts, strict=True)
+            ],
             return_tensors="pt",
             padding=True,
             pad_to_multiple_of=32,
-            images_kwargs={"do_resize": False},
         )
+        batch["mm_token_type_ids"] = torch.tensor(self.processor.create_mm_token_type_ids(batch["input_ids"].tolist()))
         weights = torch.zeros(batch["input_ids"].shape, dtype=torch.float32)
         places, targets = [], []
         for index, (completion, (_, soft)) in enumerate(zip(completions, drawn, strict=True)):
@@ -230,6 +263,12 @@ class Collator:
         if task.digits is None or not self.rating_spread:
             return None, None
         return draw_rating(row.truth[task.number], self.rating_spread, rng)
+
+
+def with_image_tokens(prompt: str, token: str, counts: Sequence[int]) -> str:
+    """The prompt with as many image tokens for each picture as the vision module gives, as the processor writes it."""
+    first, *rest = prompt.split(token)
+    return first + "".join(token * count + part for count, part in zip(counts, rest, strict=True))
 
 
 def draw_rating(rating: float, spread: float, rng: np.random.Generator) -> tuple[float, tuple[Any, Any]]:

@@ -29,6 +29,8 @@ class Phase:
     mix     share of each `task` or `task/source` in the batches
     direct_share   share of the rows that are answered without reasoning, for `--mode direct`
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
+    keep_cells     compute what the frozen blocks give once for each picture, and keep it in the run folder; the vision
+                   module must be convolutional and all its blocks frozen, and pictures are neither cut nor mirrored
     """
 
     name: str
@@ -41,6 +43,7 @@ class Phase:
     windows: tuple[tuple[Share, Share], ...] = ((1.0, 1.0),)
     vision_learning_rate: Rate | None = None
     frozen_blocks: Count = 0
+    keep_cells: bool = False
     direct_share: Annotated[float, Range(least=0, most=1)] = 0.0
     warmup: Count = 0
 
@@ -80,5 +83,7 @@ def check(recipe: SftRecipe) -> None:
             raise QInsightError(f"phase {phase.name}: mix names no task")
         if not phase.windows:
             raise QInsightError(f"phase {phase.name}: windows is empty; [[1, 1]] takes pictures whole")
+        if phase.keep_cells and (phase.crop or tuple(phase.windows) != ((1.0, 1.0),)):
+            raise QInsightError(f"phase {phase.name}: keep_cells takes pictures whole; remove crop and windows")
         if not phase.name or "/" in phase.name or phase.name.startswith("."):
             raise QInsightError(f"phase {phase.name!r}: its name is that of a folder in the run")

@@ -16,6 +16,7 @@ from qinsight_cli.core.training.devices import use_one_device
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
+from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
 from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
@@ -207,9 +208,23 @@ def _planned(run: SftRun, model: Model, number: int) -> tuple[Any, Collator]:
     seed = recipe.seed * 1000 + number
     batches = plan_batches(run.samples, phase, model.processor, seed, run.found)
     rows = [{"rows": batch, "seed": seed * 100_000 + index} for index, batch in enumerate(batches)]
+    kept = _kept_cells(run, model) if phase.keep_cells else None
     return Dataset.from_list(rows), Collator(
-        run.samples, model.processor, phase, recipe.token_weights, recipe.rating_spread
+        run.samples, model.processor, phase, recipe.token_weights, recipe.rating_spread, kept
     )
+
+
+def _kept_cells(run: SftRun, model: Model) -> KeptCells:
+    """The cells of all pictures of the phases that keep them, so that one file serves them all."""
+    drawn = {
+        index
+        for phase in run.recipe.phases
+        if phase.keep_cells
+        for group in group_rows(run.samples, phase.mix).values()
+        for index in group
+    }
+    pictures = dict.fromkeys(path for index in sorted(drawn) for path in run.samples[index].images.values())
+    return keep_cells(run.folder.path / "cells", list(pictures), run.found, model.network.model.visual, model.processor)
 
 
 def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:

@@ -240,6 +240,24 @@ def test_a_kill_before_the_vision_module_is_standardised_changes_nothing(
         assert moved == ("trunk" not in name), name
 
 
+def test_phases_with_kept_cells_train_all_but_the_trunk_and_resume(
+    small_rows: list[Sample], tmp_path: Path, random_conv_model: Path, stop_after: Any
+) -> None:
+    kept = [replace(phase, crop=0, frozen_blocks=16, keep_cells=True) for phase in CONV.phases]
+    recipe = replace(CONV, model=str(random_conv_model), phases=tuple(kept))
+    run.run_sft(recipe, small_rows, tmp_path / "whole", DATA)
+    stop_after(3)  # in the second phase
+    with pytest.raises(Stopped):
+        run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA)
+    stop_after(100)
+    run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA, resume=True)
+    first, second = (load_file(tmp_path / each / "final" / "model.safetensors") for each in ("whole", "resumed"))
+    start = load_file(random_conv_model / "model.safetensors")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
+        assert torch.equal(value, start[name].float()) == ("trunk" in name), name
+
+
 def test_torn_heads_are_one_line(small_rows: list[Sample], finished: Path, tmp_path: Path, stop_after: Any) -> None:
     out = tmp_path / "torn"
     stop_after(4)

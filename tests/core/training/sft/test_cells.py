@@ -1,0 +1,120 @@
+"""Kept cells stand for the pictures that they were computed from, and are computed once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import load_image
+from qinsight_cli.core.models.conv_tower import STATISTICS, ConvTower
+from qinsight_cli.core.models.loading import Model, load_model
+from qinsight_cli.core.training.images import check_images
+from qinsight_cli.core.training.sft import cells
+from qinsight_cli.core.training.sft.batches import Collator
+from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
+from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe, check
+from qinsight_cli.core.training.sft.run import freeze
+
+MIX = {"score": 0.5, "degradation": 0.3, "comparison": 0.2}
+TALK = Phase("talk", "talk", 2, 4, 1e-3, MIX, frozen_blocks=16, keep_cells=True)
+
+
+@pytest.fixture
+def model(random_conv_model: Path) -> Model:
+    loaded = load_model(str(random_conv_model), "cpu", "float32")
+    freeze(loaded.network.model.visual, 16)
+    return loaded
+
+
+def kept_cells(folder: Path, model: Model, rows: list[Sample]) -> KeptCells:
+    pictures = list(dict.fromkeys(path for row in rows for path in row.images.values()))
+    return keep_cells(folder, pictures, check_images(rows), model.network.model.visual, model.processor)
+
+
+def test_cells_give_the_tokens_of_the_picture(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
+    rows = small_rows[:12]
+    kept = kept_cells(tmp_path / "cells", model, rows)
+    tower = model.network.model.visual
+    for path in {path for row in rows for path in row.images.values()}:
+        # As inference does it: the processor resizes.
+        seen = model.processor.image_processor([load_image(path).image])
+        grid = torch.as_tensor(np.asarray(seen["image_grid_thw"]))
+        assert tuple((grid[0, 1:] // 2).tolist()) == kept.grid(path)
+        with torch.no_grad():
+            expected = tower(torch.as_tensor(np.asarray(seen["pixel_values"])), grid).pooler_output
+            found = tower(torch.from_numpy(kept.read(path)), grid).pooler_output
+        torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)  # float16 on disk
+        assert kept.read(path).shape == (len(expected), STATISTICS)
+
+
+@pytest.mark.parametrize("kind", ["see", "talk"])
+def test_a_batch_of_kept_cells_is_the_batch_of_pictures(
+    model: Model, small_rows: list[Sample], tmp_path: Path, kind: Any
+) -> None:
+    names = ("score", "degradation", "comparison") if kind == "talk" else ("score", "degradation")
+    rows = [next(row for row in small_rows if row.task == name) for name in names]
+    kept = kept_cells(tmp_path / "cells", model, rows)
+    phase = replace(TALK, kind=kind, mix=dict.fromkeys(names, 1.0))
+    item = [{"rows": list(range(len(rows))), "seed": 4}]
+    with_cells = Collator(rows, model.processor, phase, {"rating": 8.0}, kept=kept)(item)
+    pictures = Collator(rows, model.processor, phase, {"rating": 8.0})(item)
+    assert with_cells.keys() == pictures.keys()
+    cell_count = int(pictures["image_grid_thw"].prod(1).sum()) // 4
+    assert with_cells.pop("pixel_values").shape == (cell_count, STATISTICS)
+    pictures.pop("pixel_values")
+    for name, value in pictures.items():
+        torch.testing.assert_close(with_cells[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+def test_what_is_computed_stays_and_the_rest_follows(
+    model: Model, small_rows: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "BATCH", 2)
+    monkeypatch.setattr(cells, "SAVE_EVERY", 1)
+    rows, folder = small_rows[:10], tmp_path / "cells"
+    whole = kept_cells(tmp_path / "whole", model, rows)
+    original, computed, last = ConvTower.statistics, [], [3]
+
+    def counting(self: Any, pictures: torch.Tensor) -> torch.Tensor:
+        if len(computed) == last[0]:
+            raise KeyboardInterrupt
+        computed.append(len(pictures))
+        return original(self, pictures)
+
+    monkeypatch.setattr(ConvTower, "statistics", counting)
+    with pytest.raises(KeyboardInterrupt):
+        kept_cells(folder, model, rows)
+    last[0] = 1_000
+    kept = kept_cells(folder, model, rows)
+    assert sum(computed) == len(whole.starts)
+    np.testing.assert_array_equal(kept.values, whole.values)
+    computed.clear()
+    kept_cells(folder, model, rows)
+    assert computed == []
+    with torch.no_grad():
+        model.network.model.visual.trunk.stem.conv.bias += 1
+    changed = kept_cells(folder, model, rows)
+    assert sum(computed) == len(whole.starts)
+    assert not np.array_equal(changed.values, whole.values)
+    assert json.loads((folder / "note.json").read_text())["batches"] == len(computed)
+
+
+def test_blocks_that_train_cannot_be_kept(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
+    freeze(model.network.model.visual, 15)
+    with pytest.raises(QInsightError, match="all its blocks frozen"):
+        kept_cells(tmp_path / "cells", model, small_rows[:2])
+
+
+@pytest.mark.parametrize("cut", [{"crop": 64}, {"windows": ((0.5, 1.0),)}])
+def test_kept_cells_are_those_of_whole_pictures(cut: dict[str, Any]) -> None:
+    recipe = SftRecipe(model="tiny", seed=1, phases=(replace(TALK, **cut),))
+    with pytest.raises(QInsightError, match="phase talk: keep_cells takes pictures whole"):
+        check(recipe)
