@@ -93,6 +93,14 @@ def random_conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def published_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as the hub has Qwen2.5-VL-7B, with its vocabulary and its names, small and with random weights."""
+    import hub_model
+
+    return hub_model.build(tmp_path_factory.mktemp("hub") / "Qwen2.5-VL-7B-Instruct")
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real images and labels that QINSIGHT_DATA names; tests that need it skip without it."""
     folder = os.environ.get("QINSIGHT_DATA")
