@@ -13,7 +13,7 @@ import typer
 
 from qinsight_cli.commands.console import progress, say, show
 from qinsight_cli.commands.flat import flat, written
-from qinsight_cli.commands.options import BenchAnswers, Compute, Restart
+from qinsight_cli.commands.options import BenchAnswers, BenchCompute, Compute, Restart
 from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def bench(
     measured: Measured,
     counting: Counting,
     restart: Restart = False,
-    compute: Compute,
+    compute: BenchCompute,
     answers: BenchAnswers,
 ) -> None:
     """Print the paper's tables with figures measured here beside the published ones.
@@ -259,7 +259,9 @@ def _models(names: list[str] | None, default: bool, compute: Compute) -> list[Sy
     for name in names or ([TINY] if default else []):
         label, model = parse_label(name)
         resolve(engine_of(model)[1])
-        systems.append(ModelSystem(label, model, compute.device, compute.dtype.value, compute.max_pixels))
+        systems.append(
+            ModelSystem(label, model, compute.device, compute.dtype.value, compute.max_pixels or 0, compute.network)
+        )
     return systems
 
 

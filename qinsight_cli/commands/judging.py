@@ -117,7 +117,11 @@ def _load(run: Judging) -> Engine:
     decoding = run.answers.decoding
     if decoding.samples > 1:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
-    return load(run.model, run.compute.device, run.compute.dtype.value, run.compute.max_pixels)
+    compute = run.compute
+    engine = load(run.model, compute.device, compute.dtype.value, compute.max_pixels, compute.network)
+    for note in getattr(engine, "notes", ()):
+        say(note)
+    return engine
 
 
 def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:

@@ -16,6 +16,7 @@ from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.files import check_output_name, same_file
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.journal import journal_path
+from qinsight_cli.core.models.placement import NetworkOptions
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperatures
 OUTPUT, MODEL, ANSWERS = "Output", "Model", "Answers"
@@ -26,6 +27,17 @@ class Dtype(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
     float16 = "float16"
+
+
+class Quantize(StrEnum):
+    four = "4bit"
+    eight = "8bit"
+
+
+class Attention(StrEnum):
+    auto = "auto"
+    sdpa = "sdpa"
+    flash = "flash"
 
 
 class Preset(StrEnum):
@@ -96,18 +108,70 @@ class Output:
 class Compute:
     """How a model is run."""
 
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = (
-        "auto"
-    )
+    device: Annotated[
+        str,
+        typer.Option("--device", help="auto (also over several GPUs), cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL),
+    ] = "auto"
     dtype: Annotated[
-        Dtype, typer.Option("--dtype", help="auto is float32 on CPU, bfloat16 on GPU.", rich_help_panel=MODEL)
+        Dtype,
+        typer.Option(
+            "--dtype", help="auto is float32 on CPU, bfloat16 on GPU, float16 before Ampere.", rich_help_panel=MODEL
+        ),
     ] = Dtype.auto
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, metavar="N", help="Images at a time.", rich_help_panel=MODEL)
     ] = 8
     max_pixels: Annotated[
         int | None,
-        typer.Option("--max-pixels", min=1, metavar="N", help="Resize to at most N pixels.", rich_help_panel=MODEL),
+        typer.Option(
+            "--max-pixels",
+            min=0,
+            metavar="N",
+            help="Resize to at most N pixels; 0 is the model's own limit. (default: 1003520 for models of billions of "
+            "weights, else 0)",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(
+            "--quantize", help="Hold the decoder's weights in 4 or 8 bits (bitsandbytes).", rich_help_panel=MODEL
+        ),
+    ] = None
+    attention: Annotated[
+        Attention,
+        typer.Option(
+            "--attention",
+            help="Of the vision tower; auto is flash where flash-attn is installed.",
+            rich_help_panel=MODEL,
+        ),
+    ] = Attention.auto
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload", help="Keep in main memory what does not fit on the GPU; slow.", rich_help_panel=MODEL
+        ),
+    ] = False
+
+    @property
+    def network(self) -> NetworkOptions:
+        """How the network is held and run. Raises QInsightError for options that cannot go together."""
+        return NetworkOptions(self.quantize.value if self.quantize else "", self.attention.value, self.offload)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchCompute(Compute):
+    """How a model is run, with pictures as large as the model takes them if nothing else is asked for."""
+
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            min=0,
+            metavar="N",
+            help="Resize to at most N pixels. (default: 0, the model's own limit, as in the paper)",
+            rich_help_panel=MODEL,
+        ),
     ] = None
 
 

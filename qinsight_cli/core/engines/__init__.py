@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qinsight_cli.core.models.placement import NetworkOptions
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -75,7 +77,8 @@ AUTHORS_DECODING = Decoding(max_new_tokens=1024, temperature=1.0, top_k=50, top_
 class Engine(Protocol):
     """`identity` names the weights and the preprocessing, for the journal: {"model": ..., ...}.
 
-    `reads_choices` says whether the engine gives the probabilities of a request's choices.
+    `reads_choices` says whether the engine gives the probabilities of a request's choices. An engine may also have
+    `notes`, lines that tell a person what was decided when it was loaded.
     """
 
     identity: dict[str, Any]
@@ -91,6 +94,7 @@ class Engine(Protocol):
 # Prefix of a model name -> the module of its engine and the function that loads it. A new engine is one file and one
 # line here; a name without a known prefix is a model for this machine.
 LEVEL_WORD_PREFIX = "deqa"
+PLAIN = NetworkOptions()
 ENGINES = {
     "": ("qinsight_cli.core.engines.local", "load_engine"),
     LEVEL_WORD_PREFIX: ("qinsight_cli.core.engines.level_words", "load_level_word_engine"),
@@ -103,11 +107,17 @@ def engine_of(model: str) -> tuple[str, str]:
     return (prefix, name) if colon and prefix in ENGINES else ("", model)
 
 
-def load(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> Engine:
+def load(
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_pixels: int | None = None,
+    options: NetworkOptions = PLAIN,
+) -> Engine:
     """The engine that a model name asks for, ready to answer; the options are those of `models.loading.load_model`.
 
     Raises QInsightError when there is no such model, or it cannot be loaded.
     """
     prefix, name = engine_of(model)
     module, function = ENGINES[prefix]
-    return getattr(import_module(module), function)(name, device, dtype, max_pixels)
+    return getattr(import_module(module), function)(name, device, dtype, max_pixels, options)

@@ -76,6 +76,12 @@ def _ancestors(tree: TokenTree) -> Tensor:
     return found
 
 
+def _picked(layer: Any, rows: Tensor, room: int) -> RoomyLayer:
+    """These rows of a layer, which may be on another device than the tokens."""
+    rows = rows.to(layer.keys.device)
+    return RoomyLayer(layer.keys[rows], layer.values[rows], 1, room)
+
+
 class CandidateReader:
     """Reads the probabilities of a task's choices, before the first token or at their place in the completion."""
 
@@ -117,7 +123,7 @@ class CandidateReader:
         at = torch.tensor([index for index, _ in places], device=device)
         counts = torch.tensor([count for _, count in places], device=device)
         rows = [leaving.rows[index] for index, _ in places]
-        layers = [RoomyLayer(layer.keys[at], layer.values[at], 1, len(tree.tokens)) for layer in leaving.layers]
+        layers = [_picked(layer, at, len(tree.tokens)) for layer in leaving.layers]
         written = torch.arange(layers[0].length - leaving.mask.shape[1], device=device) < counts[:, None] - 1
         fork = Fork(
             layers=layers,

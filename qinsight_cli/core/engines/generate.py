@@ -56,7 +56,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer[indices] for buffer in self._buffers]
+        self._buffers = [buffer[indices.to(buffer.device)] for buffer in self._buffers]
         self._show()
 
 
@@ -228,9 +228,14 @@ class Prefilled:
     position: Tensor
 
 
+def input_device(network: Any) -> Any:
+    """Where the inputs of a network go; weights that are kept elsewhere until they are needed are on "meta"."""
+    return next(weight.device for weight in network.parameters() if not weight.is_meta)
+
+
 def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
     """Run prompts and pictures through the network once; make `copies` rows of each, with `room` for new tokens."""
-    device = network.device
+    device = input_device(network)
     mask = prompts.mask.to(device)
     cache = DynamicCache(config=network.config.text_config)
     logits = network(

@@ -16,7 +16,8 @@ from typing import Any
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.engines.local import LocalEngine, ModelInputs
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.loading import Model, load_model
+from qinsight_cli.core.models.loading import PLAIN, Model, load_model
+from qinsight_cli.core.models.placement import NetworkOptions
 from qinsight_cli.core.tasks.base import IMAGE, text
 
 QUESTION = "How would you rate the quality of this image?"
@@ -88,7 +89,11 @@ def level_word_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
 
 
 def load_level_word_engine(
-    model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_pixels: int | None = None,
+    options: NetworkOptions = PLAIN,
 ) -> LevelWordEngine:
     """A model by name, ready to rate by level words; the options are those of `load_model`."""
-    return LevelWordEngine(load_model(model, device, dtype, max_pixels))
+    return LevelWordEngine(load_model(model, device, dtype, max_pixels, options))

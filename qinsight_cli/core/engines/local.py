@@ -16,7 +16,8 @@ from qinsight_cli.core.engines.token_tree import Path, Spelling
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import check_shape
 from qinsight_cli.core.images.fit import Target
-from qinsight_cli.core.models.loading import Model, load_model
+from qinsight_cli.core.models.loading import PLAIN, Model, load_model
+from qinsight_cli.core.models.placement import NetworkOptions
 
 if TYPE_CHECKING:
     from qinsight_cli.core.engines.candidates import CandidateReader
@@ -56,7 +57,7 @@ class LocalEngine:
     def __init__(self, model: Model) -> None:
         from qinsight_cli.core.engines.generate import Endings
 
-        self.identity = model.identity
+        self.identity, self.notes = model.identity, model.notes
         self._network, self._processor = model.network, model.processor
         self.target = _target(model.processor.image_processor)
         # Fast tokenizers must not be shared between threads: `prepare` uses the processor's, `generate` this one.
@@ -123,14 +124,14 @@ class LocalEngine:
         """
         import torch
 
-        from qinsight_cli.core.engines.generate import Chooser, decode, prefill, uniforms
+        from qinsight_cli.core.engines.generate import Chooser, decode, input_device, prefill, uniforms
 
         reader = None if batch.choices is None else self._reader(batch.choices)
         if reader is not None and batch.direct:
             return self._read_directly(batch, reader, decoding)
         draws = None
         copies = 1 if decoding.temperature == 0 else decoding.samples
-        device = self._network.device
+        device = input_device(self._network)
         with torch.inference_mode():
             if decoding.temperature != 0:
                 draws = uniforms(batch.seeds, copies, decoding.max_new_tokens).to(device)
@@ -171,7 +172,7 @@ class LocalEngine:
 
         with torch.inference_mode():
             start = prefill(self._network, batch.prompts, 1, len(reader.direct_tree.tokens))
-            found = reader.read_prompt(start, batch.prompts.input_ids[:, -1].to(self._network.device))
+            found = reader.read_prompt(start, batch.prompts.input_ids[:, -1].to(start.logits.device))
         return [
             [Completion("", length, 0, "stop", row)] * decoding.samples
             for row, length in zip(found, batch.lengths, strict=True)
@@ -186,6 +187,12 @@ def _target(images: Any) -> Target | None:
     return Target(images.patch_size * images.merge_size, size["shortest_edge"], size["longest_edge"])
 
 
-def load_engine(model: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> LocalEngine:
+def load_engine(
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_pixels: int | None = None,
+    options: NetworkOptions = PLAIN,
+) -> LocalEngine:
     """A model by name, ready to answer; the options are those of `load_model`."""
-    return LocalEngine(load_model(model, device, dtype, max_pixels))
+    return LocalEngine(load_model(model, device, dtype, max_pixels, options))

@@ -16,48 +16,100 @@ from types import MethodType
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.memory import one_line
 from qinsight_cli.core.models.names import first_line, locate, other_digests, weights_digest
+from qinsight_cli.core.models.placement import (
+    NetworkOptions,
+    Placement,
+    attention_of,
+    place,
+    torch_device,
+    torch_dtype,
+)
 
 LARGEST_SIZE, MOST_LAYERS = 1 << 32, 1024  # of the numbers in a configuration
+PHOTO_PIXELS = 1_003_520  # 1,280 tokens of 28 x 28 pixels, the limit that Qwen recommends for such use
+LARGE_WIDTH = 2048  # of the decoder
+PLAIN, ON_CPU = NetworkOptions(), Placement()
 TEMPLATE_SECONDS = 20.0
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # one set of these must be there
 
 
 @dataclass(frozen=True)
 class Model:
-    """Loaded weights with their processor. `identity` is what a journal records of them."""
+    """Loaded weights with their processor. `identity` is what a journal records of them; `notes` tell a person what was
+    decided for them."""
 
     network: Any
     processor: Any
     identity: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None) -> Model:
+def load_model(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_pixels: int | None = 0,
+    options: NetworkOptions = PLAIN,
+) -> Model:
     """Weights and processor of a model, ready to answer.
 
-    device      auto (cuda, then mps, then cpu) or anything torch.device reads
-    dtype       auto (bfloat16 on cuda, else float32), float32, float16 or bfloat16
-    max_pixels  larger pictures are scaled down to this area; None keeps the model's own limit
-    Raises QInsightError when the name, the folder or the device is wrong.
+    device      auto (cuda, then mps, then cpu) or anything torch.device reads. With auto and several GPUs, weights that
+                are too large for one are spread over all
+    dtype       auto (`torch_dtype`), float32, float16 or bfloat16
+    max_pixels  larger pictures are scaled down to this area; 0 keeps the model's own limit, None too for a small model,
+                and takes `PHOTO_PIXELS` for a large one
+    Raises QInsightError when the name, the folder or the device is wrong, or the weights do not fit.
     """
     folder = locate(name)
     where = torch_device(device)
     precision = torch_dtype(dtype, where)
-    processor = load_processor(folder, max_pixels)
-    network = load_network(folder, precision).to(where).eval()
+    processor = load_processor(folder, max_pixels or None)
+    notes = _limit_photos(processor) if max_pixels is None and _is_large(folder) else ()
+    attention = attention_of(options.attention, where, precision)
+    placement = place(name, folder, device, where, precision, options)
+    network = load_network(folder, precision, placement, attention)
+    network = network.eval() if placement.moved else network.to(where).eval()
     identity = {
         "model": name,
         "weights": weights_digest(folder),
         "dtype": str(precision).removeprefix("torch."),
+        **({"quantize": options.quantize} if options.quantize else {}),
+        **({"attention": attention} if attention != "sdpa" else {}),
         **pixel_limits(processor),
         "files": other_digests(folder),
     }
-    return Model(network, processor, identity)
+    return Model(network, processor, identity, notes)
 
 
-def load_network(folder: Path, precision: Any) -> Any:
-    """The network of a model folder that `locate` gave, on the CPU in the given torch dtype, whatever the dtype of its
-    files. Every weight must be there; raises QInsightError if not."""
+def _is_large(folder: Path) -> bool:
+    """Whether a model is one of billions of weights; those of Qwen2.5-VL have a width of 2048 (3B) or more."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("hidden_size") or config.get("text_config", {}).get("hidden_size") or 0) >= LARGE_WIDTH
+
+
+def _limit_photos(processor: Any) -> tuple[str, ...]:
+    """Set the limit for photos where the model's own is higher -> what to tell."""
+    limits = pixel_limits(processor)
+    own = limits["max_pixels"]
+    if own <= PHOTO_PIXELS:
+        return ()
+    processor.image_processor.size = {"shortest_edge": limits["min_pixels"], "longest_edge": PHOTO_PIXELS}
+    return (
+        f"pictures of more than {PHOTO_PIXELS:,} pixels are scaled down to that; "
+        f"--max-pixels 0 for the model's own limit, {own:,}",
+    )
+
+
+def load_network(
+    folder: Path, precision: Any, placement: Placement = ON_CPU, attention: str = "sdpa", **more: Any
+) -> Any:
+    """The network of a model folder that `locate` gave, in the given torch dtype, whatever the dtype of its files.
+
+    On the CPU, or where `placement` says. `more` goes to transformers' from_pretrained. Every weight must be there;
+    raises QInsightError if not.
+    """
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from qinsight_cli.core.models.conv_tower import register
@@ -68,29 +120,51 @@ def load_network(folder: Path, precision: Any) -> Any:
     except Exception as error:  # transformers raises almost anything on a configuration that is none
         raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
     _check_size(folder, config)
-    try:
-        with _quiet():
-            network, report = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                config=config,
-                dtype=precision,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # also ImportError, for a quantised model whose package is not there
-        raise QInsightError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
+    flash = {"": "sdpa", "text_config": "sdpa", "vision_config": "flash_attention_2"}
+    with one_line(placement.failure, folder), _quiet():
+        network, report = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            config=config,
+            dtype=precision,
+            # Decoding gives the decoder masks of four dimensions, which flash-attn does not take.
+            attn_implementation=flash if attention == "flash" else "sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **_placed(placement),
+            **more,
+        )
     if report["missing_keys"]:
         # transformers would go on with random numbers in their place.
         first = min(report["missing_keys"])
         raise QInsightError(
             f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
         )
-    embedding = getattr(network.model.visual, "patch_embed", None)
-    if embedding is not None:
-        embedding.forward = MethodType(_embed_patches, embedding)
+    _speed_up(network.model.visual, attention)
     return network
+
+
+def _placed(placement: Placement) -> dict[str, Any]:
+    """The arguments of from_pretrained that a placement stands for; none when the weights load on the CPU."""
+    given = {
+        "device_map": placement.device_map,
+        "max_memory": placement.max_memory,
+        "quantization_config": placement.quantization,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _speed_up(tower: Any, attention: str) -> None:
+    """Faster ways to the same numbers, in a vision tower of transformers."""
+    embedding = getattr(tower, "patch_embed", None)
+    if embedding is None:
+        return
+    if not hasattr(embedding.proj, "_hf_hook"):  # its weights are fetched when it is called, where they are offloaded
+        embedding.forward = MethodType(_embed_patches, embedding)
+    if attention == "sdpa":
+        from qinsight_cli.core.models.vision_attention import batch_windows
+
+        batch_windows(tower)
 
 
 def _embed_patches(embedding: Any, pixels: Any) -> Any:
@@ -218,30 +292,6 @@ def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
         raise QInsightError(f"{folder}: its chat template does not end within {TEMPLATE_SECONDS:g} seconds")
     if failures:
         raise QInsightError(f"{folder}: its chat template cannot be used: {first_line(failures[0])}")
-
-
-def torch_device(device: str) -> Any:
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        where = torch.device(device)
-        torch.zeros(1, device=where)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise QInsightError(f"--device {device} cannot be used here: {first_line(error)}; try --device cpu") from error
-    return where
-
-
-def torch_dtype(dtype: str, device: Any) -> Any:
-    import torch
-
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    choices = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if dtype not in choices:
-        raise QInsightError(f"--dtype {dtype!r} is not one of auto, {', '.join(choices)}")
-    return choices[dtype]
 
 
 def pixel_limits(processor: Any) -> dict[str, int]:

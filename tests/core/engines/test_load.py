@@ -10,6 +10,7 @@ from qinsight_cli.core import engines
 from qinsight_cli.core.engines import engine_of, load
 from qinsight_cli.core.engines.local import LocalEngine
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.placement import NetworkOptions
 
 
 def test_a_name_without_a_known_prefix_is_a_model_for_this_machine(random_model: Path) -> None:
@@ -28,4 +29,5 @@ def test_a_new_engine_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> N
     module.load_echo = lambda *options: options  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "echo_engine", module)
     monkeypatch.setitem(engines.ENGINES, "echo", ("echo_engine", "load_echo"))
-    assert load("echo:name", "cpu", "float32", 1000) == ("name", "cpu", "float32", 1000)
+    options = NetworkOptions(offload=True)
+    assert load("echo:name", "cpu", "float32", 1000, options) == ("name", "cpu", "float32", 1000, options)

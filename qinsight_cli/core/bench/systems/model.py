@@ -9,20 +9,23 @@ from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
-from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, Engine, engine_of, load
+from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Engine, engine_of, load
 from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
+from qinsight_cli.core.models.placement import NetworkOptions
 from qinsight_cli.core.tasks import TASKS, Task
 
 
 class ModelSystem:
     """A model by name; it is loaded when it is first asked."""
 
-    def __init__(self, label: str, name: str, device: str, dtype: str, max_pixels: int | None) -> None:
+    def __init__(
+        self, label: str, name: str, device: str, dtype: str, max_pixels: int | None, network: NetworkOptions = PLAIN
+    ) -> None:
         self.label, self.name = label, name
         self.note = ""
-        self._load_options = (device, dtype, max_pixels)
+        self._load_options = (device, dtype, max_pixels, network)
         self._engine: Engine | None = None
         self._identity: Mapping[str, Any] = {}
         if self.by_level_words:

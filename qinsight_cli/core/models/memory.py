@@ -1,0 +1,116 @@
+"""How much memory weights take, how much a device has free, and what to say when the first is more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.names import first_line, weight_files
+
+GB = 1e9
+LONGEST_HEADER = 1 << 27  # bytes; the header of a 7B model has 100 thousand
+# Bytes of a weight after quantisation, scales included.
+QUANTIZED_BYTES = {"4bit": 0.53, "8bit": 1.01}
+
+
+def weight_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """(name, shape, bytes in the file) of each weight, from the headers of the safetensors files of a model folder.
+
+    Raises QInsightError for a file that is cut off or no safetensors file.
+    """
+    for path in weight_files(folder):
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header: Any = json.loads(file.read(length)) if length <= LONGEST_HEADER else None
+            for name, entry in header.items():
+                if name != "__metadata__":
+                    start, end = entry["data_offsets"]
+                    yield name, tuple(map(int, entry["shape"])), int(end) - int(start)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise QInsightError(
+                f"{folder}: the weights cannot be loaded: the header of {path.name} cannot be read"
+            ) from error
+
+
+def weight_bytes(folder: Path, itemsize: int | None, quantize: str = "") -> int:
+    """Bytes that the weights of a model folder take in memory.
+
+    itemsize  bytes of a number once loaded; None: as in the files, for weights that are quantised already
+    quantize  "4bit" or "8bit": the matrices of the decoder's layers are quantised
+    """
+    total = 0.0
+    for name, shape, stored in weight_shapes(folder):
+        if itemsize is None:
+            total += stored
+        elif quantize and len(shape) == 2 and ".layers." in name and "visual" not in name:
+            total += prod(shape) * QUANTIZED_BYTES[quantize]
+        else:
+            total += prod(shape) * itemsize
+    return round(total)
+
+
+def free_bytes(device: Any) -> int | None:
+    """Memory of a torch.device that is free for this process, None where nobody says."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return _free_main_memory()
+
+
+def _free_main_memory() -> int | None:
+    """What Linux says is available, swap included, within the limit of the process's control group."""
+    found: list[int] = []
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        table = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+        found.append(table["MemAvailable"] + table["SwapFree"])
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # "max", where there is no limit, is no number
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + _cached())
+    return min(found, default=None)
+
+
+def _cached() -> int:
+    """Bytes of files that the control group holds in memory and gives back when asked."""
+    for path in ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"):
+        with suppress(OSError, ValueError):
+            table = dict(line.split() for line in Path(path).read_text().splitlines())
+            return int(table.get("inactive_file", 0)) + int(table.get("active_file", 0))
+    return 0
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Also torch's, which is a RuntimeError, without loading torch."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def too_large(name: str, needed: int, what: str, device: str, free: int | None, hints: str) -> QInsightError:
+    """One line: the size, the free memory, and what to try."""
+    room = "" if free is None else f" and {device} has {free / GB:.1f} GB free"
+    return QInsightError(f"{name}: its weights take {needed / GB:.1f} GB in {what}{room}; try {hints}")
+
+
+@contextmanager
+def one_line(failure: QInsightError, folder: Path) -> Iterator[None]:
+    """While weights are loaded: `failure` when memory runs out after all, one line for anything else."""
+    try:
+        yield
+    except QInsightError:
+        raise
+    except Exception as error:  # transformers raises almost anything on files that are none of its own
+        if out_of_memory(error):
+            raise failure from error
+        raise QInsightError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error
