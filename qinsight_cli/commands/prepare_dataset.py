@@ -32,14 +32,23 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparing:
-    """The options of every dataset."""
+class Making:
+    """The options of every command that writes a dataset."""
 
     out: Out = None
+    seed: Seed = 0
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a dataset that was prepared in another way, or has more rows.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparing(Making):
+    """The options of every published dataset and table."""
+
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, in proportion by class or rating.")
     ] = None
-    seed: Seed = 0
     skip_bad: SkipBad = False
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures into the dataset folder.")] = False
     workers: Workers = CORES

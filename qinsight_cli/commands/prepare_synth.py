@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qinsight_cli.commands.console import progress, write
-from qinsight_cli.commands.flat import written
-from qinsight_cli.commands.prepare_dataset import CORES, Out, Reasoning, Seed, SkipBad, Workers, folder_of, tell
+from qinsight_cli.commands.flat import flat, written
+from qinsight_cli.commands.prepare_dataset import CORES, Making, Reasoning, SkipBad, Workers, folder_of, tell
+from qinsight_cli.core.tasks.comparison import TASK as COMPARISON
 from qinsight_cli.core.tasks.degradation import TASK as DEGRADATION
 from qinsight_cli.core.tasks.score import TASK as SCORE
 
@@ -18,92 +22,110 @@ if TYPE_CHECKING:
     from qinsight_cli.core.data.synth import SynthSettings
 
 
-def synth(
-    sources: Annotated[list[str] | None, typer.Argument(help="Clean photos: files, folders, quoted globs.")] = None,
-    out: Out = None,
+@dataclass(frozen=True, kw_only=True)
+class Damaging(Making):
+    """Which photos are damaged, how, and which rows are made of them."""
+
     clean_from: Annotated[
         Path | None, typer.Option("--from", help="A prepared score dataset: its photos rated at least --min-rating.")
-    ] = None,
-    min_rating: Annotated[
-        float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")
-    ] = 4.2,
-    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20,
+    ] = None
+    min_rating: Annotated[float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")] = (
+        4.2
+    )
+    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20
     null_share: Annotated[
         float | None,
         typer.Option("--null-share", help="Share of undistorted rows; by default the photo itself, 1 in 21.", min=0.0),
-    ] = None,
-    tasks: Annotated[
-        str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")
-    ] = DEGRADATION.name,
-    pairs: Annotated[int, typer.Option("--pairs", help="Comparison rows a photo.")] = 8,
-    reasoning: Reasoning = False,
-    test_share: Annotated[
-        float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")
-    ] = 0.15,
+    ] = None
+    tasks: Annotated[str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")] = (
+        DEGRADATION.name
+    )
+    pairs: Annotated[int, typer.Option("--pairs", min=0, help="Comparison rows a photo.")] = 8
+    reasoning: Reasoning = False
+    test_share: Annotated[float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")] = (
+        0.15
+    )
     varied: Annotated[
         bool,
         typer.Option("--varied", help="Parts of the photos at random sizes, damaged by many implementations."),
-    ] = False,
-    seed: Seed = 0,
-    skip_bad: SkipBad = False,
-    workers: Workers = CORES,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None,
+    ] = False
+    skip_bad: SkipBad = False
+    workers: Workers = CORES
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None
     contact_sheet: Annotated[
         Path | None,
         written("--contact-sheet", metavar="FILE", help="Only draw one photo under all damage to FILE."),
-    ] = None,
+    ] = None
+
+
+@flat
+def synth(
+    sources: Annotated[list[str] | None, typer.Argument(help="Clean photos: files, folders, quoted globs.")] = None,
+    *,
+    options: Damaging,
 ) -> None:
     """Damage clean photos with noise, blur, compression and darkening at five severities."""
     from qinsight_cli.core.data.synth import SynthSettings, check_settings
     from qinsight_cli.core.images.find import find_images
 
-    if contact_sheet is not None:
-        _draw_sheet(sources, contact_sheet, seed)
+    if options.contact_sheet is not None:
+        _draw_sheet(sources, options.contact_sheet, options.seed)
         return
     photos = [Path(path).resolve() for path in find_images(sources)] if sources else []
-    rated = _rated_photos(clean_from, min_rating) if clean_from else {}
+    rated = _rated_photos(options.clean_from, options.min_rating) if options.clean_from else {}
     known_splits = {photo: split for photo, (split, _) in rated.items()}
     ratings = {photo: rating for photo, (_, rating) in rated.items()}
-    photos = [*photos, *known_splits][:limit]
+    photos = [*photos, *known_splits][: options.limit]
+    shared = ("per_photo", "pairs", "reasoning", "seed", "null_share", "varied")
     settings = SynthSettings(
-        folder_of(out, "synth"), per_photo, _task_names(tasks), pairs, reasoning, seed, null_share, varied, ratings
+        out=folder_of(options.out, "synth"),
+        tasks=_task_names(options.tasks),
+        ratings=ratings,
+        **{name: getattr(options, name) for name in shared},
     )
     check_settings(settings, photos)
-    _make(settings, photos, known_splits, test_share, skip_bad, workers)
+    _make(settings, photos, known_splits, options)
 
 
-def _make(
-    settings: SynthSettings,
-    photos: Sequence[Path],
-    known_splits: Mapping[Path, str],
-    test_share: float,
-    skip_bad: bool,
-    workers: int,
-) -> None:
+def _make(settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping[Path, str], options: Damaging) -> None:
     """Damage the photos, write the dataset, and print a summary."""
-    from qinsight_cli.core.data.manifest import claim, write_dataset
+    from qinsight_cli.core.data.card import claimed
+    from qinsight_cli.core.data.manifest import write_dataset
     from qinsight_cli.core.data.problems import count_by_kind, refuse_bad_images, write_problems
     from qinsight_cli.core.data.synth import synthesise
 
-    claim(settings.out, "synth")
-    with progress("photos", len(photos)) as advance:
-        rows, problems = synthesise(photos, settings, test_share, known_splits, workers, advance)
-    write_problems(settings.out, problems)
-    refuse_bad_images(settings.out, problems, f"{len(photos):,} photos", skip_bad)
-    card = {
+    card = _card(settings, photos, known_splits, options.test_share)
+    with claimed(settings.out, card, options.force):
+        with progress("photos", len(photos)) as advance:
+            rows, problems = synthesise(photos, settings, options.test_share, known_splits, options.workers, advance)
+        write_problems(settings.out, problems)
+        refuse_bad_images(settings.out, problems, f"{len(photos):,} photos", options.skip_bad)
+        card["problems"] = count_by_kind(problems)
+        made = write_dataset(settings.out, rows, card, options.force)
+    tell(settings.out, made, problems)
+
+
+def _card(
+    settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping[Path, str], test_share: float
+) -> dict[str, Any]:
+    """What the dataset is made of. Unset options are left out."""
+    named = [(photo.name, known_splits.get(photo), settings.ratings.get(photo)) for photo in photos]
+    card: dict[str, Any] = {
         "name": "synth",
         "photos": len(photos),
+        "photos_digest": hashlib.sha256(json.dumps(named).encode()).hexdigest(),
+        "tasks": settings.tasks,
         "per_photo": settings.per_photo,
-        **({} if settings.null_share is None else {"null_share": settings.null_share}),
         "test_share": test_share,
         "seed": settings.seed,
-        **({"varied": True} if settings.varied else {}),
-        "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength"
-        if SCORE.name in settings.tasks
-        else None,
-        "problems": count_by_kind(problems),
     }
-    tell(settings.out, write_dataset(settings.out, rows, card), problems)
+    if COMPARISON.name in settings.tasks:
+        card["pairs"] = settings.pairs
+    if settings.null_share is not None:
+        card["null_share"] = settings.null_share
+    card |= {name: True for name in ("varied", "reasoning") if getattr(settings, name)}
+    rated = SCORE.name in settings.tasks
+    return {**card, "ratings": "pseudo-MOS from KADID-10k's means by distortion and strength" if rated else None}
 
 
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:

@@ -154,6 +154,27 @@ def test_an_out_that_holds_something_else(kadid: Path, here: Path, capsys) -> No
     assert "already holds the dataset 'kadid'" in one_line(capsys)
 
 
+def test_a_dataset_is_replaced_by_fewer_or_other_rows_only_when_forced(kadid: Path, here: Path, capsys) -> None:
+    assert run("kadid", kadid, "--workers", 1) == 0
+    before = (here / "data/kadid/test.jsonl").read_bytes()
+    capsys.readouterr()
+    assert run("kadid", kadid, "--workers", 1, "--limit", 4) == 1
+    line = one_line(capsys)
+    assert "holds 15 rows that were prepared in another way (limit (none) -> 4)" in line
+    assert line.endswith("give another --out, or --force to replace them")
+    table = (kadid / "dmos.csv").read_text()
+    (kadid / "dmos.csv").write_text(table.replace("3.6", "3.5"))
+    assert run("kadid", kadid, "--workers", 1) == 1
+    assert "(labels digest)" in one_line(capsys)
+    (kadid / "dmos.csv").write_text(table)
+    (kadid / "images/I01_01_01.png").unlink()
+    assert run("kadid", kadid, "--workers", 1, "--skip-bad") == 1
+    assert "holds 15 rows and would keep 14" in one_line(capsys)
+    assert (here / "data/kadid/test.jsonl").read_bytes() == before
+    assert run("kadid", kadid, "--workers", 1, "--limit", 4, "--force", "--skip-bad") == 0
+    assert len(rows_of(here / "data/kadid")) == 4
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -245,7 +266,7 @@ def test_kadis_draws_what_the_paper_draws(here: Path) -> None:
     assert sum(row["distortion"] == "noise" and row["split"] == "train" for row in rows) == 5
     for path in metas.iterdir():
         path.rename(metas / f"x{path.name}")  # names that tell no split
-    assert run("kadis", "refA_sd_brief", "--train", 10, "--test", 10, "--workers", 1) == 0
+    assert run("kadis", "refA_sd_brief", "--train", 10, "--test", 10, "--workers", 1, "--force") == 0
     rows = rows_of(here / "data/kadis")
     assert len(rows) == 20
     assert {row["split"] for row in rows} == {"train", "test"}
@@ -279,7 +300,7 @@ def test_synth(here: Path, capsys) -> None:
     capsys.readouterr()
     assert run("synth", "photos", "--workers", 1) == 1
     assert "1 broken image in 3 photos" in one_line(capsys)
-    assert run("synth", "photos", "--workers", 1, "--skip-bad", "--null-share", 0) == 0
+    assert run("synth", "photos", "--workers", 1, "--skip-bad", "--null-share", 0, "--force") == 0
     assert len(rows_of(here / "data/synth")) == 40
 
 

@@ -12,7 +12,7 @@ from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.paper import TABLES
 from qinsight_cli.core.bench.systems import psnr_ssim
 from qinsight_cli.core.bench.systems.metric import BASELINES, KONIQ
-from qinsight_cli.core.data.manifest import CARD, read_card
+from qinsight_cli.core.data.card import CARD, read_card
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import resolve
 

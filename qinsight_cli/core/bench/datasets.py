@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.figures import Table
-from qinsight_cli.core.data.manifest import CARD, DATA, Sample, find_datasets, read_card, read_split, tasks_of
+from qinsight_cli.core.data.card import CARD, read_card
+from qinsight_cli.core.data.manifest import DATA, Sample, find_datasets, read_split, tasks_of
 from qinsight_cli.core.data.readers import NAMES
 from qinsight_cli.core.data.splits import draw_stratified, draw_unit
 from qinsight_cli.core.errors import QInsightError

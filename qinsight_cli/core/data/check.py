@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.data.card import CARD, read_card
 from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
-from qinsight_cli.core.data.manifest import CARD, Sample, read_card, read_rows
+from qinsight_cli.core.data.manifest import Sample, read_rows
 from qinsight_cli.core.data.problems import near_duplicate_problems
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
@@ -99,7 +100,7 @@ def _check_ids(report: CheckReport, where: Mapping[int, str]) -> None:
     first: dict[str, str] = {}
     for index, row in enumerate(report.rows):
         if row.id in first:
-            report.errors.append(f"{where[index]}: the id {row.id!r} stands twice, first in {first[row.id]}")
+            report.errors.append(f"{where[index]}: the id {row.id!r} appears twice, first in {first[row.id]}")
         first.setdefault(row.id, where[index])
 
 

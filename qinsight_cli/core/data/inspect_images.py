@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +21,8 @@ from qinsight_cli.core.data.manifest import FileFacts
 from qinsight_cli.core.data.near_duplicates import difference_hash
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.files import write_bytes
-from qinsight_cli.core.images import decode_image, read_image
+from qinsight_cli.core.images import read_image
+from qinsight_cli.core.images.worker import WORKER
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +60,7 @@ def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
     """Read and decode one picture; if it cannot be read, return the reason."""
     try:
         data, digest = read_image(wanted.path)
-        image, _ = decode_image(data)
+        image, _ = WORKER.decode(data, wanted.path.name)
     except ImageError as error:
         return str(error)
     path = wanted.path
@@ -91,27 +95,70 @@ def inspect_images(
 def process_pool(workers: int) -> Iterator[Any]:
     """Yields `each(function, items, chunk)`, a map in order over processes; one worker works in this process.
 
-    Ctrl-C stops it at once. Raises QInsightError if a process is killed.
+    Ctrl-C, SIGTERM and SIGHUP stop it at once, and no process is left behind, whatever ends this one. Raises
+    QInsightError if a process is killed.
     """
-    if workers <= 1:
-        yield lambda function, items, chunk: map(function, items)
-        return
-    # Not a plain fork: forking a process in which OpenCV or a progress bar has threads may deadlock.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
+    with _ended_by_signals():
+        if workers <= 1:
+            yield lambda function, items, chunk: map(function, items)
+            return
+        # Not a plain fork: forking a process in which OpenCV or a progress bar has threads may deadlock.
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
+        try:
+            yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
+        except BrokenProcessPool:
+            raise QInsightError("a worker process was killed, possibly out of memory; try fewer --workers") from None
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # what it has in hand is not wanted any more
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that workers, locks and temporary files go."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        numbers = []
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
+
+    def end(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, end)
     try:
-        yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
-    except BrokenProcessPool:
-        raise QInsightError("a worker process was killed, possibly out of memory; try fewer --workers") from None
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
+
+
+def _leave(*_: object) -> None:
+    sys.exit(1)  # an exception, which removes a file that is half written
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _scaled(image: Image.Image, short_side: int) -> tuple[Image.Image, bytes]:

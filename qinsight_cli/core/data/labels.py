@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +129,15 @@ def unique(labels: Iterable[Label]) -> list[Label]:
             )
         first[label.id] = label.where
     return found
+
+
+def digest(labels: Iterable[Label]) -> str:
+    """SHA-256 over all that the labels say, in their order; not over where they stand."""
+    hashed = hashlib.sha256()
+    for label in labels:
+        said = {name: value for name, value in vars(label).items() if name != "where"}
+        hashed.update(json.dumps(said, sort_keys=True, default=dict).encode() + b"\n")
+    return hashed.hexdigest()
 
 
 def extremes(labelled: Labelled) -> tuple[float, float]:

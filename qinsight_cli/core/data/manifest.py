@@ -22,13 +22,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.data.card import CARD, read_card, refuse_to_shrink
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import claim_folder, disk_errors, write_text
+from qinsight_cli.core.files import disk_errors, write_text
 from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.tasks.base import shorten
 
-CARD = "dataset.json"
 DATA = Path("data")  # where prepare writes datasets, and train and bench look for them
-_KINDS = {"task": "text", "split": "text", "source": "text", "images": "object", "id": "text"}
+_TYPES: dict[str, tuple[Any, str]] = {  # of the fields of a row: what they must be, and the word for it
+    "id": ((str, int), "text"),
+    "task": (str, "text"),
+    "split": (str, "text"),
+    "source": (str, "text"),
+    "images": (dict, "object"),
+    "files": (dict, "object"),
+    "reasoning": (str, "text"),
+    "content": ((str, int), "text"),
+    "damage": (str, "text"),
+    "methods": (list, "list"),
+    "pseudo_mos": ((int, float), "number"),
+}
+_NEEDED = ("task", "split", "source", "images", "id")
 _NAMED = ("id", "task", "split", "source", "images", "files", "raw_label", "reasoning")
 
 
@@ -64,18 +78,23 @@ class Sample:
         return TASKS[self.task].truth(self.truth)
 
 
-def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, Any]) -> dict[str, Any]:
+def write_dataset(
+    folder: Path, samples: Iterable[Sample], card: Mapping[str, Any], force: bool = False
+) -> dict[str, Any]:
     """Write the manifests and the card of a dataset, each file atomically; returns the card as written.
 
     Removes manifests that an earlier card of the folder names and this one does not.
-    Raises QInsightError if the name of a picture is not valid text.
+    Raises QInsightError if the name of a picture is not valid text, and, unless `force`, if the dataset that is there
+    has more rows.
     """
-    before = read_card(folder).get("sha256", {})
+    before = read_card(folder)
     by_split: dict[str, list[str]] = {}
     counts: Counter[str] = Counter()
     for sample in samples:
         by_split.setdefault(sample.split, []).append(json.dumps(_to_row(sample, folder), ensure_ascii=False))
         counts[f"{sample.split}/{sample.task}"] += 1
+    if not force:
+        refuse_to_shrink(folder, before, counts.total())
     digests = {}
     for split, lines in sorted(by_split.items()):
         content = "\n".join(lines) + "\n"
@@ -83,36 +102,10 @@ def write_dataset(folder: Path, samples: Iterable[Sample], card: Mapping[str, An
         write_text(folder / f"{split}.jsonl", content)
     written = {**card, "counts": dict(sorted(counts.items())), "sha256": digests}
     write_text(folder / CARD, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
-    for split in set(before) - set(digests):
+    for split in set(before.get("sha256", {})) - set(digests):
         with disk_errors(folder / f"{split}.jsonl"):
             (folder / f"{split}.jsonl").unlink(missing_ok=True)
     return written
-
-
-def claim(folder: Path, name: str) -> None:
-    """Make `folder` the dataset `name`: new or empty, or the same dataset prepared before.
-
-    Raises QInsightError if the folder contains anything else, so that no user file is overwritten.
-    """
-    found = read_card(folder).get("name")
-    claim_folder(folder, "dataset", lambda: found == name, f"the dataset {found!r}" if found else "")
-    if found is None:
-        write_text(folder / CARD, json.dumps({"name": name, "unfinished": True}) + "\n")
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a dataset folder; empty if there is no readable card."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return _sound_card(card) if isinstance(card, dict) else {}
-
-
-def _sound_card(card: dict[str, Any]) -> dict[str, Any]:
-    """The card without fields of the wrong type: a user may have edited it."""
-    kinds = {"counts": dict, "sha256": dict, "name": str}
-    return {name: value for name, value in card.items() if isinstance(value, kinds.get(name, object))}
 
 
 def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> list[Sample]:
@@ -130,6 +123,11 @@ def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> 
     for number, sample in read_rows(path):
         if isinstance(sample, QInsightError):
             raise QInsightError(f"{path}, line {number}: {sample}") from sample
+        if sample.split != split:
+            raise QInsightError(
+                f"{path}, line {number}: the row says that it belongs to the split {sample.split!r}; "
+                f"move it to {sample.split}.jsonl or correct its split"
+            )
         if wanted is None or sample.task in wanted:
             samples.append(sample)
     return samples
@@ -138,11 +136,15 @@ def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> 
 def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
     """Line number (from 1) and row of each line of a manifest; an error in place of an invalid row."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QInsightError(f"cannot read {path}: {error}") from None
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise QInsightError(f"{path} is no text in UTF-8; save it as UTF-8 or prepare the dataset again") from None
     # Not splitlines(): a name may contain U+2028 or similar, which JSON does not escape.
-    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             yield number, _from_row(json.loads(line), path.parent)
         except (QInsightError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -177,12 +179,16 @@ def _to_row(sample: Sample, folder: Path) -> dict[str, Any]:
     return row | dict(sample.extra)
 
 
-def _from_row(row: Mapping[str, Any], folder: Path) -> Sample:
-    for name, kind in (("task", str), ("split", str), ("source", str), ("images", dict), ("id", (str, int))):
-        if not isinstance(row[name], kind):
-            raise QInsightError(f"the field {name!r} is {str(row[name])[:40]!r}, which is no {_KINDS[name]}")
-    if not all(isinstance(path, str) and "\0" not in path for path in row["images"].values()):
+def _from_row(row: Any, folder: Path) -> Sample:
+    if not isinstance(row, dict):
+        raise QInsightError(f"the line is {shorten(str(row), 40)}, not a JSON object")
+    for name, (kind, word) in _TYPES.items():
+        if (name in row or name in _NEEDED) and (isinstance(row[name], bool) or not isinstance(row[name], kind)):
+            raise QInsightError(f"the field {name!r} is {shorten(str(row[name]), 40)}, which is no {word}")
+    if not all(isinstance(path, str) and path and "\0" not in path for path in row["images"].values()):
         raise QInsightError("the field 'images' names a picture by something else than a path")
+    if not (all(isinstance(name, str) for name in row.get("methods", ())) and len(row.get("methods", "ab")) == 2):
+        raise QInsightError("the field 'methods' does not hold two names")
     if row["task"] not in TASKS:
         raise QInsightError(f"unknown task {row['task']!r}; tasks are {', '.join(TASKS)}")
     task = TASKS[row["task"]]
@@ -203,8 +209,16 @@ def _from_row(row: Mapping[str, Any], folder: Path) -> Sample:
         raw_label=row.get("raw_label"),
         reasoning=row.get("reasoning", ""),
         extra=rest,
-        files={role: FileFacts(**facts) for role, facts in row.get("files", {}).items()},
+        files={role: _facts(facts) for role, facts in row.get("files", {}).items()},
     )
+
+
+def _facts(facts: Any) -> FileFacts:
+    """Raises QInsightError for anything but a hash and a size."""
+    kinds = {"sha256": str, "width": int, "height": int}
+    if not isinstance(facts, dict) or {name: type(value) for name, value in facts.items()} != kinds:
+        raise QInsightError("the field 'files' holds something else than sha256, width and height of a picture")
+    return FileFacts(**facts)
 
 
 def _reason(error: Exception) -> str:

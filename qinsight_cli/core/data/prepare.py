@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.data.card import claimed
 from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
-from qinsight_cli.core.data.labels import Label, Labelled, extremes, rating
-from qinsight_cli.core.data.manifest import Sample, claim, write_dataset
+from qinsight_cli.core.data.labels import Label, Labelled, digest, extremes, rating
+from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.data.near_duplicates import near_duplicate_groups
 from qinsight_cli.core.data.problems import (
     BROKEN,
@@ -43,6 +44,7 @@ class PrepareSettings:
     copy        copy the pictures into the dataset folder
     reasoning   write a reasoning, computed from the picture
     short_side  scale pictures down to this many pixels on the short side
+    force       replace a dataset that was prepared in another way, or has more rows
     """
 
     out: Path
@@ -55,6 +57,7 @@ class PrepareSettings:
     reasoning: bool = False
     short_side: int | None = None
     workers: int = 1
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,15 @@ def prepare_dataset(
     Raises QInsightError if pictures are missing or broken and not to be skipped (problems.csv lists them all), or
     if no row is left.
     """
-    claim(options.out, labelled.name)
+    card = _card(labelled, options)
+    with claimed(options.out, card, options.force):
+        samples, problems = _samples(labelled, options, progress)
+        card["problems"] = count_by_kind(problems)
+        return write_dataset(options.out, samples, card, options.force), problems
+
+
+def _samples(labelled: Labelled, options: PrepareSettings, progress: Progress) -> tuple[list[Sample], list[Problem]]:
+    """The rows of the dataset and the problems found, which are written too."""
     pictures = ImageFinder(labelled.root, labelled.folders, without=options.out)
     found, problems = _find(labelled, pictures, options)
     chosen = _draw(found, TASKS[labelled.task], options)
@@ -102,7 +113,7 @@ def prepare_dataset(
         raise QInsightError(f"{labelled.root} holds none of the {len(labelled.labels):,} labelled pictures")
     scale = _scale(labelled)
     samples = [_sample(row, split, seen, labelled, scale, options) for row, split in zip(usable, splits, strict=True)]
-    return write_dataset(options.out, samples, _card(labelled, options, problems)), problems
+    return samples, problems
 
 
 def _find(
@@ -262,17 +273,18 @@ def _scale(labelled: Labelled) -> dict[str, Any]:
     return {"label": {"range": list(extremes(labelled)), "higher_better": labelled.scale.higher_better}}
 
 
-def _card(labelled: Labelled, options: PrepareSettings, problems: Sequence[Problem]) -> dict[str, Any]:
-    card: dict[str, Any] = {"name": labelled.name, "labels": len(labelled.labels)}
-    card |= _scale(labelled)
+def _card(labelled: Labelled, options: PrepareSettings) -> dict[str, Any]:
+    """What the dataset is made of. Unset options are left out."""
+    card: dict[str, Any] = {"name": labelled.name, "task": labelled.task, "labels": len(labelled.labels)}
+    card |= {"labels_digest": digest(labelled.labels), **_scale(labelled)}
     official = all(label.split for label in labelled.labels)
     share = labelled.test_share if options.test_share is None else options.test_share
     card |= {"split": "official" if official else "by content", "seed": options.seed}
     if not official:
         card["test_share"] = share
-    settings = {"limit": options.limit, "quota": dict(options.quota), "short_side": options.short_side}
-    card |= {name: value for name, value in settings.items() if value}
-    return {**card, "problems": count_by_kind(problems), **labelled.card}
+    named = ("limit", "quota", "short_side", "copy", "reasoning")
+    card |= {name: value for name in named if (value := getattr(options, name))}
+    return {**card, **labelled.card}
 
 
 def _relative_name(path: Path, root: Path) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.manifest import CARD, DATA, Sample, find_datasets, read_split
+from qinsight_cli.core.data.card import CARD
+from qinsight_cli.core.data.manifest import DATA, Sample, find_datasets, read_split
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 

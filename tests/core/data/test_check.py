@@ -50,7 +50,7 @@ def test_a_sound_dataset(dataset: Path) -> None:
         ({"split": "test"}, "train.jsonl, line 3: the row's split is 'test'"),
         ({"images": {}}, "train.jsonl, line 3: a score row needs the image 'image'"),
         ({"images": ...}, "train.jsonl, line 3: the field 'images' is missing"),
-        ({"id": "p00.png"}, "the id 'p00.png' stands twice"),
+        ({"id": "p00.png"}, "the id 'p00.png' appears twice"),
         ({"images": {"image": "images/gone.png"}}, "images/gone.png: no such file"),
         ({"images": {"image": "/images/gone.png"}}, "train.jsonl, line 3: an absolute path"),
         ({"files": {"image": {"sha256": "0", "width": 18, "height": 16}}}, "was changed since"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qinsight_cli.core.data import manifest
-from qinsight_cli.core.data.manifest import FileFacts, Sample, claim, read_split, tasks_of, write_dataset
+from qinsight_cli.core.data.manifest import FileFacts, Sample, read_split, tasks_of, write_dataset
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.comparison import WINNERS
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, SEVERITIES
@@ -107,7 +107,9 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
 def test_a_split_that_is_no_more_is_removed_and_other_files_stay(tmp_path: Path) -> None:
     write_dataset(tmp_path, [score("a"), score("b", "test")], {"name": "x"})
     (tmp_path / "mine.jsonl").write_text("mine")
-    write_dataset(tmp_path, [score("a")], {"name": "x"})
+    with pytest.raises(QInsightError, match="holds 2 rows and would keep 1"):
+        write_dataset(tmp_path, [score("a")], {"name": "x"})
+    write_dataset(tmp_path, [score("a")], {"name": "x"}, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"train.jsonl", "dataset.json", "mine.jsonl"}
 
 
@@ -123,8 +125,19 @@ GOOD = {"id": "a", "task": "score", "split": "train", "source": "x", "images": {
     ("line", "words"),
     [
         ("{", "not JSON"),
-        ("[]", "line 2"),
-        ("7", "line 2"),
+        ("[]", "not a JSON object"),
+        ("7", "not a JSON object"),
+        (json.dumps({**GOOD, "split": "test"}), "belongs to the split 'test'"),
+        (json.dumps({**GOOD, "reasoning": ["dark"]}), "the field 'reasoning' is"),
+        (json.dumps({**GOOD, "content": {"a": 1}}), "the field 'content' is"),
+        (json.dumps({**GOOD, "damage": ["blur"]}), "the field 'damage' is"),
+        (json.dumps({**GOOD, "pseudo_mos": "3"}), "the field 'pseudo_mos' is"),
+        (json.dumps({**GOOD, "methods": ["a"]}), "'methods' does not hold two names"),
+        (json.dumps({**GOOD, "methods": [["a"], 2]}), "'methods' does not hold two names"),
+        (json.dumps({**GOOD, "id": True}), "the field 'id' is"),
+        (json.dumps({**GOOD, "files": []}), "the field 'files' is"),
+        (json.dumps({**GOOD, "files": {"image": {"sha256": [], "width": 1, "height": 1}}}), "sha256, width and height"),
+        (json.dumps({**GOOD, "images": {"image": ""}}), "something else than a path"),
         ("[" * 100_000, "line 2"),
         (json.dumps(GOOD).replace("3}", "9" * 5000 + "}"), "line 2"),
         (json.dumps({**GOOD, "task": ["score"]}), "the field 'task' is"),
@@ -137,7 +150,7 @@ GOOD = {"id": "a", "task": "score", "split": "train", "source": "x", "images": {
         (json.dumps({**GOOD, "images": {"picture": "a.png"}}), "needs the image 'image'"),
         (json.dumps({**GOOD, "images": "a.png"}), "line 2"),
         (json.dumps({key: value for key, value in GOOD.items() if key != "split"}), "the field 'split' is missing"),
-        (json.dumps({**GOOD, "files": {"image": {"sha256": "x"}}}), "line 2"),
+        (json.dumps({**GOOD, "files": {"image": {"sha256": "x"}}}), "sha256, width and height"),
         (json.dumps({**GOOD, "task": "comparison"}), '"winner" is None'),
     ],
 )
@@ -147,6 +160,17 @@ def test_a_bad_row_is_named_by_file_and_line(line: str, words: str, tmp_path: Pa
         read_split(tmp_path, "train")
     assert str(caught.value).startswith(f"{tmp_path / 'train.jsonl'}, line 2: ")
     assert words in str(caught.value)
+
+
+def test_a_byte_order_mark_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n")
+    assert [row.id for row in read_split(tmp_path, "train")] == ["a"]
+
+
+def test_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(json.dumps(GOOD).encode("utf-16"))
+    with pytest.raises(QInsightError, match=r"train\.jsonl is no text in UTF-8; save it as UTF-8"):
+        read_split(tmp_path, "train")
 
 
 def test_rows_of_some_tasks(tmp_path: Path) -> None:
@@ -162,23 +186,6 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text("")
     with pytest.raises(QInsightError, match=r"has no train\.jsonl; it has test"):
         read_split(tmp_path, "train")
-
-
-def test_claiming_a_folder(tmp_path: Path) -> None:
-    claim(tmp_path / "new/deep", "x")
-    assert json.loads((tmp_path / "new/deep/dataset.json").read_text()) == {"name": "x", "unfinished": True}
-    claim(tmp_path / "new/deep", "x")  # an interrupted run may go on
-    with pytest.raises(QInsightError, match="already holds the dataset 'x'; choose another --out"):
-        claim(tmp_path / "new/deep", "y")
-    (tmp_path / "empty").mkdir()
-    claim(tmp_path / "empty", "x")
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/a.jpg").touch()
-    with pytest.raises(QInsightError, match="already holds files that are no dataset"):
-        claim(tmp_path / "photos", "x")
-    assert {path.name for path in (tmp_path / "photos").iterdir()} == {"a.jpg"}
-    with pytest.raises(QInsightError, match="is a file; choose another --out"):
-        claim(tmp_path / "photos/a.jpg", "x")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"counts": {}}'])
