@@ -88,6 +88,7 @@ def _results(
         prompt=prompt,
         max_image_pixels=run.max_image_pixels,
         on_interrupt=lambda: say("finishing this batch; Ctrl-C again to stop at once"),
+        say=say,
     )
 
 

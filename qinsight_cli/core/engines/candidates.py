@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from qinsight_cli.core.engines.generate import Leaving, Prefilled, RoomyLayer, Written
+from qinsight_cli.core.engines.cache import RoomyLayer
+from qinsight_cli.core.engines.generate import Leaving, Prefilled, Written
 from qinsight_cli.core.engines.token_tree import Spelling, TokenTree, grow
 from qinsight_cli.core.tasks.choices import Choices
 

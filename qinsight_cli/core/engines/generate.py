@@ -17,54 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.engines.cache import RoomyLayer
 from qinsight_cli.core.errors import QInsightError
 
 STOP = "</answer>"
 COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this share of its rows is unfinished
-
-
-class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer in a buffer with room for all tokens to come.
-
-    A `DynamicLayer` copies the whole cache for every token; this one only the token.
-    """
-
-    def __init__(self, keys: Tensor, values: Tensor, copies: int, room: int) -> None:
-        """keys, values: (batch, heads, length, size) of the prompt; each row is repeated `copies` times."""
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._length = keys.shape[2]
-        self._buffers = [_with_room(states, copies, room) for states in (keys, values)]
-        self._show()
-
-    @property
-    def length(self) -> int:
-        return self._length
-
-    def _show(self) -> None:
-        self.keys, self.values = (buffer[:, :, : self._length] for buffer in self._buffers)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        start, self._length = self._length, self._length + key_states.shape[2]
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, start : self._length] = states
-        self._show()
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer[indices.to(buffer.device)] for buffer in self._buffers]
-        self._show()
-
-
-def _with_room(states: Tensor, copies: int, room: int) -> Tensor:
-    batch, heads, length, size = states.shape
-    buffer = states.new_empty(batch * copies, heads, length + room, size)
-    buffer.view(batch, copies, heads, length + room, size)[:, :, :, :length] = states[:, None]
-    return buffer
 
 
 @dataclass(frozen=True)
@@ -233,8 +194,33 @@ def input_device(network: Any) -> Any:
     return next(weight.device for weight in network.parameters() if not weight.is_meta)
 
 
-def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
-    """Run prompts and pictures through the network once; make `copies` rows of each, with `room` for new tokens."""
+@dataclass
+class ReadPrompts:
+    """Prompts that the network has read, one row each; as in `Prefilled`, but with `layers` of the prompt alone."""
+
+    logits: Tensor
+    layers: list[Any]
+    mask: Tensor
+    position: Tensor
+
+    def copied(self, copies: int, room: int, keep: bool = False) -> Prefilled:
+        """`copies` rows of each prompt, with `room` for new tokens. Without `keep` the layers are given up."""
+        waiting = list(self.layers) if keep else self.layers
+        layers = []
+        while waiting:  # one at a time, so that each prompt layer is freed once it is copied
+            layer = waiting.pop(0)
+            layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
+        seen = pad(self.mask, (0, room), value=True)
+        return Prefilled(
+            logits=self.logits.repeat_interleave(copies, dim=0),
+            layers=layers,
+            mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
+            position=self.position.repeat_interleave(copies),
+        )
+
+
+def read_prompts(network: Any, prompts: PaddedPrompts) -> ReadPrompts:
+    """Run prompts and pictures through the network once."""
     device = input_device(network)
     mask = prompts.mask.to(device)
     cache = DynamicCache(config=network.config.text_config)
@@ -248,17 +234,12 @@ def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Pre
         use_cache=True,
         logits_to_keep=1,
     ).logits[:, -1]
-    layers = []
-    while cache.layers:  # one at a time, so that each prompt layer is freed once it is copied
-        layer = cache.layers.pop(0)
-        layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
-    seen = pad(mask.bool(), (0, room), value=True)
-    return Prefilled(
-        logits=logits.repeat_interleave(copies, dim=0),
-        layers=layers,
-        mask=seen.repeat_interleave(copies, dim=0)[:, None, None],
-        position=prompts.next_position.to(device).repeat_interleave(copies),
-    )
+    return ReadPrompts(logits, list(cache.layers), mask.bool(), prompts.next_position.to(device))
+
+
+def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
+    """Run prompts and pictures through the network once; make `copies` rows of each, with `room` for new tokens."""
+    return read_prompts(network, prompts).copied(copies, room)
 
 
 def decode(

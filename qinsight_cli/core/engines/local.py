@@ -56,6 +56,7 @@ class LocalEngine:
 
     def __init__(self, model: Model) -> None:
         from qinsight_cli.core.engines.generate import Endings
+        from qinsight_cli.core.engines.parts import Writer
 
         self.identity, self.notes = model.identity, model.notes
         self._network, self._processor = model.network, model.processor
@@ -64,13 +65,14 @@ class LocalEngine:
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
         self._context = config.text_config.max_position_embeddings
-        self._endings = Endings.of(model.network, self._tokenizer, config.text_config.vocab_size)
+        endings = Endings.of(model.network, self._tokenizer, config.text_config.vocab_size)
         self._openings = Spelling(model.processor.tokenizer, config.text_config.vocab_size)
         self._spelling = Spelling(self._tokenizer, config.text_config.vocab_size)
         self._heads: dict[Choices, Path] = {}
         self._readers: dict[Choices, CandidateReader] = {}
         known = self._tokenizer.get_vocab()
         self._banned = sorted({known[token] for token in PICTURE_TOKENS if token in known})
+        self._writer = Writer(self._network, self._tokenizer, self._banned, endings)
 
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
         """Requests (at least one, each with at least one picture) -> one batch. CPU work.
@@ -124,32 +126,22 @@ class LocalEngine:
         """
         import torch
 
-        from qinsight_cli.core.engines.generate import Chooser, decode, input_device, prefill, uniforms
-
         reader = None if batch.choices is None else self._reader(batch.choices)
         if reader is not None and batch.direct:
             return self._read_directly(batch, reader, decoding)
-        draws = None
-        copies = 1 if decoding.temperature == 0 else decoding.samples
-        device = input_device(self._network)
+        leave = {} if reader is None else {"leave": reader.read_written}
         with torch.inference_mode():
-            if decoding.temperature != 0:
-                draws = uniforms(batch.seeds, copies, decoding.max_new_tokens).to(device)
-            choose = Chooser(decoding, draws, torch.tensor(self._banned, dtype=torch.long, device=device))
-            start = prefill(self._network, batch.prompts, copies, decoding.max_new_tokens)
-            leave = {} if reader is None else {"leave": reader.read_written}
-            written = decode(
-                self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings, **leave
-            )
-        repeat = decoding.samples // copies
+            written = self._writer.write(batch.prompts, batch.seeds, decoding, **leave)
         return [
-            [
-                self._completion(row, length)
-                for row in written[index * copies : (index + 1) * copies]
-                for _ in range(repeat)
-            ]
-            for index, length in enumerate(batch.lengths)
+            [self._completion(row, length) for row in rows for _ in range(decoding.samples // len(rows))]
+            for rows, length in zip(written, batch.lengths, strict=True)
         ]
+
+    def release(self) -> None:
+        """Give back the memory that a batch has left behind, before a smaller one is tried."""
+        from qinsight_cli.core.models.memory import release
+
+        release()
 
     def _completion(self, row: Written, prompt_tokens: int) -> Completion:
         from qinsight_cli.core.engines.generate import STOP

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,7 +26,17 @@ from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
 from qinsight_cli.core.inference.journal import Journal
-from qinsight_cli.core.inference.prefetch import Batch, Item, Question, QuestionSettings, Queue, loading, prepare_batch
+from qinsight_cli.core.inference.prefetch import (
+    Batch,
+    BatchSize,
+    Item,
+    Question,
+    QuestionSettings,
+    Queue,
+    loading,
+    prepare_batch,
+)
+from qinsight_cli.core.models.memory import out_of_memory
 from qinsight_cli.core.tasks.base import ParseFailure, Task
 from qinsight_cli.core.tasks.choices import Choices
 
@@ -94,23 +105,26 @@ def assess(
     prompt: str | None = None,
     max_image_pixels: int = MAX_PIXELS,
     on_interrupt: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Iterator[Result]:
     """Ask `task` about every item; yields Results in the order of `items`.
 
     Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
     yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C, SIGTERM or SIGHUP
     calls `on_interrupt`, finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once.
-    `prompt` replaces the words of Table A. Raises QInsightError when memory runs out or the journal cannot be written.
+    `prompt` replaces the words of Table A. A batch for which memory runs out is asked in halves, as are all later ones,
+    and `say` is told. Raises QInsightError when the journal cannot be written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
     choices = choices_of(task, engine, decoding)
+    size = BatchSize(batch_size)
     settings = QuestionSettings(
-        *(task, batch_size, seed, prompt, max_image_pixels), choices=choices, direct=decoding.mode == "direct"
+        *(task, size, seed, prompt, max_image_pixels), choices=choices, direct=decoding.mode == "direct"
     )
     with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known) as batches:
         for batch in _until(batches, interrupted):
-            records, errors = _ask(engine, batch, decoding, choices)
+            records, errors = _ask(engine, batch, decoding, choices, size, say)
             failed |= errors
             if records:
                 known.append(records)
@@ -147,27 +161,54 @@ def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
 
 
 def _ask(
-    engine: Engine, batch: Batch, decoding: Decoding, choices: Choices | None
+    engine: Engine,
+    batch: Batch,
+    decoding: Decoding,
+    choices: Choices | None,
+    size: BatchSize,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Record], dict[str, str]]:
-    """One batch through the engine -> ({key: record}, {key: error}). When the batch fails, each alone."""
+    """One batch through the engine -> ({key: record}, {key: error}). When memory runs out, in halves; when the batch
+    fails in another way, each alone."""
     requests = {question: question.request for question in batch.questions if question.request is not None}
     if not requests:
         return {}, {}
-    try:
+
+    def prepared() -> Any:
         if batch.failure is not None:
             raise batch.failure
-        return _generate(engine, batch.prepared, requests, decoding, choices), {}
-    except Exception as error:
-        _reraise(error, len(requests))
-    records: dict[str, Record] = {}
-    errors: dict[str, str] = {}
-    for question, request in requests.items():
+        return batch.prepared
+
+    def attempt(questions: list[Question], prepare: Callable[[], Any]) -> tuple[dict[str, Record], dict[str, str]]:
         try:
-            records |= _generate(engine, prepare_batch(engine, [request]), [question], decoding, choices)
+            return _generate(engine, prepare(), questions, decoding, choices), {}
         except Exception as error:
-            _reraise(error, 1)
-            errors[question.key] = _why(error)
-    return records, errors
+            _reraise(error)
+            if len(questions) == 1:
+                return {}, {questions[0].key: _why(error)}
+            part = _smaller(error, len(questions), size, say)
+        getattr(engine, "release", lambda: None)()  # after the except block, which holds what the failed batch has made
+        records: dict[str, Record] = {}
+        errors: dict[str, str] = {}
+        for start in range(0, len(questions), part):
+            some = questions[start : start + part]
+            asked = [requests[question] for question in some]
+            more, worse = attempt(some, partial(prepare_batch, engine, asked))
+            records, errors = records | more, errors | worse
+        return records, errors
+
+    return attempt(list(requests), prepared)
+
+
+def _smaller(error: Exception, batch: int, size: BatchSize, say: Callable[[str], None]) -> int:
+    """How many to ask at a time after a batch of several has failed."""
+    if not out_of_memory(error):
+        return 1
+    half = (batch + 1) // 2
+    if half < size.most:
+        size.most = half
+        say(f"out of memory with {batch} images at a time: going on with {half}")
+    return half
 
 
 def _generate(
@@ -190,27 +231,17 @@ def _record(completions: Sequence[Completion], choices: Choices | None) -> Recor
     return {"completions": written, **summaries(completions, choices)}
 
 
-def _reraise(error: Exception, batch: int) -> None:
+def _reraise(error: Exception) -> None:
     """Errors that are not the fault of one picture stop the command."""
-    if _out_of_memory(error) and batch > 1:
-        raise QInsightError(
-            f"out of memory with {batch} images at a time: lower --batch-size or --max-pixels"
-        ) from error
     if isinstance(error, QInsightError) and not isinstance(error, ImageError):
         raise error
 
 
 def _why(error: Exception) -> str:
-    if _out_of_memory(error):
+    if out_of_memory(error):
         return "out of memory with this image alone; lower --max-pixels"
     words = " ".join(str(error).split())
     return words if isinstance(error, ImageError) else f"the model failed on it: {type(error).__name__}: {words}"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Also torch's, which is a RuntimeError, without loading torch."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 # Ctrl-C, and the signals by which a scheduler or a closing terminal asks a process to end

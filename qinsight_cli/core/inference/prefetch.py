@@ -30,6 +30,13 @@ HASTE = 1.0  # seconds that the picture in hand may take when the command ends e
 _PREPARING = threading.Lock()
 
 
+@dataclass
+class BatchSize:
+    """How many requests go to the engine at a time; lowered where memory runs out."""
+
+    most: int = 8
+
+
 @dataclass(frozen=True)
 class QuestionSettings:
     """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
@@ -39,7 +46,7 @@ class QuestionSettings:
     """
 
     task: Task
-    batch_size: int = 8
+    batch_size: BatchSize = field(default_factory=BatchSize)
     seed: int = 0
     prompt: str | None = None
     max_image_pixels: int = MAX_PIXELS
@@ -120,7 +127,7 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
         questions.append(_question(settings, item, known, queued))
         asked = [question.request for question in questions if question.request is not None]
         pixels = sum(image.width * image.height for request in asked for image in request.images)
-        if len(asked) == settings.batch_size or len(questions) == LONGEST or pixels >= LARGEST:
+        if len(asked) >= settings.batch_size.most or len(questions) == LONGEST or pixels >= LARGEST:
             yield questions
             questions = []
     if questions:

@@ -60,7 +60,8 @@ def free_bytes(device: Any) -> int | None:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return _free_main_memory()
@@ -95,6 +96,19 @@ def out_of_memory(error: BaseException) -> bool:
     """Also torch's, which is a RuntimeError, without loading torch."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def release() -> None:
+    """Give memory that no tensor uses back to the device."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def too_large(name: str, needed: int, what: str, device: str, free: int | None, hints: str) -> QInsightError:

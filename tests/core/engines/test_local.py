@@ -121,7 +121,7 @@ def test_rows_that_end_early_leave_the_others_alone(
 
     free = run(engine, requests, replace(SAMPLING, samples=3))
     often = set(range(0, len(engine._tokenizer), 7))
-    monkeypatch.setattr(engine, "_endings", Endings(frozenset(often), engine._endings.closing))
+    monkeypatch.setattr(engine._writer, "_endings", Endings(frozenset(often), engine._writer._endings.closing))
     ended = run(engine, requests, replace(SAMPLING, samples=3))
     alone = [run(engine, [request], replace(SAMPLING, samples=3))[0] for request in requests]
     assert ended == alone

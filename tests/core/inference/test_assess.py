@@ -108,10 +108,30 @@ def test_an_error_in_prepare_is_found_alone_too(photos: list[str], pixel_engine:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
-def test_out_of_memory_stops_a_batch_with_the_way_out(photos: list[str], pixel_engine: Any, error: Exception) -> None:
-    with pytest.raises(QInsightError, match=r"out of memory with 4 images.*--batch-size.*--max-pixels"):
-        scored(photos, pixel_engine(poison=12, error=error), batch_size=4)
-    results = scored(photos[:4], pixel_engine(poison=12, error=error), batch_size=1)
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    photos: list[str], pixel_engine: Any, rating_of: Any, error: Exception
+) -> None:
+    class Tight(pixel_engine):
+        """Has memory for three pictures at a time."""
+
+        def generate(self, batch: Any, decoding: Decoding) -> Any:
+            self.batches.append(len(batch))
+            if len(batch) > 3:
+                raise error
+            return [self._answer(request, decoding) for request in batch]
+
+    engine, told = Tight(), []
+    results = scored(photos, engine, batch_size=8, say=told.append)
+    assert ratings(results) == [[rating_of(Image.open(path))] for path in photos]
+    assert engine.batches[:6] == [8, 4, 2, 2, 4, 2]
+    assert told == [
+        f"out of memory with {batch} images at a time: going on with {half}" for batch, half in ((8, 4), (4, 2))
+    ]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_a_picture_too_large_for_the_memory_is_a_row(photos: list[str], pixel_engine: Any, error: Exception) -> None:
+    results = scored(photos[:4], pixel_engine(poison=12, error=error), batch_size=4)
     assert [result.error for result in results] == [
         *(None, None, "out of memory with this image alone; lower --max-pixels", None)
     ]

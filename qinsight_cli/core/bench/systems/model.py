@@ -71,6 +71,7 @@ class ModelSystem:
                 seed=settings.seed,
                 journal=journal,
                 on_interrupt=lambda: settings.say("finishing this batch; Ctrl-C again to stop at once"),
+                say=settings.say,
             ):
                 aggregated = (
                     aggregate_answers(task, result.answers, result.distributions) if result.error is None else None
