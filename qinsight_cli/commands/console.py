@@ -8,12 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.report.progress import Advance, progress_bar
-from qinsight_cli.core.report.tables import printable
+from qinsight_cli.core.report.tables import WIDE, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-WIDE = 160  # columns of a table in a pipe or a file: long names fit
 
 
 @cache
@@ -41,6 +39,13 @@ def show(what: Any) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else WIDE).print(what)
+
+
+def width() -> int:
+    """The columns that `show` has."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else WIDE
 
 
 def progress(noun: str, total: int) -> AbstractContextManager[Advance]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from qinsight_cli.commands.console import progress, say, show
+from qinsight_cli.commands.console import progress, say, show, width
 from qinsight_cli.commands.options import Judging, Output, read_prompt
 from qinsight_cli.core.engines import Engine
 from qinsight_cli.core.files import check_output
@@ -65,7 +65,7 @@ def judge(
             raise
         finally:
             if shown:
-                show(make_table(columns, shown, run.output.show_reasoning))
+                show(make_table(columns, shown, run.output.show_reasoning, width()))
         if journal is not None:
             journal.discard()
     if outputs.failure is not None:

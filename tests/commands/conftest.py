@@ -50,7 +50,7 @@ def pixel_model(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Puts PixelEngine in the place of every model; the list fills with the engines made."""
     engines: list[Any] = []
 
-    def load_engine(model: str, device: str, dtype: str, max_pixels: int | None) -> Any:
+    def load_engine(model: str, device: str, dtype: str, max_pixels: int | None, *_: Any) -> Any:
         engines.append(pixel_engine.PixelEngine(name=f"pixels-{model}-{max_pixels}"))
         return engines[-1]
 
@@ -70,7 +70,7 @@ class Mortal(PixelEngine):
         if sent == "interrupt" and len(self.batches) == after:
             os.kill(os.getpid(), signal.SIGINT)
         return super().generate(batch, decoding)
-def load_engine(model, device, dtype, max_pixels):  # under the name that pixel_model gives: either resumes the other
+def load_engine(model, device, dtype, max_pixels, *_):  # under the name that pixel_model gives: either resumes the other
     return Mortal(name=f"pixels-{model}-{max_pixels}")
 local.load_engine = load_engine
 real, calls = os.fsync, [0]

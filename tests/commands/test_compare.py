@@ -17,7 +17,7 @@ DARK, BRIGHT = "photos/1.png", "photos/5.png"
 def test_two_pictures(photos: list[str], run: Any, pixel_model: Any) -> None:
     done = run("compare", DARK, BRIGHT, "--csv", "-")
     assert done.code == 0
-    assert done.out.splitlines()[0] == "image_a,image_b,reference,winner,reasoning,error"
+    assert done.out.splitlines()[0] == "image_a,image_b,reference,winner,verdict,reasoning,error"
     assert done.out.splitlines()[1].startswith(f"{DARK},{BRIGHT},,Image B,")
     (row,) = run("compare", BRIGHT, DARK, "--ref", "photos/3.png", "--csv", "-").rows()
     assert (row["winner"], row["reference"]) == ("Image A", "photos/3.png")
@@ -133,5 +133,5 @@ def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> 
 def test_direct_gives_the_probability_of_the_winner(photos: list[str], run: Any, pixel_model: Any) -> None:
     done = run("compare", photos[1], photos[4], "--mode", "direct", "--both-orders", "--csv", "-")
     header, line = done.out.splitlines()
-    assert header == "image_a,image_b,reference,winner,probability,reasoning,error,agreement"
-    assert line.split(",")[2:] == ["", "Image B", "1.000", "", "", "agree"]
+    assert header == "image_a,image_b,reference,winner,probability,verdict,reasoning,error,agreement"
+    assert line.split(",")[2:] == ["", "Image B", "1.000", "", "", "", "agree"]

@@ -18,16 +18,16 @@ def test_csv_names_distortion_and_severity(photos: list[str], run: Any, pixel_mo
     done = run("degrade", "photos", "missing.jpg", "--csv", "out.csv")
     assert done.code == 3
     header, *lines = Path("out.csv").read_text().splitlines()
-    assert header == "path,distortion,severity,reasoning,error"
+    assert header == "path,distortion,severity,verdict,reasoning,error"
     found = [line.split(",")[1:3] for line in lines]
     # PixelEngine calls a picture dark whose mean is below a quarter of 255.
     assert found == [["darken", "serious"] if 40 * i < 63 else ["none", "none"] for i in range(7)] + [["", ""]]
-    assert lines[-1] == "missing.jpg,,,,no such file"
+    assert lines[-1] == "missing.jpg,,,,,no such file"
 
 
 def test_direct_gives_probabilities(photos: list[str], run: Any, pixel_model: Any) -> None:
     header, *lines = run("degrade", *photos[:3], "missing.jpg", "--mode", "direct", "--csv", "-").out.splitlines()
-    assert header == "path,distortion,severity,probability,severity_probability,reasoning,error"
+    assert header == "path,distortion,severity,probability,severity_probability,verdict,reasoning,error"
     assert [line.split(",")[1:5] for line in lines] == [
         ["darken", "serious", "1.000", "1.000"],
         ["darken", "serious", "1.000", "1.000"],

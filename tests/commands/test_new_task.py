@@ -151,8 +151,8 @@ def test_it_is_judged_as_score_judges(
     assert (counts["rows"], counts["errors"]) == (3, 1)
     with open("out.csv", newline="") as file:
         first, _, odd = csv.DictReader(file)
-    assert list(first) == ["path", "sharpness", "sharpness_std", "samples", "reasoning", "error"]
-    assert list(first.values()) == ["p/0.png", "3.750", "0.354", "2", "Edges.", ""]
+    assert list(first) == ["path", "sharpness", "sharpness_std", "samples", "verdict", "reasoning", "error"]
+    assert list(first.values()) == ["p/0.png", "3.750", "0.354", "2", "Edges.", "Edges.", ""]
     assert (odd["sharpness"], odd["error"]) == ("", "not_sharp: the answer is 'very'")
     shown = replace(options, output=Output(), answers=Answers())
     judging.judge(task, items, shown, task.row_columns)

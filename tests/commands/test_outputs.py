@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-HEADER = "path,rating,rating_std,samples,reasoning,error"
+HEADER = "path,rating,rating_std,samples,verdict,reasoning,error"
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
 

@@ -27,7 +27,7 @@ def test_csv_has_a_row_for_each_picture(photos: list[str], run: Any, pixel_model
     assert done.code == 0
     assert done.out == ""
     lines = Path("out.csv").read_text().splitlines()
-    assert lines[0] == "path,rating,rating_std,samples,reasoning,error"
+    assert lines[0] == "path,rating,rating_std,samples,verdict,reasoning,error"
     # The two tenths around the rating hold all probability: their spread is that of a coin with this share.
     spreads = [0.1 * (share * (1 - share)) ** 0.5 for share in (float(expected(i)) * 10 % 1 for i in range(7))]
     rows = [[p, expected(i), f"{spread:.3f}", "1"] for i, (p, spread) in enumerate(zip(photos, spreads, strict=True))]

@@ -26,7 +26,7 @@ from qinsight_cli.core.tasks.comparison import MIRRORED
 Row = dict[str, Any]  # column -> str, int, Decimal or None, and what only JSON lines show
 
 BOM = b"\xef\xbb\xbf"
-_BEGINNINGS = tuple(",".join(task.row_columns[:-2]).encode() + b"," for task in TASKS.values())  # of a CSV written here
+_BEGINNINGS = tuple(",".join(task.row_columns[:-3]).encode() + b"," for task in TASKS.values())  # of a CSV written here
 AGREEMENT = "agreement"  # one more column for comparisons asked in both orders: "agree", "disagree" or empty
 
 
@@ -34,7 +34,7 @@ def columns_of(task: Task, direct: bool = False) -> tuple[str, ...]:
     """The columns of a table of rows; a direct answer has its probabilities beside it."""
     columns = task.row_columns
     more = task.choices.columns if direct and task.choices else ()
-    return (*columns[:-2], *more, *columns[-2:])
+    return (*columns[:-3], *more, *columns[-3:])
 
 
 def row_of(task: Task, result: Result, model: str) -> Row:
@@ -52,7 +52,7 @@ def row_of(task: Task, result: Result, model: str) -> Row:
     fields = {name: _number(value, digits) for name, value in task.written(aggregated.fields).items()}
     known: Row = {**result.images, **{column: result.images.get(role) for column, role in task.image_columns.items()}}
     known |= {**fields, f"{task.number}_std": _number(aggregated.std, 3), "samples": aggregated.parsed}
-    known |= {"reasoning": aggregated.reasoning, "error": aggregated.error}
+    known |= {"verdict": _verdict(task, aggregated), "reasoning": aggregated.reasoning, "error": aggregated.error}
     row: Row = {column: known.get(column) for column in task.row_columns}
     row |= _chances(task, result, aggregated)
     row["model"] = model
@@ -64,6 +64,11 @@ def row_of(task: Task, result: Result, model: str) -> Row:
     if unread:
         row["unread"] = unread
     return row
+
+
+def _verdict(task: Task, aggregated: AggregatedAnswer) -> str | None:
+    """None where there is no answer to tell of."""
+    return task.verdict(aggregated.fields, aggregated.reasoning) if aggregated.error is None else None
 
 
 def _chances(task: Task, result: Result, aggregated: AggregatedAnswer) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-LONGEST_SENTENCE = 160
+WIDE = 160  # columns of a table in a pipe or a file: long names fit
 BAR = 8
+# Columns of a terminal from which a table has room for them.
+ROOM_FOR_BARS, ROOM_FOR_SPREADS = 80, 100
 
 # Columns that are left out if no row has a value. So are the standard deviations.
 _OPTIONAL = ("reference", "agreement")
@@ -35,53 +36,60 @@ def _escape(char: str) -> str:
     return char if char in "\u200c\u200d" else char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
-def first_sentence(text: str, limit: int = LONGEST_SENTENCE) -> str:
-    """The first sentence of a reasoning, on one line, cut at `limit` characters."""
-    words = " ".join(text.split())
-    sentence = re.split(r"(?<=[.!?])\s", words, maxsplit=1)[0]
-    return sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"
-
-
 def bar(rating: float) -> str:
     """A rating in [1, 5] as a bar of `BAR` characters, empty at 1 and full at 5."""
     filled = round((float(rating) - LOWEST) / (HIGHEST - LOWEST) * BAR)
     return "█" * filled + "░" * (BAR - filled)
 
 
-def make_table(columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reasoning: bool = False) -> Table:
-    """Rows of `rows.row_of` -> a rich table. Errors appear in red in place of the reasoning."""
+def make_table(
+    columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reasoning: bool = False, width: int = WIDE
+) -> Table:
+    """Rows of `rows.row_of` -> a rich table for a terminal of `width` columns. Errors appear in red, as the verdict.
+
+    The verdict comes first, and the whole reasoning beside it only with `show_reasoning`. Bars and standard deviations
+    are left out where the terminal is narrow.
+    """
     from rich.table import Table
 
     rows = list(rows)
     numbers = [task.number for task in TASKS.values() if task.number in columns]
     spreads = [f"{number}_std" for number in numbers]
-    left_out = [c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)]
+    hidden = {"error", *(() if show_reasoning else ("reasoning",)), *(spreads if width < ROOM_FOR_SPREADS else ())}
+    hidden |= {c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)}
     if all(row.get("samples") in (None, 0, 1) for row in rows):
-        left_out.append("samples")
-    shown = [column for column in columns if column != "error" and column not in left_out]
+        hidden.add("samples")
+    shown = [column for column in columns if column not in hidden]
     table = Table(header_style="bold", pad_edge=False)
+    names = [column for column in shown if any(column in (*t.image_columns, *t.optional) for t in TASKS.values())]
     for column in shown:
-        table.add_column(column, overflow="fold", no_wrap=column in (*numbers, *spreads, "samples"))
+        widest = max(12, width * 2 // 5 // len(names)) if column in names else None
+        fixed = column not in (*names, "verdict", "reasoning")
+        table.add_column(column, overflow="fold", no_wrap=fixed, max_width=widest)
     colours = {word: colour for task in TASKS.values() for word, colour in task.colours.items()} | _WORD_COLOURS
+    with_bar = width >= ROOM_FOR_BARS
     for row in rows:
-        table.add_row(*(_cell(column, row, show_reasoning, numbers, colours) for column in shown))
+        table.add_row(*(_cell(column, row, numbers, with_bar, colours) for column in shown))
     return table
 
 
 def _cell(
-    column: str, row: dict[str, Any], show_reasoning: bool, numbers: Sequence[str], colours: Mapping[str, str]
+    column: str, row: Mapping[str, Any], numbers: Sequence[str], with_bar: bool, colours: Mapping[str, str]
 ) -> Text:
     from rich.text import Text
 
-    if column == "reasoning":
-        if row["error"] is not None:
-            return Text(printable(row["error"]), style="red")
-        value = row["reasoning"]
-        return Text(printable(" ".join(value.split()) if show_reasoning else first_sentence(value)))
+    if column == "verdict" and row["error"] is not None:
+        return Text(printable(row["error"]), style="red")
     value = row.get(column)
     if value is None:
         return Text("")
     if column in numbers:
-        colour = next(colour for limit, colour in _RATING_COLOURS if value < limit)
-        return Text(f"{value:.2f} {bar(value)}", style=colour)
-    return Text(printable(str(value)), style=colours.get(str(value), ""))
+        words = f"{value:.2f} {bar(value)}" if with_bar else f"{value:.2f}"
+        return Text(words, style=rating_colour(float(value)))
+    words = " ".join(value.split()) if column == "reasoning" else str(value)
+    return Text(printable(words), style=colours.get(words, ""))
+
+
+def rating_colour(rating: float) -> str:
+    """The colour of a rating in [1, 5] on a terminal."""
+    return next(colour for limit, colour in _RATING_COLOURS if rating < limit)

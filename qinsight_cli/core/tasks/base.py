@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qinsight_cli.core.tasks.choices import Choices
+from qinsight_cli.core.tasks.verdict import telling_sentences
 
 # Table A, "System Prompt", to the letter.
 SYSTEM_PROMPT = (
@@ -42,6 +43,10 @@ class ParseFailure:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
+
+
+def _tell(fields: Mapping[str, Any], reasoning: str) -> str:
+    return telling_sentences(reasoning)
 
 
 def _first(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -81,6 +86,9 @@ class Task:
     combined   the fields of the answers to the parts, in order -> the fields of this task
     protocol   the module that makes figures of its answers, in `qinsight bench`; "" for none
     choices    the answers whose probabilities can be read; None: it can only be asked to write one
+    verdict    fields and reasoning -> one line that says what was seen and how bad it is
+    badness    fields, as `Task.fields` or as `written` -> a number, the worse the higher, for showing the worst first;
+               None for a task whose answers are no better or worse than each other
     """
 
     name: str
@@ -108,6 +116,9 @@ class Task:
     parts: tuple[Task, ...] = ()
     combined: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _first
     protocol: str = ""
+    choices: Choices | None = None
+    verdict: Callable[[Mapping[str, Any], str], str] = _tell
+    badness: Callable[[Mapping[str, Any]], float] | None = None
 
     @property
     def image_columns(self) -> dict[str, str]:
@@ -118,9 +129,7 @@ class Task:
     def row_columns(self) -> tuple[str, ...]:
         """The columns of a table of results."""
         spread = (f"{self.number}_std", "samples") if self.number else ()
-        return (*self.image_columns, *self.optional, *self.columns, *spread, "reasoning", "error")
-
-    choices: Choices | None = None
+        return (*self.image_columns, *self.optional, *self.columns, *spread, "verdict", "reasoning", "error")
 
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
         """The conversation for the given image roles. `prompt` replaces the words of Table A (images come first)."""

@@ -21,6 +21,7 @@ from qinsight_cli.core.tasks.base import (
     text,
 )
 from qinsight_cli.core.tasks.choices import Choices
+from qinsight_cli.core.tasks.verdict import LEVELS, telling_sentences
 
 # Table A, "Prompt for Degradation Perception Task", to the letter.
 PROMPT = (
@@ -34,7 +35,7 @@ NULL = "null"
 NONE = "none"
 DISTORTIONS = ("noise", "blur", "compression", "darken")  # the paper's tables call compression "JPEG"
 CLASSES = (*DISTORTIONS, NULL)
-SEVERITIES = ("slight", "moderate", "obvious", "serious", "catastrophic")  # levels 1-5
+SEVERITIES = LEVELS  # 1-5
 _LEVEL = "|".join(SEVERITIES)
 _NAMES = {"jpeg": "compression", NONE: NULL}  # what other tables call the classes
 
@@ -125,6 +126,23 @@ def read(row: Mapping[str, str]) -> dict[str, str | None] | ParseFailure:
     return {"distortion": distortion, "severity": severity}
 
 
+def badness(fields: Mapping[str, Any]) -> float:
+    """0 for a picture without distortion, then 1-5 by severity; 0.5 for a class whose severity could not be read."""
+    if fields["distortion"] in (NULL, NONE):
+        return 0.0
+    return SEVERITIES.index(fields["severity"]) + 1.0 if fields["severity"] in SEVERITIES else 0.5
+
+
+def verdict(fields: Mapping[str, Any], reasoning: str) -> str:
+    """What the reasoning says is wrong, or the answer in words where it says nothing."""
+    told = telling_sentences(reasoning)
+    if told or not fields.get("distortion"):
+        return told
+    if fields["distortion"] in (NULL, NONE):
+        return "no distortion"
+    return " ".join(str(fields[name]) for name in ("severity", "distortion") if fields.get(name))
+
+
 def written(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: NONE if value == NULL else value for name, value in fields.items()}
 
@@ -185,4 +203,6 @@ TASK = Task(
     },
     protocol="qinsight_cli.core.bench.protocols.degradation",
     choices=CHOICES,
+    verdict=verdict,
+    badness=badness,
 )

@@ -21,6 +21,7 @@ from qinsight_cli.core.tasks.base import (
     text,
 )
 from qinsight_cli.core.tasks.choices import Choices
+from qinsight_cli.core.tasks.verdict import rating_verdict
 
 # Table A, "Prompt for Score Regression Task", to the letter.
 PROMPT = (
@@ -144,4 +145,6 @@ TASK = Task(
     digits=re.compile(r'(?<="rating": )(\d)\.(\d)'),
     protocol="qinsight_cli.core.bench.protocols.score",
     choices=CHOICES,
+    verdict=lambda fields, reasoning: rating_verdict(fields.get("rating"), reasoning),
+    badness=lambda fields: -float(fields["rating"]),
 )

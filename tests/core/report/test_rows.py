@@ -36,46 +36,47 @@ def line_of(task: str, row: dict[str, Any]) -> bytes:
 
 
 def test_columns_are_those_promised() -> None:
-    assert ",".join(TASKS["score"].row_columns) == "path,rating,rating_std,samples,reasoning,error"
-    assert ",".join(TASKS["degradation"].row_columns) == "path,distortion,severity,reasoning,error"
-    assert ",".join(TASKS["comparison"].row_columns) == "image_a,image_b,reference,winner,reasoning,error"
+    assert ",".join(TASKS["score"].row_columns) == "path,rating,rating_std,samples,verdict,reasoning,error"
+    assert ",".join(TASKS["degradation"].row_columns) == "path,distortion,severity,verdict,reasoning,error"
+    assert ",".join(TASKS["comparison"].row_columns) == "image_a,image_b,reference,winner,verdict,reasoning,error"
 
 
 def test_one_rating_has_two_decimals_a_mean_three() -> None:
     one = row_of(TASKS["score"], result({"image": "a.jpg"}, Score(3.5, "Fine, sharp.")), "m")
-    assert line_of("score", one) == b'a.jpg,3.50,,1,"Fine, sharp.",\n'
+    assert line_of("score", one) == b'a.jpg,3.50,,1,"good quality: Fine, sharp.","Fine, sharp.",\n'
     many = row_of(TASKS["score"], result({"image": "a.jpg"}, Score(3.0, "x"), Score(4.0, "y"), Score(4.0)), "m")
-    assert line_of("score", many) == b"a.jpg,3.667,0.577,3,y,\n"
+    assert line_of("score", many) == b"a.jpg,3.667,0.577,3,good quality: y,y,\n"
     assert json.loads(json_line(many))["rating"] == 3.667
 
 
 def test_an_unread_sample_is_kept_and_an_error_is_a_row() -> None:
     failed = ParseFailure("no_answer", "none")
     row = row_of(TASKS["score"], result({"image": "a.jpg"}, Score(3.0, "x"), failed), "m")
-    assert line_of("score", row) == b"a.jpg,3.000,,1,x,\n"
+    assert line_of("score", row) == b"a.jpg,3.000,,1,fair quality: x,x,\n"
     assert row["unread"] == ["text 1"]
     row = row_of(TASKS["score"], result({"image": "a.jpg"}, failed), "m")
-    assert line_of("score", row) == b"a.jpg,,,0,,no_answer: none\n"
+    assert line_of("score", row) == b"a.jpg,,,0,,,no_answer: none\n"
     row = row_of(TASKS["score"], result({"image": "a.jpg"}, error="no such file"), "m")
-    assert line_of("score", row) == b"a.jpg,,,0,,no such file\n"
+    assert line_of("score", row) == b"a.jpg,,,0,,,no such file\n"
     assert (row["prompt_tokens"], row["completion_tokens"]) == (0, 0)
 
 
 def test_the_other_tasks() -> None:
     row = row_of(TASKS["degradation"], result({"image": "a"}, Degradation("noise", "slight", "Grain.")), "m")
-    assert line_of("degradation", row) == b"a,noise,slight,Grain.,\n"
+    assert line_of("degradation", row) == b"a,noise,slight,Grain.,Grain.,\n"
     row = row_of(TASKS["degradation"], result({"image": "a"}, Degradation("null", "null", "Clean.")), "m")
-    assert line_of("degradation", row) == b"a,none,none,Clean.,\n"
+    assert line_of("degradation", row) == b"a,none,none,Clean.,Clean.,\n"
     failure = ParseFailure("missing_key", 'the answer has no "severity"', Degradation("null", "", "Clean."))
     row = row_of(TASKS["degradation"], result({"image": "a"}, failure), "m")
-    assert line_of("degradation", row) == b'a,none,,Clean.,"missing_key: the answer has no ""severity"""\n'
+    assert line_of("degradation", row) == b'a,none,,,Clean.,"missing_key: the answer has no ""severity"""\n'
     row = row_of(TASKS["comparison"], result({"image_a": "a", "image_b": "b"}, Comparison("Image B", "Why.")), "m")
-    assert line_of("comparison", row) == b"a,b,,Image B,Why.,\n"
+    assert line_of("comparison", row) == b"a,b,,Image B,Why.,Why.,\n"
     assert json.loads(json_line(row)) == {
         "image_a": "a",
         "image_b": "b",
         "reference": None,
         "winner": "Image B",
+        "verdict": "Why.",
         "reasoning": "Why.",
         "error": None,
         "model": "m",
@@ -110,7 +111,7 @@ TEXTS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\0x"]
 def test_formulas_are_disarmed_and_numbers_are_not(text: str) -> None:
     row = row_of(TASKS["score"], result({"image": text}, Score(3.0, text)), "m")
     seen = cells(line_of("score", row))
-    assert seen == [f"'{text}", "3.00", "", "1", f"'{text}", ""]
+    assert seen[:4] + seen[5:] == [f"'{text}", "3.00", "", "1", f"'{text}", ""]
     assert cells(csv_line([-1.5, -3])) == ["-1.5", "-3"]
 
 
@@ -142,7 +143,7 @@ def test_both_files_at_once(tmp_path: Any) -> None:
     row = row_of(TASKS["score"], result({"image": "a"}, Score(3.0, "r")), "m")
     with writing(str(tmp_path / "o.csv"), str(tmp_path / "o.jsonl"), TASKS["score"].row_columns) as outputs:
         outputs.write(row)
-    assert (tmp_path / "o.csv").read_text().splitlines()[1] == "a,3.00,,1,r,"
+    assert (tmp_path / "o.csv").read_text().splitlines()[1] == "a,3.00,,1,fair quality: r,r,"
     assert json.loads((tmp_path / "o.jsonl").read_text())["path"] == "a"
 
 
@@ -150,9 +151,9 @@ def test_both_files_at_once(tmp_path: Any) -> None:
     ("head", "ours"),
     [
         (b"", True),
-        (b"path,rating,rating_std,samples,reasoning,error\nx", True),
-        (b"\xef\xbb\xbfpath,distortion,severity,reasoning,error\r\n", True),
-        (b"image_a,image_b,reference,winner,reasoning,error,agreement\n", True),
+        (b"path,rating,rating_std,samples,verdict,reasoning,error\nx", True),
+        (b"\xef\xbb\xbfpath,distortion,severity,verdict,reasoning,error\r\n", True),
+        (b"image_a,image_b,reference,winner,verdict,reasoning,error,agreement\n", True),
         (b'{"path": "a", "rating": 3.0, "reasoning": "", "error": null, "model": "m"}\n', True),
         (b"\x89PNG\r\n\x1a\n", False),
         (b"image_a,image_b\na.png,b.png\n", False),

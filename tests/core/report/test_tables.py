@@ -10,20 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
-from qinsight_cli.core.report.tables import bar, first_sentence, make_table, printable
+from qinsight_cli.core.report.tables import bar, make_table, printable
 from qinsight_cli.core.tasks import TASKS
 
 
-def shown(columns: tuple[str, ...], rows: list[dict[str, Any]], **options: Any) -> str:
-    console = Console(width=150, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
-    console.print(make_table(columns, rows, **options))
+def shown(columns: tuple[str, ...], rows: list[dict[str, Any]], width: int = 150, **options: Any) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+    console.print(make_table(columns, rows, width=width, **options))
     return console.export_text(styles=True)
 
 
 def row(path: str, rating: str | None, reasoning: str = "", error: str | None = None) -> dict[str, Any]:
     value = None if rating is None else Decimal(rating)
-    return {"path": path, "rating": value, "rating_std": None, "samples": 1, "reasoning": reasoning, "error": error}
+    told = {"verdict": reasoning.partition(" ")[0] if error is None else None, "reasoning": reasoning, "error": error}
+    return {"path": path, "rating": value, "rating_std": None, "samples": 1, **told}
 
 
 def test_good_and_bad_are_seen() -> None:
@@ -53,24 +55,25 @@ def test_markup_in_names_is_only_text() -> None:
     assert "[red]a[/red].jpg" in shown(TASKS["score"].row_columns, [row("[red]a[/red].jpg", "3.00")])
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_every_width_shows_name_rating_and_verdict(width: int) -> None:
+    long = row("a/long/folder/of/pictures/from/2024/img_20240817_181203.jpg", "2.50")
+    long |= {"verdict": "serious noise, poor quality", "rating_std": Decimal("0.612")}
+    lines = shown(TASKS["score"].row_columns, [long], width=width).splitlines()
+    plain = [Text.from_ansi(line).plain for line in lines]
+    assert max(map(len, plain)) <= width
+    cells = [line.strip("│").split("│") for line in plain if line.startswith("│")]
+    joined = ["".join(part.strip() for part in column) for column in zip(*cells, strict=True)]
+    assert joined[0] == long["path"]
+    assert joined[1].startswith("2.50")
+    assert ("█" in joined[1]) == (width >= 80)
+    assert ("0.612" in joined) == (width >= 100)
+    assert joined[-1].replace(" ", "") == "seriousnoise,poorquality"
+
+
 @pytest.mark.parametrize(("rating", "filled"), [(1, 0), (3, 4), (5, 8), (4.99, 8), (1.2, 0)])
 def test_bar(rating: float, filled: int) -> None:
     assert bar(rating) == "█" * filled + "░" * (8 - filled)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("One. Two.", "One."),
-        ("Is it? Yes.", "Is it?"),
-        ("Rated 3.5 of 5. Good.", "Rated 3.5 of 5."),
-        ("no\nend", "no end"),
-        ("", ""),
-        ("x" * 200, "x" * 159 + "…"),
-    ],
-)
-def test_first_sentence(text: str, expected: str) -> None:
-    assert first_sentence(text) == expected
 
 
 @pytest.mark.parametrize(
