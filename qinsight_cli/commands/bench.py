@@ -14,6 +14,7 @@ import typer
 from qinsight_cli.commands.console import progress, say, show
 from qinsight_cli.commands.flat import flat, written
 from qinsight_cli.commands.options import BenchAnswers, BenchCompute, Compute, Restart
+from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def bench(
     measured: Measured,
     counting: Counting,
     restart: Restart = False,
+    serving: Serving,
     compute: BenchCompute,
     answers: BenchAnswers,
 ) -> None:
@@ -157,8 +159,9 @@ def bench(
         _list(measured.baselines_python)
         return
     chosen = _tables(tables)
-    systems = _systems(measured, compute)
-    settings = _settings(where.out or _new_folder(chosen), answers, compute.batch_size, restart, counting)
+    serving.check(compute, answers.decoding.mode == "direct")
+    systems = _systems(measured, compute, serving)
+    settings = _settings(where.out or _new_folder(chosen), answers, serving.batch_size(compute), restart, counting)
     how = _protocol(where, counting, answers.seed)
     _measure(chosen, where.data or [], systems, how, settings, counting.intervals)
 
@@ -238,30 +241,30 @@ def _new_folder(tables: list[Table]) -> Path:
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-bench-{names[0] if len(names) == 1 else 'tables'}"
 
 
-def _systems(measured: Measured, compute: Compute) -> list[System]:
+def _systems(measured: Measured, compute: Compute, serving: Serving) -> list[System]:
     from qinsight_cli.core.bench.systems.metric import MetricSystem, baseline_of
 
     default = not (measured.metric or measured.predictions)
     baselines = [baseline_of(name) for name in measured.metric or []]
     return [
-        *_models(measured.model, default, compute),
+        *_models(measured.model, default, compute, serving),
         *(MetricSystem(each.row, each, measured.baselines_python, compute.device) for each in baselines),
         *_predictions(measured.predictions),
     ]
 
 
-def _models(names: list[str] | None, default: bool, compute: Compute) -> list[System]:
+def _models(names: list[str] | None, default: bool, compute: Compute, serving: Serving) -> list[System]:
     from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
     from qinsight_cli.core.engines import engine_of
     from qinsight_cli.core.models.names import TINY, resolve
 
     systems: list[System] = []
+    run = (compute.device, compute.dtype.value, compute.max_pixels or 0, compute.network)
     for name in names or ([TINY] if default else []):
         label, model = parse_label(name)
-        resolve(engine_of(model)[1])
-        systems.append(
-            ModelSystem(label, model, compute.device, compute.dtype.value, compute.max_pixels or 0, compute.network)
-        )
+        if not serving.endpoint:
+            resolve(engine_of(model)[1])
+        systems.append(ModelSystem(label, model, *run, serving.served, serving.readable))
     return systems
 
 

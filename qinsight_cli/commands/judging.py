@@ -12,7 +12,7 @@ import typer
 
 from qinsight_cli.commands.console import progress, say, show, width
 from qinsight_cli.commands.options import Judging, Output, read_prompt
-from qinsight_cli.core.engines import Engine
+from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.files import check_output
 from qinsight_cli.core.inference.assess import Result, assess, settings_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
@@ -23,6 +23,7 @@ from qinsight_cli.core.report.tables import make_table
 from qinsight_cli.core.tasks import Task
 
 SOME_ROWS_FAILED = 3
+UNANSWERED = "unanswered"
 
 
 def judge(
@@ -40,23 +41,23 @@ def judge(
     `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
     """
     _check_outputs(run, [*read, *(path for item in items for path in item.values())])
-    decoding, seed = run.answers.decoding, run.answers.seed
-    columns = (*columns_of(task, decoding.mode == "direct"), *more)
+    columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
     prompt = read_prompt(run.prompt)
     engine = _load(run)
+    decoding = run.serving.readable(run.answers.decoding, engine, say)
     counts: Counter[str] = Counter()
     shown: list[Row] = []
     with ExitStack() as stack:
-        journal = _journal(run.output, settings_of(task, engine, decoding, seed, prompt))
+        journal = _journal(run.output, settings_of(task, engine, decoding, run.answers.seed, prompt))
         stack.enter_context(nullcontext() if journal is None else journal)
         try:
             with (
                 writing(run.output.csv, run.output.jsonl, columns) as outputs,
                 _progress(len(items), run.output) as advance,
             ):
-                results = _results(task, items, run, engine, journal, prompt)
+                results = _results(task, items, run, engine, decoding, journal, prompt)
                 model = str(engine.identity.get("model", run.model))
-                for row in merge(row_of(task, result, model) for result in _told(results, advance)):
+                for row in merge(row_of(task, result, model) for result in _told(results, advance, counts)):
                     counts.update(_facts(row))
                     (outputs.write if run.output.paths else shown.append)(row)
         except KeyboardInterrupt:
@@ -66,7 +67,7 @@ def judge(
         finally:
             if shown:
                 show(make_table(columns, shown, run.output.show_reasoning, width()))
-        if journal is not None:
+        if journal is not None and not counts[UNANSWERED]:
             journal.discard()
     if outputs.failure is not None:
         raise outputs.failure
@@ -75,14 +76,20 @@ def judge(
 
 
 def _results(
-    task: Task, items: Sequence[Item], run: Judging, engine: Engine, journal: Journal | None, prompt: str | None
+    task: Task,
+    items: Sequence[Item],
+    run: Judging,
+    engine: Engine,
+    decoding: Decoding,
+    journal: Journal | None,
+    prompt: str | None,
 ) -> Iterator[Result]:
     return assess(
         task,
         items,
         engine,
-        run.answers.decoding,
-        batch_size=run.compute.batch_size,
+        decoding,
+        batch_size=run.serving.batch_size(run.compute),
         seed=run.answers.seed,
         journal=journal,
         prompt=prompt,
@@ -111,7 +118,9 @@ def _load(run: Judging) -> Engine:
     from qinsight_cli.core.engines import load
     from qinsight_cli.core.models.names import TINY
 
-    if run.model == TINY:
+    if run.serving.endpoint:
+        say(f"model: {run.model}, served at {', '.join(run.serving.endpoint)}")
+    elif run.model == TINY:
         say("model: tiny, a small model that comes with qinsight; for the paper's: --model q-insight")
     else:
         say(f"model: {run.model}")
@@ -119,7 +128,8 @@ def _load(run: Judging) -> Engine:
     if decoding.samples > 1:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
     compute = run.compute
-    engine = load(run.model, compute.device, compute.dtype.value, compute.max_pixels, compute.network)
+    network = (compute.device, compute.dtype.value, compute.max_pixels, compute.network)
+    engine = load(run.model, *network, run.serving.served, say)
     for note in getattr(engine, "notes", ()):
         say(note)
     return engine
@@ -134,9 +144,10 @@ def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:
     return journal
 
 
-def _told(results: Iterable[Result], advance: Advance) -> Iterator[Result]:
-    """The results; prints the notes of each and advances the progress bar."""
+def _told(results: Iterable[Result], advance: Advance, counts: Counter[str]) -> Iterator[Result]:
+    """The results; prints the notes of each, advances the progress bar and counts those that no server answered."""
     for result in results:
+        counts[UNANSWERED] += result.unanswered
         for note in result.notes:
             say(f"{' '.join(result.images.values())}: {note}")
         advance()
@@ -156,6 +167,8 @@ def _sum_up(counts: Counter[str], output: Output) -> None:
     where = "".join(f", written to {path}" for path in output.files)
     rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
     say(f"{rows}, {counts['errors']} with an error{where}")
+    if counts[UNANSWERED] and output.files:
+        say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
     if counts["disagree"]:
         compared = counts["agree"] + counts["disagree"]
         say(f"in {counts['disagree']} of {compared} pairs the answer changes with the order of the images")

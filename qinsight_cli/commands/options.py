@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from qinsight_cli.commands.flat import written
+from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.files import check_output_name, same_file
@@ -291,10 +292,12 @@ class Judging:
         typer.Option(
             "--model",
             metavar="NAME",
-            help="tiny, q-insight, qwen2.5-vl-7b, a model folder, or a hub id OWNER/NAME:SUBFOLDER@REVISION.",
+            help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a name "
+            "that --endpoint serves.",
             rich_help_panel=MODEL,
         ),
     ] = "tiny"
+    serving: Serving
     compute: Compute
     max_image_pixels: Annotated[
         int,
@@ -311,6 +314,9 @@ class Judging:
         Path | None,
         typer.Option("--prompt", metavar="FILE", help="Use the prompt in FILE, for research.", rich_help_panel=ANSWERS),
     ] = None
+
+    def __post_init__(self) -> None:
+        self.serving.check(self.compute, self.answers.mode is Mode.direct)
 
 
 @dataclass(frozen=True, kw_only=True)

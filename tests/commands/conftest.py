@@ -70,7 +70,7 @@ class Mortal(PixelEngine):
         if sent == "interrupt" and len(self.batches) == after:
             os.kill(os.getpid(), signal.SIGINT)
         return super().generate(batch, decoding)
-def load_engine(model, device, dtype, max_pixels, *_):  # under the name that pixel_model gives: either resumes the other
+def load_engine(model, device, dtype, max_pixels, *_):  # under the name of pixel_model: either resumes the other
     return Mortal(name=f"pixels-{model}-{max_pixels}")
 local.load_engine = load_engine
 real, calls = os.fsync, [0]

@@ -1,12 +1,13 @@
 """Engines: a batch of requests in, a batch of completions out.
 
 An engine works in two steps, so that the pictures of the next batch are resized while the model writes about this one:
-`prepare` is CPU work for a background thread, `generate` runs the model.
+`prepare` is CPU work for a background thread, `generate` runs the model. An engine that works elsewhere also has
+`start`, which the background thread calls after `prepare`: requests are on their way while earlier ones are awaited.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ class Request:
 
     `seed` decides the random draws for this request, independent of its batch; greedy decoding ignores it. With
     `choices` the engine reads their probabilities: at their place in the completion, or with `direct` instead of one.
+    An engine with `start` gets `files`, JPEG or PNG, in the place of images.
     """
 
     messages: list[dict[str, Any]]
@@ -32,6 +34,13 @@ class Request:
     seed: int = 0
     choices: Choices | None = None
     direct: bool = False
+    files: tuple[bytes, ...] = ()
+
+
+class Unanswered(Exception):
+    """Why one request of a batch has no completion, while the others have theirs."""
+
+    KIND = "unanswered"
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,24 @@ class Engine(Protocol):
     def prepare(self, requests: Sequence[Request]) -> Any:
         """Requests -> the tensors (or bodies) of one batch."""
 
-    def generate(self, batch: Any, decoding: Decoding) -> list[list[Completion]]:
-        """One batch -> for each request, `decoding.samples` completions."""
+    def generate(self, batch: Any, decoding: Decoding) -> Sequence[list[Completion] | Unanswered]:
+        """One batch -> for each request, `decoding.samples` completions, or why it has none."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a model is served: OpenAI-compatible servers that all have it.
+
+    urls         of the servers, replicas of one another
+    concurrency  requests under way at a time, at all of them together
+    key_variable the environment variable with the key, None for servers without one
+    timeout      seconds that one request may take
+    """
+
+    urls: tuple[str, ...]
+    concurrency: int = 32
+    key_variable: str | None = None
+    timeout: float = 300.0
 
 
 # Prefix of a model name -> the module of its engine and the function that loads it. A new engine is one file and one
@@ -99,6 +124,7 @@ ENGINES = {
     "": ("qinsight_cli.core.engines.local", "load_engine"),
     LEVEL_WORD_PREFIX: ("qinsight_cli.core.engines.level_words", "load_level_word_engine"),
 }
+ENDPOINT = "qinsight_cli.core.engines.endpoint"  # the engine of every model that is served
 
 
 def engine_of(model: str) -> tuple[str, str]:
@@ -113,11 +139,16 @@ def load(
     dtype: str = "auto",
     max_pixels: int | None = None,
     options: NetworkOptions = PLAIN,
+    served: Served | None = None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Engine:
     """The engine that a model name asks for, ready to answer; the options are those of `models.loading.load_model`.
 
+    With `served` the model is that of a server. `say` gets a line for each of several servers that does not answer.
     Raises QInsightError when there is no such model, or it cannot be loaded.
     """
+    if served is not None:
+        return import_module(ENDPOINT).load_endpoint(model, served, max_pixels, say)
     prefix, name = engine_of(model)
     module, function = ENGINES[prefix]
     return getattr(import_module(module), function)(name, device, dtype, max_pixels, options)

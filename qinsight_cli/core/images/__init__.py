@@ -143,6 +143,14 @@ def _too_large(max_pixels: int) -> str:
     return f"too large: {{width}} x {{height}} is more than {max_pixels:,} pixels; make it smaller first"
 
 
+def needs_turning(opened: Image.Image) -> bool:
+    """Whether its EXIF orientation asks for another position. Unreadable EXIF data asks for nothing."""
+    try:
+        return opened.getexif().get(_ORIENTATION, 1) in _UPRIGHT
+    except Exception:
+        return False
+
+
 def _decode(opened: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     if opened.width * opened.height > max_pixels:
         raise ImageError(_too_large(max_pixels).format(width=opened.width, height=opened.height))

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from qinsight_cli.core.errors import ImageError, QInsightError
-from qinsight_cli.core.images import MAX_PIXELS, decode_plain
+from qinsight_cli.core.images import MAX_PIXELS, check_shape, decode_plain
 from qinsight_cli.core.images.fit import Target
 
 if TYPE_CHECKING:
@@ -48,17 +48,30 @@ class Worker:
         """As `decode_image`, resized to `target`. Raises ImageError also for what the process did not survive."""
         from PIL import Image
 
-        seconds = self._seconds * max(1.0, max_pixels / MAX_PIXELS)
-        asked = {"name": name, "max_pixels": max_pixels, "seconds": seconds}
-        asked["target"] = None if target is None else asdict(target)
-        with self._turn:
-            answer, pixels = self._ask(asked, data, seconds)
-        if "error" in answer:
-            raise ImageError(str(answer["error"]))
+        answer, pixels = self._answer(data, name, max_pixels, target)
         mode, (width, height) = answer["mode"], answer["size"]
         if len(pixels) != width * height * _CHANNELS[mode]:
             raise ImageError("the process that decodes pictures gave no picture")
         return Image.frombytes(mode, (width, height), pixels).convert("RGB"), tuple(map(str, answer["notes"]))
+
+    def to_send(
+        self, data: bytes, name: str = "", max_pixels: int = MAX_PIXELS, target: Target | None = None
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """The picture of `decode` as a file (`sending`): `data` itself, or PNG."""
+        answer, png = self._answer(data, name, max_pixels, target, send=True)
+        return (data if answer["same"] else png), tuple(map(str, answer["notes"]))
+
+    def _answer(
+        self, data: bytes, name: str, max_pixels: int, target: Target | None, send: bool = False
+    ) -> tuple[dict[str, Any], bytes]:
+        seconds = self._seconds * max(1.0, max_pixels / MAX_PIXELS)
+        asked = {"name": name, "max_pixels": max_pixels, "seconds": seconds, "send": send}
+        asked["target"] = None if target is None else asdict(target)
+        with self._turn:
+            answer, result = self._ask(asked, data, seconds)
+        if "error" in answer:
+            raise ImageError(str(answer["error"]))
+        return answer, result
 
     def _ask(self, asked: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
         process = self._running()
@@ -167,6 +180,12 @@ def _decoded(asked: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]
     image, notes = decode_plain(data, asked["name"], asked["max_pixels"])
     if asked["target"] is not None:
         image = Target(**asked["target"]).fit(image)
+    if asked["send"]:
+        from qinsight_cli.core.images.sending import as_png, same_for_all
+
+        check_shape(*image.size)
+        same = same_for_all(data, image)
+        return {"same": same, "notes": notes}, b"" if same else as_png(image)
     return {"mode": image.mode, "size": image.size, "notes": notes}, image.tobytes()
 
 

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from typing import Any
 
 from qinsight_cli import __version__
-from qinsight_cli.core.engines import Completion, Decoding, Engine
+from qinsight_cli.core.engines import Completion, Decoding, Engine, Unanswered
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
@@ -73,6 +73,11 @@ class Result:
     seconds: float = 0.0
     distributions: tuple[Distribution | None, ...] = ()
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a server failed to answer: asked again, it may."""
+        return self.error is not None and self.error.startswith(f"{Unanswered.KIND}: ")
+
 
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
     """Every setting that decides a result, apart from the pictures: the fingerprint of a journal."""
@@ -122,7 +127,7 @@ def assess(
     settings = QuestionSettings(
         *(task, size, seed, prompt, max_image_pixels), choices=choices, direct=decoding.mode == "direct"
     )
-    with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known) as batches:
+    with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known, decoding) as batches:
         for batch in _until(batches, interrupted):
             records, errors = _ask(engine, batch, decoding, choices, size, say)
             failed |= errors
@@ -181,7 +186,7 @@ def _ask(
 
     def attempt(questions: list[Question], prepare: Callable[[], Any]) -> tuple[dict[str, Record], dict[str, str]]:
         try:
-            return _generate(engine, prepare(), questions, decoding, choices), {}
+            return _generate(engine, prepare(), questions, decoding, choices)
         except Exception as error:
             _reraise(error)
             if len(questions) == 1:
@@ -213,14 +218,18 @@ def _smaller(error: Exception, batch: int, size: BatchSize, say: Callable[[str],
 
 def _generate(
     engine: Engine, prepared: Any, requests: Collection[Question], decoding: Decoding, choices: Choices | None
-) -> dict[str, Record]:
+) -> tuple[dict[str, Record], dict[str, str]]:
     start = time.perf_counter()
     drawn = engine.generate(prepared, decoding)
     seconds = round((time.perf_counter() - start) / len(requests), 4)
-    return {
-        question.key: {**_record(completions, choices), "notes": question.notes, "seconds": seconds}
-        for question, completions in zip(requests, drawn, strict=True)
-    }
+    records: dict[str, Record] = {}
+    errors: dict[str, str] = {}
+    for question, completions in zip(requests, drawn, strict=True):
+        if isinstance(completions, Unanswered):
+            errors[question.key] = f"{Unanswered.KIND}: {completions}"
+        else:
+            records[question.key] = {**_record(completions, choices), "notes": question.notes, "seconds": seconds}
+    return records, errors
 
 
 def _record(completions: Sequence[Completion], choices: Choices | None) -> Record:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qinsight_cli.core.engines import Engine, Request
+from qinsight_cli.core.engines import Decoding, Engine, Request
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.images.fit import Target
@@ -24,6 +24,7 @@ Item = Mapping[str, str]  # role -> path
 LONGEST = 256
 # And after this many pixels at the size that the model sees: three batches are alive at a time, in 24 bytes a pixel.
 LARGEST = 32_000_000
+PER_BYTE = 0.5  # so many pixels does a byte of a file to send count as
 HASTE = 1.0  # seconds that the picture in hand may take when the command ends early
 
 # Tokenizers may not be used by two threads at once; a failed batch is prepared again in the main thread.
@@ -41,8 +42,8 @@ class BatchSize:
 class QuestionSettings:
     """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
 
-    Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one.
-    With `choices` their probabilities are read, with `direct` nothing else.
+    Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one, and
+    kept as files if it `sends` them. With `choices` their probabilities are read, with `direct` nothing else.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class QuestionSettings:
     target: Target | None = None
     choices: Choices | None = None
     direct: bool = False
+    sends: bool = False
 
 
 @dataclass(eq=False)
@@ -80,13 +82,14 @@ Queue = queue.Queue[Batch | BaseException | None]
 
 @contextmanager
 def loading(
-    settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str]
+    settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str], decoding: Decoding
 ) -> Iterator[Queue]:
     """A queue of batches filled by a thread that ends with the block. None marks the end; an exception must be raised.
 
-    Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
+    Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue; an
+    engine that works elsewhere is given it to `start`.
     """
-    settings = replace(settings, target=getattr(engine, "target", None))
+    settings = replace(settings, target=getattr(engine, "target", None), sends=hasattr(engine, "start"))
     batches: Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -103,7 +106,7 @@ def loading(
             for questions in _grouped(settings, items, known):
                 if stop.is_set():
                     return
-                put(_prepared(engine, questions))
+                put(_prepared(engine, questions, decoding))
             put(None)
         except BaseException as error:
             put(error)
@@ -127,6 +130,7 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
         questions.append(_question(settings, item, known, queued))
         asked = [question.request for question in questions if question.request is not None]
         pixels = sum(image.width * image.height for request in asked for image in request.images)
+        pixels += sum(int(len(file) * PER_BYTE) for request in asked for file in request.files)
         if len(asked) >= settings.batch_size.most or len(questions) == LONGEST or pixels >= LARGEST:
             yield questions
             questions = []
@@ -137,7 +141,7 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
 def _question(settings: QuestionSettings, item: Item, known: Container[str], queued: set[str]) -> Question:
     """Read the files of one item; decode them only when its answer is neither known nor on its way."""
     task, roles, role = settings.task, settings.task.order(item), ""
-    question, files, images = Question(item), {}, []
+    question, files, images, sent = Question(item), {}, [], []
     try:
         for role in roles:
             files[role] = read_image(item[role])
@@ -146,9 +150,14 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
             return question
         for role in roles:
             data, _ = files.pop(role)
-            image, notes = WORKER.decode(data, item[role], settings.max_image_pixels, settings.target)
+            limits = (item[role], settings.max_image_pixels, settings.target)
+            if settings.sends:
+                file, notes = WORKER.to_send(data, *limits)
+                sent.append(file)
+            else:
+                image, notes = WORKER.decode(data, *limits)
+                images.append(image)
             del data
-            images.append(image)
             question.notes += [_named(task, role, note) for note in notes]
     except ImageError as error:
         question.error = _named(task, role, str(error))
@@ -160,6 +169,7 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         *(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big")),
         choices=settings.choices,
         direct=settings.direct,
+        files=tuple(sent),
     )
     return question
 
@@ -169,11 +179,13 @@ def _named(task: Task, role: str, words: str) -> str:
     return f"{role}: {words}" if len(task.roles) > 1 else words
 
 
-def _prepared(engine: Engine, questions: list[Question]) -> Batch:
+def _prepared(engine: Engine, questions: list[Question], decoding: Decoding) -> Batch:
     batch = Batch(questions)
     requests = [question.request for question in questions if question.request is not None]
     try:
         batch.prepared = prepare_batch(engine, requests) if requests else None
+        if requests and hasattr(engine, "start"):
+            engine.start(batch.prepared, decoding)
     except Exception as error:
         batch.failure = error
     return batch

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
-from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Engine, engine_of, load
+from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Decoding, Engine, Served, engine_of, load
 from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
@@ -21,11 +21,22 @@ class ModelSystem:
     """A model by name; it is loaded when it is first asked."""
 
     def __init__(
-        self, label: str, name: str, device: str, dtype: str, max_pixels: int | None, network: NetworkOptions = PLAIN
+        self,
+        label: str,
+        name: str,
+        device: str,
+        dtype: str,
+        max_pixels: int | None,
+        network: NetworkOptions = PLAIN,
+        served: Served | None = None,
+        readable: Callable[[Decoding, Engine, Callable[[str], None]], Decoding] = lambda decoding, *_: decoding,
     ) -> None:
+        """readable: the decoding, the engine and `say` -> the decoding that this engine can do."""
         self.label, self.name = label, name
         self.note = ""
-        self._load_options = (device, dtype, max_pixels, network)
+        self._load_options = (device, dtype, max_pixels, network, served)
+        self._readable = readable
+        self._decoding: Decoding | None = None
         self._engine: Engine | None = None
         self._identity: Mapping[str, Any] = {}
         if self.by_level_words:
@@ -33,7 +44,7 @@ class ModelSystem:
 
     @property
     def by_level_words(self) -> bool:
-        return engine_of(self.name)[0] == LEVEL_WORD_PREFIX
+        return self._load_options[-1] is None and engine_of(self.name)[0] == LEVEL_WORD_PREFIX
 
     def refusal(self, dataset: Dataset) -> str | None:
         if self.by_level_words and not TASKS[dataset.task].number:
@@ -52,10 +63,10 @@ class ModelSystem:
         self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
     ) -> list[RowAnswer]:
         engine = self._loaded(settings)
+        if self._decoding is None:
+            self._decoding = self._readable(settings.decoding, engine, settings.say)
         # Level words are read in one way, whatever the other systems are asked.
-        decoding = (
-            replace(settings.decoding, rating="answer", mode="reasoned") if self.by_level_words else settings.decoding
-        )
+        decoding = replace(self._decoding, rating="answer", mode="reasoned") if self.by_level_words else self._decoding
         fingerprint = settings_of(task, engine, decoding, settings.seed)
         journal = Journal(settings.journal(self.label, dataset, task.name), fingerprint, settings.restart)
         with journal, settings.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
@@ -84,7 +95,7 @@ class ModelSystem:
     def _loaded(self, settings: AnswerSettings) -> Engine:
         if self._engine is None:
             settings.say(f"model: {self.label}" if self.label == self.name else f"model: {self.label} ({self.name})")
-            self._engine = load(self.name, *self._load_options)
+            self._engine = load(self.name, *self._load_options, settings.say)
             self._identity = self._engine.identity
         return self._engine
 

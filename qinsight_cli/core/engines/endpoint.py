@@ -1,0 +1,146 @@
+"""Models behind OpenAI-compatible servers: vLLM, SGLang, llama.cpp and others, one or many with the same model.
+
+Requests leave when their batch is prepared, at most `concurrency` at a time, while earlier batches are awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qinsight_cli.core.engines import Completion, Decoding, Request, Served, Unanswered
+from qinsight_cli.core.engines.chat import call_of, completions_of
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images.fit import Target
+
+if TYPE_CHECKING:
+    from qinsight_cli.core.engines.replicas import Replicas
+
+INSTALL = "--endpoint needs the package openai: pip install 'qinsight[endpoint]'"
+HOPELESS = 64  # requests in a row that no server answered
+
+
+@dataclass
+class Sent:
+    """A batch under way: its requests and what becomes of each."""
+
+    requests: Sequence[Request]
+    futures: list[Future[list[Completion]]] = field(default_factory=list)
+
+
+class EndpointEngine:
+    """A served model. `target` makes pictures smaller, if there is a limit of pixels; else they go as they are."""
+
+    def __init__(
+        self, model: str, replicas: Replicas, concurrency: int, max_pixels: int | None, facts: dict[str, Any]
+    ) -> None:
+        """facts: what the servers say of the model, for the journal; "logprobs" is whether they give probabilities."""
+        self.reads_choices = bool(facts.pop("logprobs"))
+        self.identity: dict[str, Any] = {
+            "model": model,
+            "engine": "endpoint",
+            "max_pixels": max_pixels or None,
+            **facts,
+        }
+        self.target = Target(1, 1, max_pixels) if max_pixels else None
+        self._model, self._replicas = model, replicas
+        self._loop = Loop()
+        self._free = asyncio.Semaphore(concurrency)
+        self._lost = 0
+        self._one_by_one = False
+
+    def prepare(self, requests: Sequence[Request]) -> Sent:
+        return Sent(requests)
+
+    def start(self, batch: Sent, decoding: Decoding) -> None:
+        """Send the requests of a batch; `generate` waits for the answers."""
+        batch.futures = [self._loop.run(self._ask(request, decoding)) for request in batch.requests]
+
+    def generate(self, batch: Sent, decoding: Decoding) -> list[list[Completion] | Unanswered]:
+        """For each request its completions, or why it has none.
+
+        Raises QInsightError when the key or the model is refused, and when `HOPELESS` requests in a row got no answer.
+        """
+        from qinsight_cli.core.engines.replicas import Lost
+
+        if not batch.futures:
+            self.start(batch, decoding)
+        found: list[list[Completion] | Unanswered] = []
+        try:
+            for future in batch.futures:
+                try:
+                    found.append(future.result())
+                except Unanswered as error:
+                    found.append(error)
+        except BaseException:
+            for future in batch.futures:
+                future.cancel()
+            raise
+        for each in found:
+            self._lost = self._lost + 1 if isinstance(each, Lost) else 0
+        if self._lost >= HOPELESS:
+            raise QInsightError(f"the last {self._lost} requests got no answer: {found[-1]}")
+        return found
+
+    async def _ask(self, request: Request, decoding: Decoding) -> list[Completion]:
+        async with self._free:
+            found: list[Completion] = []
+            while len(found) < decoding.samples:
+                left = 1 if self._one_by_one else decoding.samples - len(found)
+                more = await self._call(request, decoding, left, len(found))
+                self._one_by_one = self._one_by_one or len(more) < left  # a server that draws one at a time
+                found += more[:left]
+            return found
+
+    async def _call(self, request: Request, decoding: Decoding, samples: int, drawn: int) -> list[Completion]:
+        """One call. The seed of a further one differs, or it would draw the same again."""
+        from qinsight_cli.core.engines.replicas import Lost
+
+        async def call(client: Any) -> list[Completion]:
+            fields = call_of(request, decoding, self._model, samples)
+            fields["seed"] = (fields["seed"] + drawn) & 0x7FFFFFFF
+            return completions_of(await client.chat.completions.create(**fields), request.choices)
+
+        try:
+            return await self._replicas.ask(call)
+        except Unanswered as error:
+            if samples == 1 or isinstance(error, Lost):
+                raise
+            found = await self._call(request, decoding, 1, drawn)
+            self._one_by_one = True  # it was the number of samples that the server refused
+            return found
+
+
+class Loop:
+    """An event loop in a thread of its own, which ends with the process."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="qinsight-endpoint", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def load_endpoint(
+    model: str, served: Served, max_pixels: int | None = None, say: Callable[[str], None] = lambda words: None
+) -> EndpointEngine:
+    """The engine of a served model, after one short request with a picture to each server.
+
+    Raises QInsightError when openai is missing, the key's variable is not set, no server answers, or one of them is no
+    such server, refuses the key or pictures, or lacks the model.
+    """
+    try:
+        import openai  # noqa: F401
+    except ImportError:
+        raise QInsightError(INSTALL) from None
+    from qinsight_cli.core.engines.endpoint_checks import check, key_of
+    from qinsight_cli.core.engines.replicas import Replicas
+
+    key = key_of(served.key_variable)
+    facts = asyncio.run(check(served, model, key, say))
+    return EndpointEngine(model, Replicas(served.urls, key, served.timeout), served.concurrency, max_pixels, facts)

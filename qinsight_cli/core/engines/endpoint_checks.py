@@ -1,0 +1,154 @@
+"""The check of servers before anything is asked: do they answer, take the key, have the model and read pictures.
+
+Imports openai: import this module only when a server is in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import openai
+from openai import AsyncOpenAI
+
+from qinsight_cli.core.engines import Served
+from qinsight_cli.core.engines.replicas import Replicas, root_of
+from qinsight_cli.core.errors import QInsightError
+
+PATIENCE = 60.0  # seconds for the check of one server: a large model may have to wake up
+SIDE = 64  # of the picture that is sent, in pixels
+
+
+class Silent(Exception):
+    """A server that does not answer at all. The others may do."""
+
+
+def key_of(variable: str | None) -> str | None:
+    """The key in an environment variable. Raises QInsightError when there is none."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise QInsightError(f"--api-key-env {variable}: the environment has no such variable, or it is empty")
+    return key
+
+
+async def check(served: Served, model: str, key: str | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """Facts for the engine: "logprobs", and "root", where the weights came from, if the servers say so.
+
+    Raises QInsightError for a server that answers but cannot be used, and when none answers. One of several that does
+    not answer is told to `say`.
+    """
+    timeout = min(PATIENCE, served.timeout)
+    replicas = Replicas(served.urls, key, timeout, repeats=1)
+    checks = [_check_one(each.url, each.client, model, served.key_variable, replicas) for each in replicas.all]
+    found = await asyncio.gather(*checks, return_exceptions=True)
+    for each in replicas.all:
+        await each.client.close()
+    silent = [each for each in found if isinstance(each, Silent)]
+    for outcome in found:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Silent):
+            raise outcome
+    if len(silent) == len(found):
+        raise QInsightError(str(silent[0]))
+    for trouble in silent:
+        say(f"{trouble}; it is tried again later")
+    facts = [each for each in found if isinstance(each, dict)]
+    roots = {each.get("root") for each in facts}
+    if len(roots) > 1:
+        raise QInsightError(f"the endpoints serve different models as {model}: {', '.join(map(str, roots))}")
+    return {**facts[0], "logprobs": all(each["logprobs"] for each in facts)}
+
+
+async def _check_one(
+    url: str, client: AsyncOpenAI, model: str, variable: str | None, replicas: Replicas
+) -> dict[str, Any]:
+    facts = await _find_model(url, client, model, variable)
+    picture, words = _picture(), "Answer in one word: what colour is this?"
+    try:
+        return {**facts, "logprobs": await _try(client, model, [picture, _text(words)], logprobs=True)}
+    except openai.AuthenticationError:
+        raise QInsightError(_key_refused(url, variable)) from None
+    except openai.NotFoundError as error:
+        raise QInsightError(f"{url} has no model {model}: {replicas.words(error)}") from None
+    except (openai.APIConnectionError, ValueError, openai.InternalServerError, openai.RateLimitError) as error:
+        first: Exception = error
+    except openai.APIStatusError as error:
+        first = error
+        if await _works(client, model, [picture, _text(words)]) is not None:  # it was the probabilities that it refused
+            return {**facts, "logprobs": False}
+    if await _works(client, model, [_text(words)]) is not None and isinstance(first, openai.APIStatusError):
+        raise QInsightError(f"{url}: {model} refuses pictures: {replicas.words(first)}; serve a vision-language model")
+    if isinstance(first, openai.APIStatusError):
+        raise QInsightError(f"{url} answers a short question with an error: {replicas.words(first)}")
+    raise Silent(f"{url} does not answer a short question: {replicas.words(first)}")
+
+
+async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str | None) -> dict[str, Any]:
+    """What the list of models says of it; {} where a server has no list."""
+    try:
+        listed = await client.models.list()
+        names = {str(each.id): each for each in listed.data}
+    except (openai.AuthenticationError, openai.PermissionDeniedError):
+        raise QInsightError(_key_refused(url, variable)) from None
+    except openai.APIConnectionError as error:
+        raise Silent(f"nothing answers at {url} ({root_of(error)})") from None
+    except openai.APIStatusError as error:
+        if error.status_code in (404, 405, 501) and "json" in error.response.headers.get("content-type", ""):
+            return {}  # a gateway for chat alone; the question that follows decides
+        if error.status_code >= 500 or error.status_code == 429:
+            raise Silent(f"{url} answers with error {error.status_code}") from None
+        raise QInsightError(_no_api(url)) from None
+    except (AttributeError, TypeError, ValueError, openai.OpenAIError):
+        raise QInsightError(_no_api(url)) from None
+    if names and model not in names:
+        shown = ", ".join(sorted(names)[:5])
+        raise QInsightError(f"{url} has no model {model}; it has {shown}: choose with --model")
+    root = getattr(names.get(model), "root", None)
+    return {"root": root} if isinstance(root, str) else {}
+
+
+def _no_api(url: str) -> str:
+    return f"{url} answers, but it is no OpenAI-compatible API: give the address up to /v1"
+
+
+def _key_refused(url: str, variable: str | None) -> str:
+    if variable is None:
+        return f"{url} wants a key: put it into an environment variable and name that with --api-key-env"
+    return f"{url} refuses the key in {variable}"
+
+
+async def _try(client: AsyncOpenAI, model: str, content: Any, logprobs: bool) -> bool:
+    """Ask for one token; whether its probability came with it. Raises ValueError for what is no chat completion."""
+    more: dict[str, Any] = {"logprobs": True, "top_logprobs": 5} if logprobs else {}
+    answer = await client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": content}], max_tokens=1, temperature=0.0, **more
+    )
+    try:
+        entries = getattr(answer.choices[0].logprobs, "content", None) or ()
+        return any(entry.top_logprobs for entry in entries)
+    except (AttributeError, TypeError, IndexError):
+        raise ValueError("its response is no chat completion") from None
+
+
+async def _works(client: AsyncOpenAI, model: str, content: Any) -> bool | None:
+    """None when the same question without probabilities fails too."""
+    try:
+        return await _try(client, model, content, logprobs=False)
+    except (openai.OpenAIError, ValueError):
+        return None
+
+
+def _text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def _picture() -> dict[str, Any]:
+    from PIL import Image
+
+    from qinsight_cli.core.engines.chat import picture_part
+    from qinsight_cli.core.images.sending import as_png
+
+    return picture_part(as_png(Image.new("RGB", (SIDE, SIDE), (90, 120, 160))))

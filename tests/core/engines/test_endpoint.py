@@ -1,0 +1,327 @@
+"""Served models, asked on loopback: the answers of a local engine, and everything that can go wrong on the way."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import chat_server
+from qinsight_cli.core.engines import Decoding, Served, endpoint, replicas
+from qinsight_cli.core.engines.endpoint import EndpointEngine, load_endpoint
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.inference.assess import Result, assess, settings_of
+from qinsight_cli.core.inference.journal import Journal
+from qinsight_cli.core.tasks import TASKS
+
+SCORE = TASKS["score"]
+WRITTEN = Decoding()
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "SHORTEST", 0.05)
+    monkeypatch.setattr(replicas, "LONGEST", 0.2)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.02)
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> list[dict[str, str]]:
+    """Twelve grey pictures, darker to brighter."""
+    for i in range(12):
+        Image.new("RGB", (20 + i, 16), (20 * i,) * 3).save(tmp_path / f"{i:02}.png")
+    return [{"image": str(tmp_path / f"{i:02}.png")} for i in range(12)]
+
+
+def served(*urls: str, **more: Any) -> EndpointEngine:
+    return load_endpoint("tiny", Served(urls, **{"timeout": 20.0, **more}))
+
+
+def answers(engine: Any, items: list[dict[str, str]], batch_size: int = 4, **more: Any) -> list[Result]:
+    return list(assess(SCORE, items, engine, more.pop("decoding", WRITTEN), batch_size=batch_size, **more))
+
+
+def ratings(results: list[Result]) -> list[float | str | None]:
+    return [each.answers[0].rating if each.error is None else each.error for each in results]
+
+
+def expected(items: list[dict[str, str]], rating_of: Callable[[Any], float]) -> list[float]:
+    return [rating_of(Image.open(item["image"])) for item in items]
+
+
+def test_a_served_model_writes_what_the_local_one_writes(
+    engine: Any, photos: Callable[[str], NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    items = []
+    for i, name in enumerate(("chelsea", "coffee", "rocket", "astronaut")):
+        Image.fromarray(photos(name)).save(tmp_path / f"{i}.jpg", quality=20 + 20 * i)
+        items.append({"image": str(tmp_path / f"{i}.jpg")})
+    decoding = Decoding(max_new_tokens=24)
+    with chat_server.serving(engine) as (url, seen):
+        remote = answers(served(url, concurrency=3), items, decoding=decoding)
+    local = answers(engine, items, decoding=decoding)
+    assert [each.completions for each in remote] == [each.completions for each in local]
+    assert all(each.completions[0].completion_tokens > 0 for each in remote)
+    assert len({each.completions[0].text for each in remote}) > 1
+    body = seen.bodies[0]
+    content = body["messages"][1]["content"]
+    assert [part["type"] for part in content] == ["image_url", "text"]
+    assert content[1] == SCORE.messages(("image",))[1]["content"][1]
+    assert {name: body[name] for name in ("temperature", "top_p", "max_tokens", "stop", "n", "model")} == {
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_tokens": 24,
+        "stop": ["</answer>"],
+        "n": 1,
+        "model": "tiny",
+    }
+
+
+def test_files_go_as_they_are(pixel_engine: Any, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    """The address holds the bytes of the file itself; with a limit of pixels, a PNG of the smaller picture."""
+    Image.fromarray(photo).save(tmp_path / "a.jpg", quality=30)
+    items = [{"image": str(tmp_path / "a.jpg")}]
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        answers(served(url), items)
+        answers(load_endpoint("tiny", Served((url,)), max_pixels=5000), items)
+    plain, small = (next(iter(chat_server._addresses(body))) for body in seen.bodies)
+    assert base64.b64decode(plain.removeprefix("data:image/jpeg;base64,")) == (tmp_path / "a.jpg").read_bytes()
+    opened = Image.open(io.BytesIO(base64.b64decode(small.removeprefix("data:image/png;base64,"))))
+    assert opened.width * opened.height <= 5000
+    assert opened.width > 70
+
+
+def test_many_at_a_time_and_never_more(pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any) -> None:
+    with chat_server.serving(pixel_engine(), delay=0.1) as (url, seen):
+        found = answers(served(url, concurrency=4), grey)
+    assert ratings(found) == expected(grey, rating_of)
+    assert seen.most == 4
+    assert set(seen.calls.values()) == {1}
+
+
+FAILURES = {
+    "429": chat_server.status(429, Retry_After="0.02"),
+    "500": chat_server.status(500),
+    "503": chat_server.status(503),
+    "garbage": chat_server.garbage,
+    "broken json": chat_server.broken_json,
+    "empty answer": chat_server.empty,
+    "no choices": chat_server.no_choices,
+    "dropped connection": chat_server.drop,
+    "half an answer": chat_server.half,
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_tried_again(failure: Any, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any) -> None:
+    """The first two calls for each picture fail; every picture is answered in the end."""
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = served(url, concurrency=2)
+        seen.fail = lambda number, body: failure if seen.calls[chat_server._addresses(body)[0]] <= 2 else None
+        assert ratings(answers(engine, grey)) == expected(grey, rating_of)
+    assert set(seen.calls.values()) == {3}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_what_fails_for_ever_is_a_row_with_an_error(
+    failure: Any, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture never gets an answer; the others do, and the journal keeps them."""
+    monkeypatch.setattr(replicas, "REPEATS", 1)
+    data = Path(grey[5]["image"]).read_bytes()
+    address = base64.b64encode(data).decode()
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = load_endpoint("tiny", Served((url,), concurrency=2, timeout=20.0))
+        seen.fail = lambda number, body: failure if address in str(body) else None
+        found = answers(engine, grey)
+    values = ratings(found)
+    assert values[:5] + values[6:] == [value for i, value in enumerate(expected(grey, rating_of)) if i != 5]
+    assert str(values[5]).startswith("unanswered: ")
+    assert found[5].unanswered
+
+
+def test_a_request_that_takes_too_long(
+    pixel_engine: Any, grey: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "REPEATS", 0)
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = served(url, timeout=0.4)
+        seen.fail = lambda number, body: chat_server.slow(1.5)
+        start = time.monotonic()
+        (found,) = answers(engine, grey[:1])
+    assert "no answer in time" in str(found.error)
+    assert time.monotonic() - start < 20
+
+
+def test_a_refused_request_is_not_repeated(pixel_engine: Any, grey: list[dict[str, str]]) -> None:
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = served(url)
+        seen.fail = lambda number, body: chat_server.status(400, "the picture is too large")
+        (found,) = answers(engine, grey[:1])
+        assert seen.number == 1
+    assert "the picture is too large" in str(found.error)
+
+
+def test_a_dead_replica_is_set_aside_and_comes_back(
+    pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chat_server.serving(pixel_engine(), delay=0.02) as (one, first):
+        with chat_server.serving(pixel_engine(), delay=0.02) as (two, second):
+            engine = served(one, two, concurrency=4)
+            assert ratings(answers(engine, grey)) == expected(grey, rating_of)
+            assert min(first.number, second.number) >= 4
+        # The second is gone now.
+        before = first.number
+        assert ratings(answers(engine, grey)) == expected(grey, rating_of)
+        assert first.number - before == 12
+        port = int(two.rpartition(":")[2].split("/")[0])
+        with chat_server.serving(pixel_engine(), port=port, delay=0.02) as (_, again):
+            time.sleep(0.3)
+            assert ratings(answers(engine, grey)) == expected(grey, rating_of)
+            assert again.number > 0
+
+
+def test_a_server_that_ends_halfway(
+    pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows with errors; with the server back, only those are asked again."""
+    monkeypatch.setattr(replicas, "REPEATS", 0)
+    path = str(tmp_path / "journal")
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = served(url, concurrency=4)
+        settings = settings_of(SCORE, engine, WRITTEN, 0)
+        with Journal(path, settings) as journal:
+            results = assess(SCORE, grey, engine, WRITTEN, batch_size=4, journal=journal)
+            found = [next(results) for _ in range(4)]
+            seen.fail = lambda number, body: chat_server.drop
+            found += list(results)
+    answered = [each for each in found if each.error is None]
+    assert 4 <= len(answered) < 12
+    assert all(each.unanswered for each in found if each.error is not None)
+    with chat_server.serving(pixel_engine()) as (url, seen), Journal(path, settings) as journal:
+        again = answers(served(url), grey, journal=journal)
+        assert seen.number == 12 - len(answered)
+    assert ratings(again) == expected(grey, rating_of)
+
+
+def test_a_server_that_is_gone_ends_the_command(
+    pixel_engine: Any, grey: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million rows of errors would help nobody."""
+    monkeypatch.setattr(replicas, "REPEATS", 0)
+    monkeypatch.setattr(endpoint, "HOPELESS", 9)
+    with chat_server.serving(pixel_engine()) as (url, _):
+        engine = served(url)
+    with pytest.raises(QInsightError, match=r"the last 9 requests got no answer: .*no connection"):
+        answers(engine, grey, batch_size=3)
+
+
+def test_a_key_that_is_withdrawn_ends_the_command(
+    pixel_engine: Any, grey: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "s3cret")
+    with chat_server.serving(pixel_engine(), key="s3cret") as (url, seen):
+        engine = served(url, key_variable="MY_KEY")
+        seen.fail = lambda number, body: chat_server.status(401, "s3cret is not valid any more")
+        with pytest.raises(QInsightError, match=r"\*\*\* is not valid any more"):
+            answers(engine, grey)
+
+
+@pytest.mark.parametrize("at_a_time", [100, 1])
+def test_samples(at_a_time: int, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any) -> None:
+    """In one request, or one by one from a server that draws one at a time; drawn from the picture's own seed."""
+    decoding = Decoding(samples=3, temperature=1.0)
+    with chat_server.serving(pixel_engine(), samples=at_a_time) as (url, seen):
+        found = answers(served(url), grey[4:8], decoding=decoding)
+        again = answers(served(url), grey[4:8], decoding=decoding)
+    assert [len(each.answers) for each in found] == [3] * 4
+    assert [each.completions for each in found] == [each.completions for each in again]
+    for item, each in zip(grey[4:8], found, strict=True):
+        values = [answer.rating for answer in each.answers]
+        assert len(set(values)) > 1
+        assert all(abs(value - rating_of(Image.open(item["image"]))) <= 0.21 for value in values)
+    assert {body["n"] for body in seen.bodies} == ({3} if at_a_time > 1 else {3, 1})
+
+
+def test_the_authors_settings_are_passed(pixel_engine: Any, grey: list[dict[str, str]]) -> None:
+    from qinsight_cli.core.engines import AUTHORS_DECODING
+
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        answers(served(url), grey[:1], decoding=AUTHORS_DECODING, seed=5)
+    body = seen.bodies[0]
+    assert (body["temperature"], body["top_k"], body["top_p"], body["max_tokens"]) == (1.0, 50, 0.95, 1024)
+    digest = hashlib.sha256(Path(grey[0]["image"]).read_bytes()).hexdigest()
+    drawn = hashlib.sha256(f"5|image:{digest}".encode()).digest()
+    assert body["seed"] == int.from_bytes(drawn[:7], "big") % 2**31
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ({"key": "right"}, "wants a key"),
+        ({"model": "other"}, "has no model tiny; it has other"),
+        ({"pictures": False}, "tiny refuses pictures: .*image input is not supported.*vision-language"),
+    ],
+    ids=["no key", "another model", "no pictures"],
+)
+def test_what_no_request_would_survive_is_said_at_once(behaviour: Any, words: str, pixel_engine: Any) -> None:
+    with chat_server.serving(pixel_engine(), **behaviour) as (url, seen), pytest.raises(QInsightError, match=words):
+        served(url)
+    assert seen.number == 0
+
+
+def test_a_wrong_key(pixel_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "wrong")
+    with chat_server.serving(pixel_engine(), key="right") as (url, _):
+        with pytest.raises(QInsightError, match="refuses the key in MY_KEY") as caught:
+            served(url, key_variable="MY_KEY")
+        assert "wrong" not in str(caught.value)
+        monkeypatch.setenv("MY_KEY", "right")
+        assert served(url, key_variable="MY_KEY").identity["model"] == "tiny"
+        monkeypatch.delenv("MY_KEY")
+        with pytest.raises(QInsightError, match="--api-key-env MY_KEY"):
+            served(url, key_variable="MY_KEY")
+
+
+@pytest.fixture
+def web_page() -> Iterator[str]:
+    """A web server that is no API."""
+    import http.server
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_api_and_nobody_there(web_page: str, pixel_engine: Any) -> None:
+    with pytest.raises(QInsightError, match="it is no OpenAI-compatible API"):
+        served(web_page)
+    with pytest.raises(QInsightError, match=r"nothing answers at http://127.0.0.1:9/v1"):
+        served("http://127.0.0.1:9/v1")
+    lines: list[str] = []
+    with chat_server.serving(pixel_engine()) as (url, _):
+        load_endpoint("tiny", Served((url, "http://127.0.0.1:9/v1")), say=lines.append)
+    assert len(lines) == 1
+    assert "tried again later" in lines[0]
