@@ -42,8 +42,9 @@ def judge(
     """
     _check_outputs(run, [*read, *(path for item in items for path in item.values())])
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
-    prompt = read_prompt(run.prompt)
-    engine = _load(run)
+    task = task.styled(run.answers.prompt_style.value)
+    prompt = _prompt(run, task, items)
+    engine = _load(run, task)
     decoding = run.serving.readable(run.answers.decoding, engine, say)
     counts: Counter[str] = Counter()
     shown: list[Row] = []
@@ -114,22 +115,32 @@ def _check_outputs(run: Judging, read: Sequence[str]) -> None:
         check_output(journal_path(path), inputs=inputs)
 
 
-def _load(run: Judging) -> Engine:
-    from qinsight_cli.core.engines import load
-    from qinsight_cli.core.models.names import TINY
+def _prompt(run: Judging, task: Task, items: Sequence[Item]) -> str | None:
+    """The user's own prompt, None for that of the task. Raises QInsightError when it does not fit the items."""
+    prompt = read_prompt(run.prompt)
+    if prompt is not None:
+        for roles in {task.order(item) for item in items}:
+            task.messages(roles, prompt)
+    return prompt
 
+
+def _load(run: Judging, task: Task) -> Engine:
+    from qinsight_cli.core.engines import load
+    from qinsight_cli.core.models.names import TINY, for_task
+
+    model = run.model if run.serving.endpoint else for_task(run.model, task.folder)
     if run.serving.endpoint:
         say(f"model: {run.model}, served at {', '.join(run.serving.endpoint)}")
     elif run.model == TINY:
         say("model: tiny, a small model that comes with qinsight; for the paper's: --model q-insight")
     else:
-        say(f"model: {run.model}")
+        say(f"model: {model}" + ("" if model == run.model else f", the weights of {run.model} for this task"))
     decoding = run.answers.decoding
     if decoding.samples > 1:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
     compute = run.compute
     network = (compute.device, compute.dtype.value, compute.max_pixels, compute.network)
-    engine = load(run.model, *network, run.serving.served, say)
+    engine = load(model, *network, run.serving.served, say)
     for note in getattr(engine, "notes", ()):
         say(note)
     return engine

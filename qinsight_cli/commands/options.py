@@ -45,6 +45,11 @@ class Preset(StrEnum):
     authors = "authors"
 
 
+class PromptStyle(StrEnum):
+    paper = "paper"
+    authors = "authors"
+
+
 class Mode(StrEnum):
     reasoned = "reasoned"
     direct = "direct"
@@ -209,6 +214,14 @@ class Answers:
             "--mode", help="direct: read the likeliest answer without reasoning, much faster.", rich_help_panel=ANSWERS
         ),
     ] = Mode.reasoned
+    prompt_style: Annotated[
+        PromptStyle,
+        typer.Option(
+            "--prompt-style",
+            help="Ask in the words of Table A, or in those of the authors' code, which trained their weights.",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = PromptStyle.paper
 
     def __post_init__(self) -> None:
         """Raises UsageError for options of writing where nothing is written, when several samples are asked for at
@@ -312,7 +325,12 @@ class Judging:
     answers: Answers
     prompt: Annotated[
         Path | None,
-        typer.Option("--prompt", metavar="FILE", help="Use the prompt in FILE, for research.", rich_help_panel=ANSWERS),
+        typer.Option(
+            "--prompt",
+            metavar="FILE",
+            help="Use the prompt in FILE, for research; <image> in it is the place of a picture.",
+            rich_help_panel=ANSWERS,
+        ),
     ] = None
 
     def __post_init__(self) -> None:

@@ -135,3 +135,48 @@ def test_direct_gives_the_probability_of_the_winner(photos: list[str], run: Any,
     header, line = done.out.splitlines()
     assert header == "image_a,image_b,reference,winner,probability,verdict,reasoning,error,agreement"
     assert line.split(",")[2:] == ["", "Image B", "1.000", "", "", "", "agree"]
+
+
+@pytest.mark.parametrize(
+    ("command", "weights"),
+    [
+        (["compare", DARK, BRIGHT], "comparison"),
+        (["score", DARK], "score_degradation"),
+        (["degrade", DARK], "score_degradation"),
+    ],
+)
+def test_q_insight_takes_the_weights_for_the_task_and_says_so(
+    photos: list[str], run: Any, pixel_model: Any, command: list[str], weights: str
+) -> None:
+    done = run(*command, "--model", "q-insight", "--jsonl", "-")
+    assert f"model: q-insight:{weights}, the weights of q-insight for this task" in done.err
+    assert json.loads(done.out)["model"] == f"pixels-q-insight:{weights}-None"
+
+
+def test_the_style_of_the_prompt_reaches_the_model(
+    photos: list[str], run: Any, pixel_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pixel_engine
+
+    asked: list[str] = []
+    real = pixel_engine.PixelEngine.prepare
+
+    def prepare(engine: Any, requests: Any) -> Any:
+        asked.append(requests[0].messages[1]["content"][-1]["text"])
+        return real(engine, requests)
+
+    monkeypatch.setattr(pixel_engine.PixelEngine, "prepare", prepare)
+    command = ["compare", DARK, BRIGHT, "--ref", "photos/3.png", "--csv", "-"]
+    for style in ("paper", "authors"):
+        assert run(*command, "--prompt-style", style).code == 0
+    assert ['"Similar"' in words for words in asked] == [True, False]
+    assert "**exactly one**" in asked[1]
+
+
+def test_pictures_stand_where_the_prompt_wants_them(photos: list[str], run: Any, pixel_model: Any) -> None:
+    Path("prompt.txt").write_text("Is Image A <image> or Image B <image> better?")
+    assert run("compare", DARK, BRIGHT, "--prompt", "prompt.txt", "--csv", "-").rows()[0]["winner"] == "Image B"
+    done = run("compare", DARK, BRIGHT, "--ref", "photos/3.png", "--prompt", "prompt.txt")
+    assert done.code == 1
+    assert "the prompt says <image> 2 times, and is asked about 3 images" in done.err
+    assert "Traceback" not in done.err

@@ -37,7 +37,7 @@ from qinsight_cli.core.inference.prefetch import (
     prepare_batch,
 )
 from qinsight_cli.core.models.memory import out_of_memory
-from qinsight_cli.core.tasks.base import ParseFailure, Task
+from qinsight_cli.core.tasks.base import PLACE, ParseFailure, Task
 from qinsight_cli.core.tasks.choices import Choices
 
 LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version of these may give another answer
@@ -82,7 +82,8 @@ class Result:
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
     """Every setting that decides a result, apart from the pictures: the fingerprint of a journal."""
     role_sets = (task.roles, (*task.optional, *task.roles))
-    messages = json.dumps([task.messages(roles, prompt) for roles in role_sets])
+    places = prompt is not None and PLACE in prompt  # for one of the two sets only
+    messages = json.dumps([task.system, prompt] if places else [task.messages(roles, prompt) for roles in role_sets])
     return {
         "task": task.name,
         "prompt": hashlib.sha256(messages.encode()).hexdigest()[:16],

@@ -29,6 +29,18 @@ SHORT_NAMES = {
 }
 
 
+# Short names whose release has a folder of weights for each kind of task.
+BY_TASK = ("q-insight",)
+
+
+def for_task(name: str, folder: str) -> str:
+    """The name of the model that answers a task: of a release with a folder for each kind of task that of `folder`,
+    unless the name has a subfolder; any other name as it is."""
+    base, at, revision = name.partition("@")
+    whole = base in BY_TASK and not Path(name).is_dir()
+    return f"{base}:{folder}{at}{revision}" if whole else name
+
+
 @dataclass(frozen=True)
 class ModelName:
     """Where a model comes from: a local `folder`, or a hub `repo` with an optional subfolder and revision."""

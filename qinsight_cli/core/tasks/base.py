@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.choices import Choices
 from qinsight_cli.core.tasks.verdict import telling_sentences
 
@@ -22,7 +23,10 @@ SYSTEM_PROMPT = (
     "respectively, i.e., <think> reasoning process here </think><answer> answer here </answer>."
 )
 
+# What the authors' code says in its place: without the last full stop.
+AUTHORS_SYSTEM_PROMPT = SYSTEM_PROMPT.removesuffix(".")
 IMAGE = {"type": "image"}
+PLACE = "<image>"  # where a prompt of the user's own wants a picture
 
 
 # How the completion parser can fail; a task adds the ways of its own answers.
@@ -89,6 +93,9 @@ class Task:
     verdict    fields and reasoning -> one line that says what was seen and how bad it is
     badness    fields, as `Task.fields` or as `written` -> a number, the worse the higher, for showing the worst first;
                None for a task whose answers are no better or worse than each other
+    system     the system prompt
+    authors    the content in the words of the authors' code, where they differ from Table A
+    folder     of the authors' release on the hub, with the weights for this task
     """
 
     name: str
@@ -119,6 +126,9 @@ class Task:
     choices: Choices | None = None
     verdict: Callable[[Mapping[str, Any], str], str] = _tell
     badness: Callable[[Mapping[str, Any]], float] | None = None
+    system: str = SYSTEM_PROMPT
+    authors: Callable[[tuple[str, ...]], list[dict[str, str]]] | None = None
+    folder: str = "score_degradation"
 
     @property
     def image_columns(self) -> dict[str, str]:
@@ -131,10 +141,18 @@ class Task:
         spread = (f"{self.number}_std", "samples") if self.number else ()
         return (*self.image_columns, *self.optional, *self.columns, *spread, "verdict", "reasoning", "error")
 
+    def styled(self, style: str) -> Task:
+        """This task in the words of the "paper" (Table A) or of the "authors" (their code)."""
+        if style == "paper":
+            return self
+        parts = tuple(part.styled(style) for part in self.parts)
+        return replace(self, system=AUTHORS_SYSTEM_PROMPT, content=self.authors or self.content, parts=parts)
+
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
-        """The conversation for the given image roles. `prompt` replaces the words of Table A (images come first)."""
-        content = self.content(roles) if prompt is None else [IMAGE] * len(roles) + [text(prompt)]
-        return [{"role": "system", "content": [text(SYSTEM_PROMPT)]}, {"role": "user", "content": content}]
+        """The conversation for the given image roles. `prompt` replaces the words of Table A: images come first, or
+        where it says `<image>`. Raises QInsightError where it has another number of these than there are images."""
+        content = self.content(roles) if prompt is None else placed(prompt, len(roles))
+        return [{"role": "system", "content": [text(self.system)]}, {"role": "user", "content": content}]
 
     def order(self, images: Mapping[str, Any]) -> tuple[str, ...]:
         """The roles present in `images`, in the order in which the model sees them."""
@@ -164,6 +182,22 @@ def known_part(answer: Any) -> Any:
 
 def text(words: str) -> dict[str, str]:
     return {"type": "text", "text": words}
+
+
+def placed(prompt: str, images: int) -> list[dict[str, str]]:
+    """The content of a user's own prompt: its words with the images where it says `<image>`, or before all words."""
+    words = prompt.split(PLACE)
+    if len(words) == 1:
+        return [IMAGE] * images + [text(prompt)]
+    if len(words) - 1 != images:
+        raise QInsightError(
+            f"the prompt says {PLACE} {len(words) - 1} times, and is asked about {images} images: say it once for each "
+            "image, or leave it out to have them first"
+        )
+    parts = [text(words[0])]
+    for following in words[1:]:
+        parts += [IMAGE, text(following)]
+    return [part for part in parts if part.get("text") != ""]
 
 
 _TAG = re.compile(r"</?(?:think|answer)>")

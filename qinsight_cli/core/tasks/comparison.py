@@ -37,6 +37,16 @@ NO_REFERENCE_PROMPT = (
     ", assess the visual quality of both the Image A and the Image B, explain and justify which one is better "
     'considering composition and degradation. Your answer should be "Image A" or "Image B".',
 )
+# The authors' code (demo_comparison.py and its training), cut where its images stand. It has no question without a
+# reference.
+AUTHORS_PROMPT = (
+    "Given a low-quality reference image and two enhanced outputs. Reference Image:",
+    "Image A:",
+    "Image B:",
+    "Decide which enhanced image is superior or if they are comparable. Evaluate based on: 1) fidelity and "
+    "consistency with the reference image; 2) overall perceptual quality. "
+    "Return **exactly one** of: Image A, Image B, or Similar.",
+)
 WINNERS = ("Image A", "Image B", "Similar")
 MIRRORED = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}  # the winner of the swapped pair
 
@@ -53,7 +63,14 @@ class Comparison:
 
 
 def content(roles: tuple[str, ...]) -> list[dict[str, str]]:
-    words = REFERENCE_PROMPT if "reference" in roles else NO_REFERENCE_PROMPT
+    return _with_images(REFERENCE_PROMPT if "reference" in roles else NO_REFERENCE_PROMPT)
+
+
+def authors_content(roles: tuple[str, ...]) -> list[dict[str, str]]:
+    return _with_images(AUTHORS_PROMPT) if "reference" in roles else content(roles)
+
+
+def _with_images(words: tuple[str, ...]) -> list[dict[str, str]]:
     parts = [text(words[0])]
     for following in words[1:]:
         parts += [IMAGE, text(following)]
@@ -133,4 +150,6 @@ TASK = Task(
     colours={"Similar": "yellow"},
     protocol="qinsight_cli.core.bench.protocols.comparison",
     choices=CHOICES,
+    authors=authors_content,
+    folder="comparison",
 )

@@ -9,7 +9,7 @@ import pytest
 import qinsight_cli
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_model
-from qinsight_cli.core.models.names import resolve
+from qinsight_cli.core.models.names import for_task, resolve
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,26 @@ from qinsight_cli.core.models.names import resolve
 def test_hub_names(name: str, repo: str, subfolder: str, revision: str | None) -> None:
     found = resolve(name)
     assert (found.repo, found.subfolder, found.revision, found.folder) == (repo, subfolder, revision, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("q-insight", "q-insight:comparison"),
+        ("q-insight@v1", "q-insight:comparison@v1"),
+        ("q-insight:score_degradation", "q-insight:score_degradation"),
+        ("tiny", "tiny"),
+        ("someone/model", "someone/model"),
+    ],
+)
+def test_a_release_has_weights_for_each_kind_of_task(name: str, found: str) -> None:
+    assert for_task(name, "comparison") == found
+
+
+def test_a_folder_of_that_name_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q-insight").mkdir()
+    assert for_task("q-insight", "comparison") == "q-insight"
 
 
 def test_tiny_is_the_folder_in_the_package() -> None:

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 from qinsight_cli.core.tasks.base import (
     IMAGE,
     SYSTEM_PROMPT,
     completion_of,
     format_reward,
+    placed,
     read_object,
     split_completion,
     unfence,
@@ -201,3 +203,32 @@ def test_long_completions_are_read_in_a_moment(filler: str) -> None:
             completion = completion_of("so", inner)
             task.parse(completion)
             task.earned(completion, task.truth(ROW))
+
+
+# The comparison of the authors' code, retyped; "<image>" stands where an image stands.
+AUTHORS = """Given a low-quality reference image and two enhanced outputs. Reference Image:<image>Image A:<image>Image
+B:<image>Decide which enhanced image is superior or if they are comparable. Evaluate based on: 1) fidelity and
+consistency with the reference image; 2) overall perceptual quality. Return **exactly one** of: Image A, Image B, or
+Similar."""
+
+
+def test_the_words_of_the_authors_code() -> None:
+    for task in TASKS.values():
+        system, user = task.styled("authors").messages(task.roles)
+        assert system["content"][0]["text"] + "." == " ".join(SYSTEM.split())
+        assert user == task.messages(task.roles)[1]  # as in Table A, but for the comparison with a reference
+        assert task.styled("paper") is task
+    comparison = TASKS["comparison"].styled("authors")
+    content = comparison.messages(("reference", "image_a", "image_b"))[1]["content"]
+    assert "".join(part.get("text", "<image>") for part in content) == " ".join(AUTHORS.split())
+
+
+def test_images_where_a_prompt_wants_them() -> None:
+    words = {"type": "text", "text": "Rate it."}
+    assert placed("Rate it.", 2) == [IMAGE, IMAGE, words]
+    assert placed("<image>Rate it.", 1) == [IMAGE, words]
+    assert placed("A: <image>\nB: <image>", 2) == [
+        *({"type": "text", "text": "A: "}, IMAGE, {"type": "text", "text": "\nB: "}, IMAGE)
+    ]
+    with pytest.raises(QInsightError, match="the prompt says <image> 1 times, and is asked about 2 images"):
+        placed("<image> is it better?", 2)
