@@ -67,7 +67,11 @@ class Replicas:
 
     def __init__(self, urls: tuple[str, ...], key: str | None, timeout: float, repeats: int | None = None) -> None:
         self._key = key
-        fields: dict[str, Any] = {"api_key": key or NO_KEY, "timeout": timeout, "max_retries": REPEATS if repeats is None else repeats}
+        fields: dict[str, Any] = {
+            "api_key": key or NO_KEY,
+            "timeout": timeout,
+            "max_retries": REPEATS if repeats is None else repeats,
+        }
         self.all = [Replica(url, AsyncOpenAI(base_url=url, **fields)) for url in urls]
 
     async def ask(self, call: Callable[[AsyncOpenAI], Awaitable[Any]]) -> Any:
