@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,27 @@ def width() -> int:
     from rich.console import Console
 
     return Console().width if sys.stdout.isatty() else WIDE
+
+
+def write_path(path: str, null: bool) -> None:
+    """One path on stdout, as its bytes are, with a NUL or a line end; a terminal gets control characters escaped."""
+    if sys.stdout.isatty():
+        write(path)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + (b"\0" if null else os.linesep.encode()))
+    sys.stdout.buffer.flush()
+
+
+def summarize(shown: Callable[[int], Any]) -> None:
+    """Print on stderr what `shown` makes for its width."""
+    console = talk()
+    console.print(shown(console.width))
+
+
+def waiting(words: str) -> AbstractContextManager[Any]:
+    """A spinner on stderr with these words, if that is a terminal."""
+    return talk().status(words) if talk().is_terminal else nullcontext()
 
 
 def progress(noun: str, total: int) -> AbstractContextManager[Advance]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import typer
 
-from qinsight_cli.commands.console import progress, say, show, width
+from qinsight_cli.commands.console import progress, say, waiting
+from qinsight_cli.commands.delivery import Delivery
 from qinsight_cli.commands.options import Judging, Output, read_prompt
+from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.files import check_output
 from qinsight_cli.core.inference.assess import Result, assess, settings_of
@@ -19,7 +21,6 @@ from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item
 from qinsight_cli.core.report.progress import Advance
 from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
-from qinsight_cli.core.report.tables import make_table
 from qinsight_cli.core.tasks import Task
 
 SOME_ROWS_FAILED = 3
@@ -33,21 +34,22 @@ def judge(
     more: Sequence[str] = (),
     merge: Callable[[Iterator[Row]], Iterable[Row]] = iter,
     read: Sequence[str] = (),
+    showing: Showing | None = None,
 ) -> Counter[str]:
     """Ask about every item, write the rows, print a summary to stderr.
 
     `more` are columns beside the task's. `merge` may turn several rows into one; `read` names other files that the
-    command reads. Returns how many rows there were ("rows"), how many with an error ("errors"), and how many of each
-    `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
+    command reads, `showing` which rows are wanted. Returns how many rows there were ("rows"), how many with an error
+    ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
     """
     _check_outputs(run, [*read, *(path for item in items for path in item.values())])
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
+    delivery = Delivery(task, columns, run.output, showing)
     task = task.styled(run.answers.prompt_style.value)
     prompt = _prompt(run, task, items)
     engine = _load(run, task)
     decoding = run.serving.readable(run.answers.decoding, engine, say)
     counts: Counter[str] = Counter()
-    shown: list[Row] = []
     with ExitStack() as stack:
         journal = _journal(run.output, settings_of(task, engine, decoding, run.answers.seed, prompt))
         stack.enter_context(nullcontext() if journal is None else journal)
@@ -60,19 +62,20 @@ def judge(
                 model = str(engine.identity.get("model", run.model))
                 for row in merge(row_of(task, result, model) for result in _told(results, advance, counts)):
                     counts.update(_facts(row))
-                    (outputs.write if run.output.paths else shown.append)(row)
+                    delivery.take(row, outputs)
+                delivery.complete(outputs)
         except KeyboardInterrupt:
             hint = "" if journal is None else "; run the same command again to go on"
             say(f"interrupted: {counts['rows']} rows done{hint}")
             raise
         finally:
-            if shown:
-                show(make_table(columns, shown, run.output.show_reasoning, width()))
+            delivery.show()
         if journal is not None and not counts[UNANSWERED]:
             journal.discard()
     if outputs.failure is not None:
         raise outputs.failure
     _sum_up(counts, run.output)
+    delivery.sum_up()
     return counts
 
 
@@ -140,7 +143,8 @@ def _load(run: Judging, task: Task) -> Engine:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
     compute = run.compute
     network = (compute.device, compute.dtype.value, compute.max_pixels, compute.network)
-    engine = load(model, *network, run.serving.served, say)
+    with waiting(f"loading {model}"):
+        engine = load(model, *network, run.serving.served, say)
     for note in getattr(engine, "notes", ()):
         say(note)
     return engine

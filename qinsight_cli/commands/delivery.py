@@ -1,0 +1,68 @@
+"""Where the rows of score, degrade and compare go: to files as they come or in order, to a table, or as bare paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qinsight_cli.commands.console import say, show, summarize, width, write_path
+from qinsight_cli.commands.options import Output
+from qinsight_cli.commands.selection import Showing
+from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.report.rows import Outputs, Row
+from qinsight_cli.core.report.selection import Selection
+from qinsight_cli.core.report.summary import MANY, Summary
+from qinsight_cli.core.report.tables import make_table
+from qinsight_cli.core.tasks import Task
+
+
+class Delivery:
+    """Takes the rows of a run one by one. Rows that are wanted in an order wait for the last."""
+
+    def __init__(self, task: Task, columns: Sequence[str], output: Output, showing: Showing | None) -> None:
+        """Raises UsageError where paths and rows would share standard output."""
+        self.task, self.columns, self.output, self.showing = task, columns, output, showing
+        self.selection = showing.selection if showing else Selection()
+        self.summary = Summary(task)
+        self.delivered = 0
+        self._waiting: list[Row] = []
+        self._table: list[Row] = []
+        if showing is not None and showing.paths_only and "-" in output.paths:
+            raise UsageError("--paths and rows cannot share standard output: give the rows a file")
+
+    def take(self, row: Row, outputs: Outputs) -> None:
+        """One more row."""
+        self.summary.add(row)
+        if self.selection.waits:
+            self._waiting.append(row)
+        elif self.selection.keeps(self.task, row):
+            self._deliver(row, outputs)
+
+    def complete(self, outputs: Outputs) -> None:
+        """No more rows come: those that waited go out."""
+        waited, self._waiting = self.selection.of(self.task, self._waiting), []
+        for row in waited:
+            self._deliver(row, outputs)
+
+    def _deliver(self, row: Row, outputs: Outputs) -> None:
+        self.delivered += row["error"] is None
+        if self.showing is not None and self.showing.paths_only:
+            if row["error"] is None:
+                write_path(str(row[next(iter(self.task.image_columns))]), self.showing.null)
+        elif not self.output.paths:
+            self._table.append(row)
+        outputs.write(row)
+
+    def show(self) -> None:
+        """The table of the rows that go nowhere else; of an interrupted run, of those that are there."""
+        waited = self.selection.of(self.task, self._waiting) if not self.output.paths else []
+        if self.showing is None or not self.showing.paths_only:
+            rows, self._table = [*self._table, *waited], []
+            if rows:
+                show(make_table(self.columns, rows, self.output.show_reasoning, width()))
+
+    def sum_up(self) -> None:
+        """How many rows a selection left, and after many answers what they come to."""
+        if self.selection.chooses:
+            say(f"{self.delivered:,} of {self.summary.answered:,} shown")
+        if self.summary.answered >= MANY:
+            summarize(self.summary.shown)
