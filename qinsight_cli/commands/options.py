@@ -12,6 +12,7 @@ import typer
 
 from qinsight_cli.commands.flat import written
 from qinsight_cli.commands.remote import Serving
+from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.files import check_output_name, same_file
@@ -349,9 +350,9 @@ def read_prompt(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        words = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise QInsightError(f"cannot read the prompt {path}: {getattr(error, 'strerror', None) or error}") from None
+        words = read_text(path).strip()
+    except QInsightError as error:
+        raise QInsightError(f"the prompt: {error}") from None
     if not words:
         raise QInsightError(f"the prompt {path} is empty")
     control = re.search(r"<\|[A-Za-z0-9_]+\|>", words)

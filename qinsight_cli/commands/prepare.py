@@ -145,7 +145,7 @@ def srbench(
 @app.command("csv")
 @flat
 def csv_table(
-    file: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV file with a header.")],
+    file: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or Excel file (.xlsx).")],
     task: Annotated[str, typer.Option("--task", help="What the labels are: a task by name.")] = DEFAULT_TASK,
     image_column: Annotated[
         str | None, typer.Option("--image-column", help="Column of the picture's path; the task's own by default.")
@@ -160,6 +160,9 @@ def csv_table(
     reference_column: Annotated[
         str | None, typer.Option("--reference-column", help="Column of the undistorted picture, kept on one side.")
     ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The table has no header: columns are named 1, 2, ...")
+    ] = False,
     *,
     table: Table,
     options: Rated,
@@ -173,7 +176,8 @@ def csv_table(
         raise UsageError(f"no task {task!r}; tasks are {', '.join(TASKS)}")
     columns = Columns(image_column, label_column, reference_column)
     name = table.name or file.stem
-    labelled = read(file.resolve(), columns, name, table.folder, label_range, table.lower_is_better, task=TASKS[task])
+    scale = (label_range, table.lower_is_better)
+    labelled = read(file.resolve(), columns, name, table.folder, *scale, task=TASKS[task], header=not no_header)
     run(labelled, options)
 
 

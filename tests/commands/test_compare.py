@@ -60,7 +60,7 @@ def test_pairs_from_a_csv_in_its_own_folder(photos: list[str], run: Any, pixel_m
         (b"image_a,image_b\n", "holds no pairs"),
         (b"image_a,image_b,image_b\na,b,c\n", "has two columns named 'image_b'"),
         (b"image_a,image_b\n1.png,2.png\n1.png,\n", "line 3: no image_b"),
-        (b"image_a,image_b\n\xff\xfe,2\n", "is not a CSV file in UTF-8"),
+        (b"image_a,image_b\n\xff\xfe,2\n", "is not text in UTF-8"),
     ],
 )
 def test_bad_pairs_are_one_line(tmp_path: Path, run: Any, content: bytes, words: str) -> None:

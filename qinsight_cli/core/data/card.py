@@ -30,7 +30,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 def _sound_card(card: dict[str, Any]) -> dict[str, Any]:
     """The card without fields of the wrong type: a user may have edited it."""
     kinds = {"counts": dict, "sha256": dict, "name": str}
-    sound = {name: value for name, value in card.items() if isinstance(value, kinds.get(name, object))}
+    sound: dict[str, Any] = {name: value for name, value in card.items() if isinstance(value, kinds.get(name, object))}
     for name, kind in (("counts", int), ("sha256", str)):
         if name in sound:
             sound[name] = {key: value for key, value in sound[name].items() if isinstance(value, kind)}

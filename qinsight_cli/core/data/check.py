@@ -14,6 +14,7 @@ from qinsight_cli.core.data.card import CARD, read_card
 from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
 from qinsight_cli.core.data.manifest import Sample, read_rows
 from qinsight_cli.core.data.problems import near_duplicate_problems
+from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
@@ -84,7 +85,7 @@ def _check_rows(path: Path, report: CheckReport, where: dict[int, str]) -> None:
             report.errors.append(f"{place}: the row's split is {sample.split!r}")
         where[len(report.rows)] = place
         report.rows.append(sample)
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if '"/' in line and any(str(name).startswith("/") for name in _names(line)):
             report.errors.append(f"{path.name}, line {number}: an absolute path; the dataset cannot be moved")
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.source_files import other_header
+from qinsight_cli.core.data.table_files import check_unpacked, read_table, unique_header
+from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
-
-
-def unique_header(path: Path, header: Iterable[object]) -> list[str]:
-    """The names of a header, stripped. Raises QInsightError if a name appears twice, which would be ambiguous.
-
-    Several columns may have no name: spreadsheets write such columns.
-    """
-    names = [str(name).strip() for name in header]
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise QInsightError(f"{path} has two columns named {twice!r}; rename or remove one")
-    return names
 
 
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -29,18 +18,10 @@ def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str
 
     Raises QInsightError if a needed column is missing, naming the header found and the dataset it belongs to.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = unique_header(path, next(reader, []))
-            if any(column not in header for column in needed):
-                raise other_header(path, name, ",".join(needed), header)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    texts = [cell.strip() for cell in cells] + [""] * len(header)
-                    yield f"{path.name}, line {reader.line_num}", dict(zip(header, texts, strict=False))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise QInsightError(f"cannot read {path}: {error}") from None
+    table = read_table(path)
+    if any(table.column(column) is None for column in needed):
+        raise other_header(path, name, ",".join(needed), table.header)
+    return table.records(needed)
 
 
 def read_words(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
@@ -49,11 +30,7 @@ def read_words(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
     Names must not contain spaces or commas, as in the authors' files. Raises QInsightError for a line with fewer than
     `columns` words.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QInsightError(f"cannot read {path}: {error}") from None
-    for line_number, line in enumerate(lines, 1):
+    for line_number, line in enumerate(read_text(path).split("\n"), 1):
         words = line.replace(",", " ").split()
         if not words:
             continue
@@ -74,6 +51,7 @@ def read_sheet(
     """
     import pandas as pd
 
+    check_unpacked(path)
     try:
         # header=None: pandas would silently rename the second of two columns with the same name.
         frame = pd.read_excel(path, sheet_name=sheet, header=None, skiprows=header, engine="openpyxl")
@@ -93,13 +71,13 @@ def read_json(path: Path) -> list[dict[str, Any]]:
 
     Raises QInsightError for anything else.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         try:
             loaded = json.loads(text)
         except json.JSONDecodeError:
             loaded = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise QInsightError(f"cannot read {path} as JSON: {' '.join(str(error).split())}") from None
     records = loaded if isinstance(loaded, list) else [loaded]
     if not all(isinstance(record, dict) for record in records):

@@ -12,6 +12,8 @@ from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
 
+LONGEST_SHOWN = 40  # characters of a label in a message
+
 
 @dataclass(frozen=True)
 class Published:
@@ -93,11 +95,12 @@ class Labelled:
 def number(text: object, scale: Scale | None, where: str, name: str) -> float:
     """A label as a finite number in the stated range. Raises QInsightError naming the row."""
     try:
-        value = float(text)  # type: ignore[arg-type]
+        value = math.nan if "_" in str(text) else float(text)  # type: ignore[arg-type]  # 1_000 is no label
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise QInsightError(f"{where}: the label of {name!r} is {text!r}, not a number; correct or remove the row")
+        shown = repr(text) if len(str(text)) <= LONGEST_SHOWN else f"{str(text)[:LONGEST_SHOWN]!r}..."
+        raise QInsightError(f"{where}: the label of {name!r} is {shown}, not a number; correct or remove the row")
     if scale is not None and math.isfinite(scale.highest - scale.lowest):
         value = _within_rounding(value, scale)
     if scale is not None and not scale.lowest <= value <= scale.highest:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.card import CARD, read_card, refuse_to_shrink
+from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import disk_errors, write_text
 from qinsight_cli.core.tasks import TASKS
@@ -135,12 +136,7 @@ def read_split(folder: Path, split: str, tasks: Iterable[str] | None = None) -> 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Sample | QInsightError]]:
     """Line number (from 1) and row of each line of a manifest; an error in place of an invalid row."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise QInsightError(f"{path} is no text in UTF-8; save it as UTF-8 or prepare the dataset again") from None
+    text = read_text(path)
     # Not splitlines(): a name may contain U+2028 or similar, which JSON does not escape.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

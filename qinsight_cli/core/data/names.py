@@ -17,7 +17,7 @@ def same_name(name: str) -> str:
 def path_parts(path: str) -> list[str]:
     """The normalised names in a path with either separator, with `.` and `..` resolved."""
     parts: list[str] = []
-    for part in same_name(path.strip().replace("\\", "/")).split("/"):
+    for part in map(str.strip, same_name(path.replace("\\", "/")).split("/")):
         if part == ".." and parts:
             parts.pop()
         elif part not in ("", ".", ".."):

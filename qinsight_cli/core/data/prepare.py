@@ -29,6 +29,7 @@ from qinsight_cli.core.data.reasoning import describe_image
 from qinsight_cli.core.data.source_files import ImageFinder
 from qinsight_cli.core.data.splits import draw_stratified, split_by_group
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images.find import EXTENSIONS
 from qinsight_cli.core.tasks import TASKS, Task
 
 
@@ -155,7 +156,10 @@ def _locate(name: str, pictures: ImageFinder) -> Path | None:
         return path
     if ".." in path.parts and (beside := Path(os.path.normpath(pictures.root / path))).is_file():
         return beside  # a table in labels/ that names ../images/a.png
-    return pictures.find(name)
+    found = pictures.find(name)
+    if found is None and path.suffix.lower() in EXTENSIONS and path.is_file():
+        return path.resolve()  # as `score --csv` names it, from the working directory
+    return found
 
 
 def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qinsight_cli.core.data.names import path_parts, same_name
 from qinsight_cli.core.data.readers import published
+from qinsight_cli.core.encodings import encoding_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.find import EXTENSIONS
 
@@ -50,8 +51,9 @@ def looks_like(source: Path) -> list[str]:
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return file.readline(1000)
+        with path.open("rb") as file:
+            head = file.read(1000)
+        return head.decode(encoding_of(head), "replace").partition("\n")[0]
     except OSError:
         return ""
 
@@ -113,26 +115,40 @@ class ImageFinder:
         self.root = root
         self._folders = [same_name(folder) for folder in folders]
         self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
         for path in _files(root, without=without):
             if path.suffix.lower() in EXTENSIONS:
-                self._by_name.setdefault(same_name(path.name), []).append(path)
+                self._by_name.setdefault(same_name(path.name).strip(), []).append(path)
+                self._by_stem.setdefault(same_name(path.stem).strip(), []).append(path)
 
     def __iter__(self) -> Iterator[Path]:
         return (path for paths in self._by_name.values() for path in paths)
 
     def find(self, name: str) -> Path | None:
+        """Raises QInsightError if a name without its extension fits several pictures equally well."""
         parts = path_parts(name)
-        named = self._by_name.get(parts[-1], []) if parts else []
-        # One path must be a suffix of the other: a/x.png never matches b/x.png.
-        candidates = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
-        return min(candidates, key=lambda path: self._rank(path, parts, name), default=None)
+        if not parts:
+            return None
+        found = self._fitting(self._by_name.get(parts[-1], []), parts, name)
+        if not found and not parts[-1].endswith(EXTENSIONS):
+            found = self._fitting(self._by_stem.get(parts[-1], []), parts, name)
+            if len(found) > 1 and self._rank(found[0], parts, name)[:2] == self._rank(found[1], parts, name)[:2]:
+                raise QInsightError(f"{name!r} could be {found[0]} or {found[1]}; write more of it, or its extension")
+        return found[0] if found else None
+
+    def _fitting(self, named: Sequence[Path], parts: Sequence[str], name: str) -> list[Path]:
+        """Those whose path ends as the name does, best first: a/x.png never matches b/x.png."""
+        fitting = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
+        return sorted(fitting, key=lambda path: self._rank(path, parts, name))
 
     def _own(self, path: Path) -> list[str]:
-        return [same_name(part) for part in path.relative_to(self.root).parts]
+        return [same_name(part).strip() for part in path.relative_to(self.root).parts]
 
     def _shared(self, path: Path, parts: Sequence[str]) -> int:
-        """How many names at the end of both are the same."""
+        """How many names at the end of both are the same, the last one perhaps without its extension."""
         own = self._own(path)
+        if own[-1] != parts[-1]:
+            own[-1] = own[-1].rpartition(".")[0].strip()
         same = (mine == theirs for mine, theirs in zip(reversed(own), reversed(parts), strict=False))
         return next((index for index, one in enumerate(same) if not one), min(len(own), len(parts)))
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+from qinsight_cli.core.encodings import decode, encoding_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import photos
 from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
@@ -19,6 +20,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".gif"),
     *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", *HEIC_EXTENSIONS),
 )
+_ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _RAWS, _VIDEOS, _OTHERS = "camera raw", "video", "other"
 
@@ -82,18 +84,30 @@ def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
 
 
 def on_disk(name: str) -> str:
-    """A name in a list or table -> its spelling on disk: Unicode composed or decomposed, slashes or backslashes."""
+    """A name in a list or table -> its spelling on disk: Unicode composed or decomposed, slashes or backslashes, bytes
+    that are no text written as escapes, as our CSV has them."""
     if os.path.lexists(name):
         return name
-    spellings = [name, name.replace("\\", "/")]
+    spellings = [name, name.replace("\\", "/"), _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)]
     spellings += [unicodedata.normalize(form, each) for each in spellings for form in ("NFC", "NFD")]
     return next((each for each in spellings if os.path.lexists(each)), name)
 
 
 def _read_names(stdin: BinaryIO | None) -> list[str]:
+    """The names of a list. A byte order mark says how they are written; the others are the bytes of the names."""
     data = stdin.read() if stdin is not None else b""
+    if encoding_of(data) != "utf-8":
+        data = os.fsencode(decode(data, "the list on standard input"))
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return [on_disk(os.fsdecode(name)) for name in names if name]
+    return [_named_by(name) for name in names if name]
+
+
+def _named_by(name: bytes) -> str:
+    found = on_disk(os.fsdecode(name))
+    if not os.path.lexists(found):
+        other = on_disk(name.decode("cp1252", "replace"))  # a list saved on Windows
+        found = other if os.path.lexists(other) else found
+    return found
 
 
 def _extension(path: str) -> str:

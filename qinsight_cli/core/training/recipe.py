@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo import recipe as grpo
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
@@ -98,9 +99,10 @@ def _read(name: str) -> dict[str, Any]:
         near = get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"recipes are {', '.join(names())}, or give a YAML file"
         raise QInsightError(f"no recipe {name!r}; {hint}")
+    text = read_text(path)
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(text)
+    except yaml.YAMLError as error:
         raise QInsightError(f"recipe {name!r} is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise QInsightError(f"recipe {name!r} has no sections; they are {', '.join(SECTIONS)}")

@@ -13,8 +13,8 @@ def test_csv_with_all_that_editors_leave(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('\ufeffname , MOS,,\r\n"a,\r\nb.jpg", 1 ,,\r\n,,,\r\n\r\nc.jpg\r\n'.encode())
     assert list(read_csv(path, "kadid", ["name", "MOS"])) == [
-        ("t.csv, line 3", {"name": "a,\r\nb.jpg", "MOS": "1", "": ""}),
-        ("t.csv, line 6", {"name": "c.jpg", "MOS": "", "": ""}),
+        ("t.csv, line 3", {"name": "a,\r\nb.jpg", "MOS": "1"}),
+        ("t.csv, line 6", {"name": "c.jpg", "MOS": ""}),
     ]
 
 
@@ -89,5 +89,5 @@ def test_a_column_that_stands_twice_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, '[{"a": ' + "9" * 5000 + "}]", "{", "\xff"])
 def test_json_that_is_none_or_endless(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(QInsightError, match=r"cannot read .*x\.json as JSON"):
+    with pytest.raises(QInsightError, match=r"cannot read .*x\.json as JSON|x\.json is not text in UTF-8"):
         read_json(tmp_path / "x.json")

@@ -167,9 +167,11 @@ def test_a_byte_order_mark_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
     assert [row.id for row in read_split(tmp_path, "train")] == ["a"]
 
 
-def test_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
+def test_another_encoding_is_read_by_its_mark_or_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(json.dumps(GOOD).encode("utf-16"))
-    with pytest.raises(QInsightError, match=r"train\.jsonl is no text in UTF-8; save it as UTF-8"):
+    assert [row.id for row in read_split(tmp_path, "train")] == ["a"]
+    (tmp_path / "train.jsonl").write_bytes(json.dumps({**GOOD, "id": "é"}, ensure_ascii=False).encode("cp1252"))
+    with pytest.raises(QInsightError, match=r"train\.jsonl is not text in UTF-8 \(byte 0xe9 in line 1\); save it"):
         read_split(tmp_path, "train")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import load_image, photos
 from qinsight_cli.core.images.find import find_images
@@ -39,6 +40,21 @@ def test_an_existing_name_with_glob_characters_is_that_file(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "[1].jpg", "1.jpg", "what?.png")
     assert find_images(["[1].jpg", "what?.png"]) == ["[1].jpg", "what?.png"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_a_list_on_stdin_in_any_encoding(encoding: str, tmp_path: Path) -> None:
+    touch(tmp_path, "é.jpg", "b.jpg")
+    names = [str(tmp_path / "é.jpg"), str(tmp_path / "b.jpg")]
+    assert find_images(["-"], io.BytesIO("\r\n".join(names).encode(encoding))) == names
+
+
+def test_a_name_that_is_no_text_is_found_as_our_csv_writes_it(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(name, "wb"):
+        pass
+    written = csv_line([os.fsdecode(name)]).decode().strip()
+    assert find_images(["-"], io.BytesIO(written.encode())) == [os.fsdecode(name)]
 
 
 def test_a_list_on_stdin_by_line_or_by_nul(tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def test_what_compare_writes_is_read_back(folder: Path) -> None:
     assert read_pairs(folder / "p.csv") == [{"image_a": row[0], "image_b": row[1]}]
 
 
+def test_names_without_extension(folder: Path) -> None:
+    (folder / "p.csv").write_text("image_a,image_b\na,b\n")
+    assert read_pairs(folder / "p.csv") == [{"image_a": str(folder / "a.png"), "image_b": str(folder / "b.png")}]
+    (folder / "a.jpg").write_bytes(b"x")
+    with pytest.raises(QInsightError, match=r"line 2: 'a' could be .*a\.jpg or .*a\.png; write its extension"):
+        read_pairs(folder / "p.csv")
+
+
 def test_a_name_in_another_normal_form_and_with_backslashes(folder: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "c.png").write_bytes(b"x")
@@ -68,7 +76,9 @@ def test_a_name_in_another_normal_form_and_with_backslashes(folder: Path) -> Non
         (b"image_a,image_b,image_a\nx,y,z\n", "two columns named 'image_a'"),
         (b"first,second\na,b\n", "no column image_a.* has first, second"),
         (b"image_a,image_b\na.png,\n", "line 2: no image_b"),
-        (b"image_a,image_b\n\xff,b\n", "not a CSV file in UTF-8"),
+        (b"image_a,image_b\n\xff,b\n", r"not text in UTF-8 \(byte 0xff in line 2\)"),
+        (b"image_a,image_b\na, b.png,b.png\n", "line 2: 3 cells under 2 columns"),
+        (b'image_a,image_b\n"a.png,b.png\n', "not a line of CSV.*check its quotes"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(folder: Path, content: bytes, words: str) -> None:

@@ -6,7 +6,6 @@ separator, in any case. The longest tail of the path that only one picture of th
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.csv_text import unguarded
-from qinsight_cli.core.data.label_tables import unique_header
 from qinsight_cli.core.data.names import path_parts
+from qinsight_cli.core.data.table_files import read_table
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 
@@ -135,7 +134,7 @@ class PredictionsFile:
 
 
 class ImageMatcher:
-    """Pictures found by any tail of their paths.
+    """Pictures found by any tail of their paths, also without their extension.
 
     unknown  names that match no picture
     by_name  names with folders that match by file name alone
@@ -149,6 +148,7 @@ class ImageMatcher:
         for parts in dict.fromkeys(map(parts_of, paths)):
             for length in range(1, len(parts) + 1):
                 self._by_tail.setdefault(parts[-length:], set()).add(parts)
+                self._by_tail.setdefault(_without_extension(parts[-length:]), set()).add(parts)
 
     def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
@@ -165,6 +165,10 @@ class ImageMatcher:
                 return next(iter(found))
         self.unknown[name] = None
         return None
+
+
+def _without_extension(parts: Parts) -> Parts:
+    return (*parts[:-1], parts[-1].rpartition(".")[0] or parts[-1])
 
 
 def parts_of(path: str | Path) -> Parts:
@@ -220,16 +224,9 @@ def answer_of(task: Task, row: Row) -> RowAnswer:
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = unique_header(path, reader.fieldnames or ())
-            reader.fieldnames = columns
-            rows: list[Row] = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-    except OSError as error:
-        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise QInsightError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    table = read_table(path)
+    known = dict.fromkeys(name for task in TASKS.values() for layout in _layouts(task) for name in (*layout, "error"))
+    rows: list[Row] = [row for _, row in table.records(known)]
     if not rows:
         raise QInsightError(f"{path} holds no predictions")
-    return columns, rows
+    return [*table.header, *(name for name in known if name in rows[0] and name not in table.header)], rows

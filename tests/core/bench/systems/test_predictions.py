@@ -102,7 +102,11 @@ def test_columns_of_another_task_are_refused(tmp_path: Path, koniq: Dataset) -> 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "holds no predictions"), (b"path,rating\n", "holds no predictions"), (b"path\n\xff\xfe", "not a CSV file")],
+    [
+        (b"", "holds no predictions"),
+        (b"path,rating\n", "holds no predictions"),
+        (b"path\n\xff\xfe", "not text"),
+    ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "p.csv"

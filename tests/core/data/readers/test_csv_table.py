@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import shutil
+import zipfile
 from pathlib import Path
 
+import openpyxl
 import pytest
 
+from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.data.readers.csv_table import Columns, read
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.score import TASK
 
 COLUMNS = Columns("file", "score", "clean")
 
@@ -50,9 +55,12 @@ def test_bad_input(scores: Path, tmp_path: Path, table) -> None:
         read(scores, COLUMNS, "mine", label_range=(4, 10))
     with pytest.raises(QInsightError, match="give the lower end first"):
         read(scores, COLUMNS, "mine", label_range=(10, 0))
-    with pytest.raises(QInsightError, match=r"has the columns file,score,clean,more, not picture,score"):
+    with pytest.raises(
+        QInsightError,
+        match=r"file, score, clean, more .separated by commas., not 'picture'; .* --image-column file --label",
+    ):
         read(scores, Columns("picture", "score"), "mine")
-    with pytest.raises(QInsightError, match="is not a CSV file"):
+    with pytest.raises(QInsightError, match="is not a file; give the table"):
         read(tmp_path, COLUMNS, "mine")
 
 
@@ -69,3 +77,125 @@ def test_an_image_named_twice_in_two_ways(tmp_path: Path, table, draw, prepared)
     twice = table(tmp_path / "t/twice.csv", ("file", "score"), [("a.png", 2), ("A.PNG", 3)])
     with pytest.raises(QInsightError, match=r"line 3: the picture .* is labelled twice, first in twice\.csv, line 2"):
         prepared(read(twice, Columns("file", "score"), "mine"))
+
+
+PLAIN = "file,score\na/x.png,3.5\nb/y.png,7\n"
+
+
+def as_excel(path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["File", "Score", None], ["a/x.png", 3.5], [None], ["b/y.png", 7]):
+        book.active.append(row)
+    with path.open("wb") as file:
+        book.save(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        "\ufeff" + PLAIN,
+        PLAIN.replace(",", ";").replace(".5", ",5"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", ", "),
+        PLAIN.replace("\n", ",,\r\n") + ",,,\r\n",
+        PLAIN.replace("file,score", " FILE ,Score"),
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        PLAIN.replace("a/", ".\\a\\").replace("b/", "../t/b/"),
+        PLAIN.replace(".png", ""),
+        'file,score\n"a/x.png", "3.5"\n"b/y.png",7',
+        PLAIN.encode("utf-16"),
+        PLAIN.encode("utf-32"),
+        as_excel,
+    ],
+)
+def test_spellings_of_one_table(content: object, scores: Path, prepared) -> None:
+    path = scores.parent / "table.of.any.kind"
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+    rows, _, _ = prepared(read(path, Columns("file", "score"), "mine"))
+    found = {row.images["image"].resolve().relative_to(scores.parent): row.raw_label for row in rows.values()}
+    assert found == {Path("a/x.png"): 3.5, Path("b/y.png"): 7.0}
+
+
+def test_a_table_without_header(scores: Path, tmp_path: Path, prepared) -> None:
+    scores.write_text("3;a/x.png\n7;b/y.png\n")
+    with pytest.raises(QInsightError, match=r"the columns 3, a/x.png \(separated by semicolons\).*give --no-header"):
+        read(scores, Columns(), "mine")
+    rows, _, _ = prepared(read(scores, Columns("2", "1"), "mine", header=False))
+    assert [row.raw_label for row in rows.values()] == [3.0, 7.0]
+    with pytest.raises(QInsightError, match=r"has 2 columns \(separated by semicolons\), and no column 3"):
+        read(scores, Columns("2", "3"), "mine", header=False)
+    shutil.rmtree(tmp_path / "out")
+    scores.write_text("a/x.png,3\nb/y.png,7\n")
+    rows, _, _ = prepared(read(scores, Columns(), "mine", header=False))
+    assert [row.raw_label for row in rows.values()] == [3.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"file,score\na/x.png,1_000\nb/y.png,2\n", r"line 2: the label of 'a/x.png' is '1_000', not a number"),
+        (b"file,score\na/x.png," + b"9" * 400 + b"\n", r"line 2: the label of .* is '9+'\.\.\., not a number"),
+        (b"file,score\na/x.png,85%\n", "is '85%', not a number"),
+        (b"file;score\na/x.png;1.000,5\n", "is '1.000,5', not a number"),
+        (b"file,score\na, x.png,3\n", r"line 2: 3 cells under 2 columns \(separated by commas\)"),
+        (b'file,score\n"a/x.png,3\nb/y.png,4\n', "is not a line of CSV: unexpected end of data"),
+        ("file,score\né.png,3\n".encode("cp1252"), r"is not text in UTF-8 \(byte 0xe9 in line 2\); save it as UTF-8"),
+        (b"file,score,Score,FILE\na,1,2,b\n", "not"),
+        (b"\xd0\xcf\x11\xe0rest", "Excel file of the old kind"),
+        (b"PK\x03\x04rest", "as an Excel sheet"),
+        (b"", r"has the columns \(none\)"),
+    ],
+)
+def test_tables_that_are_refused_by_name(content: bytes, words: str, scores: Path) -> None:
+    scores.write_bytes(content)
+    columns = Columns("file", "SCORE" if words == "not" else "score")
+    with pytest.raises(QInsightError, match=words if words != "not" else "'SCORE' could be 'score' and 'Score'"):
+        read(scores, columns, "mine")
+
+
+def test_a_sheet_that_unpacks_to_gigabytes_or_names_an_absurd_row(scores: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["file", "score"])
+    with scores.open("wb") as file:
+        book.save(file)
+    with zipfile.ZipFile(scores) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    absurd = parts[sheet].replace(b'<row r="1"', b'<row r="999999999"').replace(b'r="A1"', b'r="A999999999"')
+    for change in ({"xl/filler": b"0" * (300 << 20)}, {sheet: absurd}):
+        with zipfile.ZipFile(scores, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, data in {**parts, **change}.items():
+                packed.writestr(name, data)
+        with pytest.raises(QInsightError, match=r"unpacks to 300 MB|more than 5,000,000 cells or"):
+            read(scores, COLUMNS, "mine")
+
+
+def test_what_score_writes_is_read_back(scores: Path, prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With paths from the working directory, and names that a spreadsheet would take for formulas."""
+    (scores.parent / "a/x.png").rename(scores.parent / "a/=x.png")
+    (scores.parent / "a/=x.png").rename(scores.parent / "=x.png")
+    monkeypatch.chdir(scores.parent)
+    (scores.parent / "results").mkdir()
+    out = scores.parent / "results/out.csv"
+    lines = [
+        TASK.row_columns,
+        ("=x.png", 2.5, 0.1, 1, 'dark, "blurred"\nand grey', ""),
+        ("b/y.png", 4.0, 0.2, 1, "", ""),
+    ]
+    out.write_bytes(b"".join(map(csv_line, lines)))
+    rows, _, _ = prepared(read(out, Columns(), "mine", label_range=(1, 5)))
+    assert {row.images["image"].resolve(): row.truth["rating"] for row in rows.values()} == {
+        scores.parent / "=x.png": 2.5,
+        scores.parent / "b/y.png": 4.0,
+    }
+
+
+def test_a_name_without_extension_that_fits_two_pictures(scores: Path, prepared, draw) -> None:
+    draw(scores.parent / "a/x.jpg", 9)
+    scores.write_text("file,score\na/x,1\nb/y,2\n")
+    with pytest.raises(QInsightError, match=r"'a/x' could be .*a/x\.jpg or .*a/x\.png; write more of it"):
+        prepared(read(scores, Columns("file", "score"), "mine"))

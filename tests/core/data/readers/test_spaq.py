@@ -50,5 +50,5 @@ def test_short_side(tmp_path: Path, draw, prepared) -> None:
 
 def test_a_broken_workbook(tmp_path: Path) -> None:
     (tmp_path / "MOS and Image attribute scores.xlsx").write_bytes(b"no zip")
-    with pytest.raises(QInsightError, match=r"cannot read .*give the authors' file"):
+    with pytest.raises(QInsightError, match=r"cannot read .* as an Excel sheet: File is not a zip file"):
         spaq.read(tmp_path)

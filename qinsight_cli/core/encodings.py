@@ -1,0 +1,45 @@
+"""Text as people save it: in UTF-8, or as its byte order mark says; anything else is refused by name."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from qinsight_cli.core.errors import QInsightError
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def encoding_of(data: bytes) -> str:
+    """What the byte order mark says, or UTF-8."""
+    return next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+
+
+def decode(data: bytes, shown: str) -> str:
+    """Bytes -> text, its line ends as they are. Raises QInsightError, which begins with `shown`, for other bytes."""
+    encoding = encoding_of(data)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"byte {data[error.start]:#04x} in line {line}"
+        raise QInsightError(f"{shown} is not text in {encoding.upper()[:6]} ({found}); save it as UTF-8") from None
+    if "\0" in text:
+        raise QInsightError(f"{shown} is not text in UTF-8 (it holds NUL bytes); save it as UTF-8")
+    return text
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises QInsightError naming the file that cannot be read or is not text."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
+    return decode(data, str(path))
