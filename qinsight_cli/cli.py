@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import bench, compare, console, degrade, prepare, score, streams, train
+from qinsight_cli.commands import bench, cache, compare, console, degrade, prepare, score, streams, train
 from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -29,6 +29,7 @@ app.command("compare")(compare.compare)
 app.add_typer(prepare.app, name="prepare")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("cache")(cache.cache)
 
 
 def _version(asked: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from os import environ
 from typing import Any
 
 import typer
@@ -16,9 +17,10 @@ from qinsight_cli.commands.options import Judging, Output, read_prompt
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.files import check_output
-from qinsight_cli.core.inference.assess import Result, assess, settings_of
+from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
+from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
-from qinsight_cli.core.inference.prefetch import Item
+from qinsight_cli.core.inference.prefetch import Item, digests_of, kept_as, key_of
 from qinsight_cli.core.report.progress import Advance
 from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
 from qinsight_cli.core.tasks import Task
@@ -51,14 +53,16 @@ def judge(
     decoding = run.serving.readable(run.answers.decoding, engine, say)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
-        journal = _journal(run.output, settings_of(task, engine, decoding, run.answers.seed, prompt))
+        settings = settings_of(task, engine, decoding, run.answers.seed, prompt)
+        journal = _journal(run.output, settings)
         stack.enter_context(nullcontext() if journal is None else journal)
+        reuse = stack.enter_context(_reuse(task, items, run, settings, journal))
         try:
             with (
                 writing(run.output.csv, run.output.jsonl, columns) as outputs,
                 _progress(len(items), run.output) as advance,
             ):
-                results = _results(task, items, run, engine, decoding, journal, prompt)
+                results = _results(task, items, run, engine, decoding, journal, prompt, reuse)
                 model = str(engine.identity.get("model", run.model))
                 for row in merge(row_of(task, result, model) for result in _told(results, advance, counts)):
                     counts.update(_facts(row))
@@ -87,6 +91,7 @@ def _results(
     decoding: Decoding,
     journal: Journal | None,
     prompt: str | None,
+    reuse: Reuse,
 ) -> Iterator[Result]:
     return assess(
         task,
@@ -100,7 +105,34 @@ def _results(
         max_image_pixels=run.max_image_pixels,
         on_interrupt=lambda: say("finishing this batch; Ctrl-C again to stop at once"),
         say=say,
+        reuse=reuse,
     )
+
+
+@contextmanager
+def _reuse(
+    task: Task, items: Sequence[Item], run: Judging, settings: Mapping[str, Any], journal: Journal | None
+) -> Iterator[Reuse]:
+    """The answers of earlier commands. Where there are any, says how many of the items they answer."""
+    off = run.output.no_cache or environ.get(OFF_VARIABLE)
+    scope = None if off else scope_of(settings, run.max_image_pixels)
+    if scope is None:
+        yield Reuse(None)
+        return
+    with AnswerCache(scope, say) as cache:
+        if not cache or journal:  # an interrupted command has said how far it came
+            yield Reuse(cache)
+            return
+        names = [name for item in items for name in item.values()]
+        with progress("pictures read", len(set(names))) as advance:
+            digests = digests_of(names, advance)
+        readable = [item for item in items if all(name in digests for name in item.values())]
+        keys = [kept_as(item, key_of({role: digests[item[role]] for role in task.order(item)})) for item in readable]
+        known = [cache.get(key) is not None for key in keys]
+        if any(known):
+            new = {key for key, is_known in zip(keys, known, strict=True) if not is_known}
+            say(f"{sum(known):,} known, {len(new):,} to ask")
+        yield Reuse(cache, digests)
 
 
 def exit_code(counts: Counter[str]) -> None:

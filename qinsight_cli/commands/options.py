@@ -84,6 +84,10 @@ class Output:
         bool, typer.Option("--show-reasoning", help="Show the whole reasoning in the table.", rich_help_panel=OUTPUT)
     ] = False
     restart: Restart = False
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Neither use nor keep answers in the cache.", rich_help_panel=OUTPUT),
+    ] = False
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT),

@@ -13,9 +13,9 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 from qinsight_cli import __version__
 from qinsight_cli.core.engines import Completion, Decoding, Engine, Unanswered
 from qinsight_cli.core.errors import ImageError, QInsightError
-from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.images import MAX_PIXELS, read_image
+from qinsight_cli.core.inference.cache import AnswerCache, Record
 from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import (
@@ -33,6 +34,7 @@ from qinsight_cli.core.inference.prefetch import (
     Question,
     QuestionSettings,
     Queue,
+    Read,
     loading,
     prepare_batch,
 )
@@ -41,7 +43,7 @@ from qinsight_cli.core.tasks.base import PLACE, ParseFailure, Task
 from qinsight_cli.core.tasks.choices import Choices
 
 LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version of these may give another answer
-Record = dict[str, Any]  # what the journal keeps of one question: completions, distributions, notes, seconds
+# A Record is what the journal and the cache keep of one question: completions, distributions, notes, seconds.
 
 
 class _Memory(dict[str, Record]):
@@ -79,6 +81,18 @@ class Result:
         return self.error is not None and self.error.startswith(f"{Unanswered.KIND}: ")
 
 
+@dataclass(frozen=True)
+class Reuse:
+    """The answers of earlier commands, if they are to be used, and the digests of pictures read before, by path."""
+
+    cache: AnswerCache | None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def keep(self, records: Mapping[str, Record]) -> None:
+        if self.cache is not None:
+            self.cache.put(records)
+
+
 def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
     """Every setting that decides a result, apart from the pictures: the fingerprint of a journal."""
     role_sets = (task.roles, (*task.optional, *task.roles))
@@ -112,21 +126,30 @@ def assess(
     max_image_pixels: int = MAX_PIXELS,
     on_interrupt: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda words: None,
+    reuse: Reuse | None = None,
+    read: Read = read_image,
 ) -> Iterator[Result]:
     """Ask `task` about every item; yields Results in the order of `items`.
 
     Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
     yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C, SIGTERM or SIGHUP
     calls `on_interrupt`, finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once.
-    `prompt` replaces the words of Table A. A batch for which memory runs out is asked in halves, as are all later ones,
-    and `say` is told. Raises QInsightError when the journal cannot be written.
+    `prompt` replaces the words of Table A, `read` gives the bytes of a picture. `reuse` has answers of earlier
+    commands, and keeps the new ones. A batch for which memory runs out is asked in halves, as are all later ones, and
+    `say` is told. Raises QInsightError when the journal cannot be written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
     choices = choices_of(task, engine, decoding)
     size = BatchSize(batch_size)
+    reuse = reuse or Reuse(None)
     settings = QuestionSettings(
-        *(task, size, seed, prompt, max_image_pixels), choices=choices, direct=decoding.mode == "direct"
+        *(task, size, seed, prompt, max_image_pixels),
+        choices=choices,
+        direct=decoding.mode == "direct",
+        cache=reuse.cache,
+        digests=reuse.digests,
+        read=read,
     )
     with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known, decoding) as batches:
         for batch in _until(batches, interrupted):
@@ -134,10 +157,12 @@ def assess(
             failed |= errors
             if records:
                 known.append(records)
+                reuse.keep({q.kept_as: records[q.key] for q in batch.questions if q.key in records})
             for question in batch.questions:
                 error = question.error or failed.get(question.key)
                 if error is None:
-                    yield _result(task, question.item, known[question.key], decoding)
+                    record = question.record or known[question.key]
+                    yield _result(task, question.item, record, decoding)
                 else:
                     yield Result(question.item, error=error, notes=tuple(question.notes))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,12 +15,15 @@ from typing import Any
 from qinsight_cli.core.engines import Decoding, Engine, Request
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
+from qinsight_cli.core.images.containers import RAW_EXTENSIONS
 from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.images.worker import WORKER
+from qinsight_cli.core.inference.cache import AnswerCache, Record
 from qinsight_cli.core.tasks.base import Task
 from qinsight_cli.core.tasks.choices import Choices
 
 Item = Mapping[str, str]  # role -> path
+Read = Callable[[str], tuple[bytes, str]]  # a name in an item -> its bytes and their SHA-256, as `read_image`
 
 # A batch is handed on after this many questions even if most of them need no model.
 LONGEST = 256
@@ -43,7 +48,8 @@ class QuestionSettings:
     """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
 
     Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one, and
-    kept as files if it `sends` them. With `choices` their probabilities are read, with `direct` nothing else.
+    kept as files if it `sends` them. With `choices` their probabilities are read, with `direct` nothing else. What
+    `cache` holds is not asked; `digests` are those of pictures whose bytes were read before, by name.
     """
 
     task: Task
@@ -55,17 +61,35 @@ class QuestionSettings:
     choices: Choices | None = None
     direct: bool = False
     sends: bool = False
+    cache: AnswerCache | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    read: Read = read_image
 
 
 @dataclass(eq=False)
 class Question:
-    """One item. `key` is its pictures' digests by role; `request` is None when there is nothing to ask the model."""
+    """One item. `key` is its pictures' digests by role; `request` is None when there is nothing to ask the model.
+
+    `record` is its answer from the cache, if that holds it.
+    """
 
     item: Item
     key: str = ""
     error: str | None = None
     notes: list[str] = field(default_factory=list)
     request: Request | None = None
+    record: Record | None = None
+
+    @property
+    def kept_as(self) -> str:
+        """Its key in the cache. An extension of camera raw decides how a TIFF is opened."""
+        return kept_as(self.item, self.key)
+
+
+def kept_as(item: Item, key: str) -> str:
+    """A question's key in the cache, from its key."""
+    extensions = [os.path.splitext(name)[1].lower() for name in item.values()]
+    return "|".join((key, *(extension for extension in extensions if extension in RAW_EXTENSIONS)))
 
 
 @dataclass
@@ -142,11 +166,22 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
     """Read the files of one item; decode them only when its answer is neither known nor on its way."""
     task, roles, role = settings.task, settings.task.order(item), ""
     question, files, images, sent = Question(item), {}, [], []
-    try:
-        for role in roles:
-            files[role] = read_image(item[role])
-        question.key = "|".join(f"{role}:{digest}" for role, (_, digest) in files.items())
+
+    def answered(digests: Mapping[str, str]) -> bool:
+        question.key = key_of(digests)
         if question.key in known or question.key in queued:
+            return True
+        if settings.cache is not None:
+            question.record = settings.cache.get(question.kept_as)
+        return question.record is not None
+
+    try:
+        before = {role: settings.digests[item[role]] for role in roles if item[role] in settings.digests}
+        if len(before) == len(roles) and answered(before):
+            return question
+        for role in roles:
+            files[role] = settings.read(item[role])
+        if answered({role: digest for role, (_, digest) in files.items()}):
             return question
         for role in roles:
             data, _ = files.pop(role)
@@ -172,6 +207,30 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         files=tuple(sent),
     )
     return question
+
+
+def key_of(digests: Mapping[str, str]) -> str:
+    """Role -> digest of a picture, in order -> the key of a question."""
+    return "|".join(f"{role}:{digest}" for role, digest in digests.items())
+
+
+def digests_of(names: Iterable[str], advance: Callable[[], None], read: Read = read_image) -> dict[str, str]:
+    """Picture -> SHA-256 of its bytes, several read at a time. Pictures that cannot be read are left out."""
+
+    def one(name: str) -> str | None:
+        try:
+            return read(name)[1]
+        except ImageError:
+            return None
+
+    found: dict[str, str] = {}
+    names = list(dict.fromkeys(names))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for name, digest in zip(names, pool.map(one, names), strict=True):
+            advance()
+            if digest is not None:
+                found[name] = digest
+    return found
 
 
 def _named(task: Task, role: str, words: str) -> str:

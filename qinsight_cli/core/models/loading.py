@@ -74,6 +74,7 @@ def load_model(
     identity = {
         "model": name,
         "weights": weights_digest(folder),
+        "device": where.type,
         "dtype": str(precision).removeprefix("torch."),
         **({"quantize": options.quantize} if options.quantize else {}),
         **({"attention": attention} if attention != "sdpa" else {}),

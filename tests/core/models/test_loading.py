@@ -45,6 +45,7 @@ def test_a_local_folder_loads(random_model: Path) -> None:
     assert model.identity == {
         "model": str(random_model),
         "weights": weights_digest(random_model),
+        "device": "cpu",
         "dtype": "float32",
         "min_pixels": 64 * 64,
         "max_pixels": 128 * 128,

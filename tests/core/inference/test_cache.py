@@ -1,0 +1,309 @@
+"""The cache of answers: it never gives a wrong one, and nothing that happens to its file stops a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.inference import cache as module
+from qinsight_cli.core.inference.cache import FILE, AnswerCache, cache_file, manage, scope_of
+
+SCOPE = b"s" * 32
+
+
+def record(i: int) -> dict[str, Any]:
+    return {"completions": [{"text": f"answer {i} " * 20, "prompt_tokens": i}], "notes": [], "seconds": 0.5}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    model = {"model": "a", "weights": "w", "device": "cpu", "dtype": "float32", "max_pixels": 9, "files": {"c": "1"}}
+    decoding = Decoding().as_dict()
+    whole = {
+        "task": "score",
+        "prompt": "p",
+        "model": model,
+        "decoding": decoding,
+        "seed": 0,
+        "versions": {"torch": "2"},
+    }
+    for name, value in changes.items():
+        group, _, key = name.partition("__")
+        whole = {**whole, group: {**whole[group], key: value} if key else value}  # type: ignore[dict-item]
+    return whole
+
+
+# --- what an answer depends on -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "degradation"},
+        {"prompt": "q"},
+        {"model__weights": "v"},
+        {"model__device": "cuda"},
+        {"model__dtype": "bfloat16"},
+        {"model__max_pixels": 10},
+        {"model__files": {"c": "2"}},
+        {"versions": {"torch": "3"}},
+        *(
+            {f"decoding__{name}": value}
+            for name, value in vars(Decoding(9, 2, 0.5, 3, 0.4, "expected", "direct")).items()
+        ),
+    ],
+    ids=str,
+)
+def test_another_setting_is_another_scope(changes: dict[str, Any]) -> None:
+    assert scope_of(settings(**changes), 1000) != scope_of(settings(), 1000)
+
+
+def test_every_setting_of_a_decoding_is_tried_above() -> None:
+    assert all(
+        a != b for a, b in zip(vars(Decoding()).values(), (9, 2, 0.5, 3, 0.4, "expected", "direct"), strict=True)
+    )
+
+
+def test_the_seed_counts_where_something_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scope_of(settings(seed=1), 1000) == scope_of(settings(), 1000)
+    warm = {"decoding__temperature": 1.0}
+    assert scope_of(settings(seed=1, **warm), 1000) != scope_of(settings(**warm), 1000)
+
+
+def test_the_name_of_a_model_does_not_count_and_one_without_weights_is_not_cached() -> None:
+    assert scope_of(settings(model__model="b"), 1000) == scope_of(settings(), 1000)
+    assert scope_of(settings(model={"model": "endpoint"}), 1000) is None
+
+
+def test_another_source_reader_or_limit_is_another_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = scope_of(settings(), 1000)
+    assert scope_of(settings(), 1001) != before
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "source_digest", lambda: "corrected")
+        assert scope_of(settings(), 1000) != before
+    monkeypatch.setattr(module, "_version", lambda package: "99")
+    assert scope_of(settings(), 1000) != before
+
+
+def test_the_digest_of_the_source_changes_with_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("engines", "images", "models", "tasks", "inference"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "inference" / "cache.py"))
+    seen = []
+    for words in ("a = 1", "a = 2"):
+        (tmp_path / "tasks" / "score.py").write_text(words)
+        seen.append(module.source_digest.__wrapped__())
+    assert seen[0] != seen[1]
+
+
+# --- what the file keeps -------------------------------------------------------------------------------------------
+
+
+def test_answers_come_back_under_their_scope_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    with AnswerCache(SCOPE, said.append, tmp_path / FILE) as cache:
+        assert not cache
+        cache.put({f"q{i}": record(i) for i in range(20)})
+        assert cache
+    with AnswerCache(SCOPE, said.append, tmp_path / FILE) as cache:
+        assert [cache.get(f"q{i}") for i in range(20)] == [record(i) for i in range(20)]
+        assert cache.get("another") is None
+    with AnswerCache(b"t" * 32, said.append, tmp_path / FILE) as other:
+        assert not other
+        assert other.get("q3") is None
+    assert said == []
+
+
+def test_the_file_stays_below_its_bound_and_keeps_what_was_used_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QINSIGHT_CACHE", str(tmp_path))
+    assert manage(bound=300_000).bound == 300_000
+    today = module._today()
+    monkeypatch.setattr(module, "_today", lambda: today)
+    with AnswerCache(SCOPE, print) as cache:
+        cache.put({f"old{i}": record(i) for i in range(300)})
+    monkeypatch.setattr(module, "_today", lambda: today + 1)
+    with AnswerCache(SCOPE, print) as cache:
+        for i in range(20):  # used again a day later
+            assert cache.get(f"old{i}") == record(i)
+    for batch in range(40):
+        with AnswerCache(SCOPE, print) as cache:
+            cache.put({f"new{batch}-{i}": record(i) for i in range(15)})
+        assert cache_file().stat().st_size <= 300_000
+    with AnswerCache(SCOPE, print) as cache:
+        assert cache.get("new39-14") == record(14)
+        assert cache.get("old250") is None
+        read_later = [i for i in range(20) if cache.get(f"old{i}") is not None]
+        never_read = [i for i in range(20, 300) if cache.get(f"old{i}") is not None]
+    assert len(never_read) == 0 <= len(read_later)
+    facts = manage()
+    assert 100 < facts.answers < 600
+    assert manage(clear=True).answers == 0
+    assert cache_file().stat().st_size < 50_000
+
+
+def test_what_is_read_today_outlives_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINSIGHT_CACHE", str(tmp_path))
+    manage(bound=200_000)
+    with AnswerCache(SCOPE, print) as cache:
+        cache.put({f"q{i}": record(i) for i in range(200)})
+    today = module._today()
+    monkeypatch.setattr(module, "_today", lambda: today + 1)
+    with AnswerCache(SCOPE, print) as cache:
+        for i in range(10):
+            cache.get(f"q{i}")
+        cache.put({f"more{i}": record(i) for i in range(200)})
+        assert [cache.get(f"q{i}") for i in range(10)] == [record(i) for i in range(10)]
+        assert cache.get("q10") is None
+
+
+# --- what can happen to it -----------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from qinsight_cli.core.inference.cache import AnswerCache
+from pathlib import Path
+name, count, limit = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+if limit:
+    import resource, signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+def record(i):
+    return {"completions": [{"text": f"answer {i} " * 20, "prompt_tokens": i}], "notes": [], "seconds": 0.5}
+with AnswerCache(b"s" * 32, lambda words: print("SAID", words, flush=True), Path(sys.argv[1])) as cache:
+    for i in range(count):
+        cache.put({f"{name}{i}": record(i)})
+        print(i, flush=True)
+"""
+
+
+def start(path: Path, name: str, count: int, limit: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), name, str(count), str(limit)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_kill_at_any_moment_loses_no_answer_that_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    for turn in range(4):
+        writer = start(path, f"t{turn}-", 100_000)
+        assert writer.stdout is not None
+        done = [int(writer.stdout.readline()) for _ in range(5 + 7 * turn)]
+        time.sleep(0.003 * turn)
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        said: list[str] = []
+        with AnswerCache(SCOPE, said.append, path) as cache:
+            assert [cache.get(f"t{turn}-{i}") for i in done] == [record(i) for i in done]
+        assert said == []
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    both = [start(path, name, 60) for name in ("a", "b")]
+    outs = [each.communicate()[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    assert "SAID" not in outs[0] + outs[1]
+    with AnswerCache(SCOPE, print, path) as cache:
+        assert all(cache.get(f"{name}{i}") == record(i) for name in "ab" for i in range(60))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit of file sizes")
+def test_a_full_disk_costs_one_line(tmp_path: Path) -> None:
+    writer = start(tmp_path / FILE, "q", 200, limit=60_000)
+    out, _ = writer.communicate()
+    assert writer.returncode == 0
+    said = [line for line in out.splitlines() if line.startswith("SAID")]
+    assert len(said) == 1
+    assert "no answers are kept" in said[0]
+    assert out.splitlines()[-1] == "199", "the command goes on to its end"
+    with AnswerCache(SCOPE, print, tmp_path / FILE) as cache:
+        assert cache.get("q0") == record(0)
+    assert not list(tmp_path.glob("*.broken")), "a full disk does not make a file torn"
+
+
+def test_no_place_for_the_file_costs_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said: list[str] = []
+    with AnswerCache(SCOPE, said.append, tmp_path / "file" / FILE) as cache:
+        cache.put({"q": record(1)})
+        assert cache.get("q") is None
+        assert not cache
+    assert len(said) == 1
+
+
+def test_a_file_locked_for_long_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    said: list[str] = []
+    with AnswerCache(SCOPE, said.append, tmp_path / FILE) as cache:
+        cache.put({"q": record(1)})
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        assert cache.get("q") is None
+        cache.put({"r": record(2)})
+        other.execute("ROLLBACK")
+        assert cache.get("q") == record(1)
+    assert len(said) == 1
+
+
+def damages(whole: bytes) -> list[bytes]:
+    rng = random.Random(0)
+    torn = [whole[: len(whole) * i // 9] for i in range(9)] + [b"", b"not a database" * 500, whole[:100] + bytes(9999)]
+    for _ in range(60):
+        flipped = bytearray(whole)
+        for _ in range(rng.choice((1, 5, 200))):
+            flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        torn.append(bytes(flipped))
+    for _ in range(20):  # a block of another time, or of zeros
+        at = rng.randrange(0, len(whole) - 512, 512)
+        torn.append(whole[:at] + rng.choice((bytes(512), rng.randbytes(512))) + whole[at + 512 :])
+    return torn
+
+
+def test_a_torn_file_never_gives_a_wrong_answer(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    with AnswerCache(SCOPE, print, path) as cache:
+        cache.put({f"q{i}": record(i) for i in range(40)})
+    whole = path.read_bytes()
+    noticed = 0
+    for torn in damages(whole):
+        path.write_bytes(torn)
+        said: list[str] = []
+        with AnswerCache(SCOPE, said.append, path) as cache:
+            bool(cache)
+            found = {i: cache.get(f"q{i}") for i in range(40)}
+            assert all(each in (None, record(i)) for i, each in found.items())
+            cache.put({"new": record(99)})
+            if not said or "cannot be used" not in said[-1]:
+                assert cache.get("new") in (None, record(99))
+        noticed += any("set aside" in words for words in said)
+        with AnswerCache(SCOPE, said.append, path) as cache:
+            cache.put({"later": record(7)})
+        for left in tmp_path.iterdir():
+            left.unlink()
+    assert noticed > 20
+
+
+def test_a_file_renewed_by_another_process_is_not_set_aside(tmp_path: Path) -> None:
+    path, said = tmp_path / FILE, []
+    with AnswerCache(SCOPE, said.append, path) as first:
+        first.put({"q": record(1)})
+        os.replace(path, tmp_path / "torn")  # the other process found it torn, and began anew
+        (tmp_path / "torn").write_bytes(b"x" * 9000)
+        with AnswerCache(SCOPE, said.append, path) as second:
+            second.put({"r": record(2)})
+        first.get("q")
+        assert first.get("r") == record(2)
+    assert path.exists()
+    assert json.dumps(said).count("set aside") == 1
