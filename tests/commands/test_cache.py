@@ -22,9 +22,9 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixel_model: list[An
 
     make = local.load_engine
 
-    def load_engine(model: str, *options: Any) -> Any:
-        engine = make(model, *options)
-        engine.identity = {**engine.identity, "weights": "1234", "pixels": str(options[-1])}
+    def load_engine(model: str, *options: Any, **more: Any) -> Any:
+        engine = make(model, *options, **more)
+        engine.identity = {**engine.identity, "weights": "1234", "options": repr(options)}
         return engine
 
     monkeypatch.setattr(local, "load_engine", load_engine)
