@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qinsight_cli.commands.bench_options import Counting, DegradationQuestions, Measured, Plcc, Where
 from qinsight_cli.commands.console import progress, say, show
-from qinsight_cli.commands.flat import flat, written
+from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.options import BenchAnswers, BenchCompute, Compute, Restart
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
@@ -23,112 +23,6 @@ if TYPE_CHECKING:
     from qinsight_cli.core.bench.systems.base import AnswerSettings, System
 
 SOME_ROWS_FAILED = 3
-SYSTEMS, PROTOCOL = "What is measured", "Protocol"
-
-
-class Plcc(StrEnum):
-    raw = "raw"
-    logistic = "logistic"
-
-
-class Ties(StrEnum):
-    wrong = "wrong"
-    half = "half"
-
-
-class DegradationQuestions(StrEnum):
-    single = "single"
-    sequential = "sequential"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """The systems that get rows of their own."""
-
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="[LABEL=]NAME",
-            help="A model by name; deqa:NAME reads its rating from level words; repeatable. (default: tiny)",
-            rich_help_panel=SYSTEMS,
-        ),
-    ] = None
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric", metavar="NAME", help="psnr, ssim, or a metric of pyiqa; repeatable.", rich_help_panel=SYSTEMS
-        ),
-    ] = None
-    predictions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--predictions",
-            metavar="LABEL=CSV",
-            help="Answers from elsewhere: path,rating or path,distortion,severity or image_a,image_b,winner; "
-            "repeatable.",
-            rich_help_panel=SYSTEMS,
-        ),
-    ] = None
-    baselines_python: Annotated[
-        str | None,
-        typer.Option(
-            "--baselines-python", metavar="PATH", help="The interpreter that has pyiqa.", rich_help_panel=SYSTEMS
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counting:
-    """How answers become figures."""
-
-    plcc: Annotated[
-        Plcc, typer.Option("--plcc", help="Raw, or after a four-parameter logistic fit.", rich_help_panel=PROTOCOL)
-    ] = Plcc.raw
-    ties: Annotated[
-        Ties, typer.Option("--ties", help="How Similar counts on a pair with a winner.", rich_help_panel=PROTOCOL)
-    ] = Ties.wrong
-    original: Annotated[
-        bool,
-        typer.Option(
-            "--original/--no-original", help="Count pairs with the original picture.", rich_help_panel=PROTOCOL
-        ),
-    ] = True
-    protocol: Annotated[
-        DegradationQuestions,
-        typer.Option(
-            "--protocol",
-            help="One question for all distortions, or one for each as AgenticIR.",
-            rich_help_panel=PROTOCOL,
-        ),
-    ] = DegradationQuestions.single
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap", min=0, metavar="N", help="Resamples of the intervals; 0: none.", rich_help_panel=PROTOCOL
-        ),
-    ] = 1000
-    intervals: Annotated[
-        bool, typer.Option("--intervals", help="Show the 95 % intervals in the tables.", rich_help_panel=PROTOCOL)
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """The rows to measure, and the folder to write."""
-
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", metavar="DIR", help="A prepared dataset; repeatable. (default: those under data/)"),
-    ] = None
-    out: Annotated[
-        Path | None, written("--out", metavar="DIR", help="Bench folder. (default: runs/TIME-bench-TABLE)")
-    ] = None
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="A stratified sample of N rows of each dataset.")
-    ] = None
-    split: Annotated[str, typer.Option("--split", help="The split to measure.")] = "test"
-
 
 Tables = Annotated[
     list[str] | None,
@@ -137,10 +31,21 @@ Tables = Annotated[
 List = Annotated[bool, typer.Option("--list", help="Show every row, how it is obtained, and whether it can run now.")]
 
 
+class Grid(StrEnum):
+    epsilon = "epsilon"
+
+
+Ablation = Annotated[
+    Grid | None,
+    typer.Option("--grid", help="Write the recipes and commands that make the rows of an ablation: epsilon (Table B)."),
+]
+
+
 @flat
 def bench(
     tables: Tables = None,
     list_rows: List = False,
+    grid: Ablation = None,
     *,
     where: Where,
     measured: Measured,
@@ -157,6 +62,9 @@ def bench(
     """
     if list_rows:
         _list(measured.baselines_python)
+        return
+    if grid is not None:
+        _ablation(grid.value, where.out)
         return
     chosen = _tables(tables)
     serving.check(compute, answers.decoding.mode == "direct")
@@ -186,6 +94,7 @@ def _settings(
         seed=answers.seed,
         restart=restart,
         sequential=counting.protocol is DegradationQuestions.sequential,
+        style=answers.prompt_style.value,
         say=say,
         progress=progress,
     )
@@ -200,6 +109,7 @@ def _protocol(where: Where, counting: Counting, seed: int) -> Protocol:
         fitted=counting.plcc is Plcc.logistic,
         ties=counting.ties.value,
         original=counting.original,
+        strict=where.strict,
         draws=counting.bootstrap,
         seed=seed,
     )
@@ -216,7 +126,7 @@ def _measure(
     """Measure, write and show; exit code 3 when some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
 
-    run.check_inputs(tables, folders, systems)
+    run.check_inputs(tables, folders, systems, how)
     output.claim(settings.folder)
     try:
         done = run.measure(tables, folders, systems, how, settings)
@@ -269,15 +179,26 @@ def _models(names: list[str] | None, default: bool, compute: Compute, serving: S
 
 
 def _predictions(arguments: list[str] | None) -> list[System]:
+    from qinsight_cli.core.bench.systems.base import split_label
     from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 
     systems: list[System] = []
     for argument in arguments or []:
-        label, equals, path = argument.partition("=")
-        if not equals or not label.strip() or not path:
+        label, path = split_label(argument)
+        if not label or not path:
             raise UsageError(f"--predictions {argument}: give LABEL=FILE.csv")
-        systems.append(PredictionsFile(label.strip(), Path(path)))
+        systems.append(PredictionsFile(label, Path(path)))
     return systems
+
+
+def _ablation(name: str, out: Path | None) -> None:
+    """Write the recipes of an ablation, and show the commands that run them."""
+    from qinsight_cli.core.bench.ablation import write_ablation
+
+    folder = out or Path("runs") / name
+    for line in write_ablation(name, folder):
+        typer.echo(line)
+    say(f"recipes, and these commands as commands.sh, written to {folder}")
 
 
 def _list(python: str | None) -> None:

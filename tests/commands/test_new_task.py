@@ -17,6 +17,7 @@ from PIL import Image
 
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.options import Answers, Compute, Judging, Output
+from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.bench.datasets import load_dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.predictions import PredictionsFile
@@ -142,10 +143,15 @@ def test_it_is_judged_as_score_judges(
     pictures: list[str], task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (50, 96)).save("p/odd.png")
-    monkeypatch.setattr(judging, "_load", lambda run: SharpEngine(odd=50))
+    monkeypatch.setattr(judging, "_load", lambda run, task: SharpEngine(odd=50))
     items = [{"image": path} for path in (*pictures[:2], "p/odd.png")]
     options = Judging(
-        output=Output(csv="out.csv"), model="tiny", compute=Compute(), answers=Answers(samples=2), prompt=None
+        output=Output(csv="out.csv"),
+        model="tiny",
+        serving=Serving(),
+        compute=Compute(),
+        answers=Answers(samples=2),
+        prompt=None,
     )
     counts = judging.judge(task, items, options, task.row_columns)
     assert (counts["rows"], counts["errors"]) == (3, 1)

@@ -77,7 +77,7 @@ def _trained(table: str, row: str) -> tuple[str, str]:
             "yes (with tiny)",
         )
     if table == "B":
-        how = f"qinsight train with score_epsilon {row[4:]} in the recipe, then --model eps{row[4:]}=FOLDER"
+        how = f'its training run (qinsight bench --grid epsilon), then --row "{row}=FOLDER"'
         return how, "no: needs a training run"
     if "Only" in row:
         recipe = f"paper-{row.partition('(')[2].rstrip(')').lower()}"  # Score-Only, Degradation-Only

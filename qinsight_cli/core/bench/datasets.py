@@ -39,6 +39,12 @@ class Dataset:
     digest: str
     note: str = ""
 
+    @property
+    def without(self) -> dict[str, int]:
+        """Optional role of the task -> how many rows lack it, for those that some lack."""
+        counts = {role: sum(role not in one.images for one in self.samples) for role in TASKS[self.task].optional}
+        return {role: count for role, count in counts.items() if count}
+
     def facts(self) -> dict[str, Any]:
         return {
             "folder": str(self.folder),
@@ -47,6 +53,7 @@ class Dataset:
             "rows": len(self.samples),
             "of": self.total,
             "sha256": self.digest,
+            **{f"rows_without_{role}": count for role, count in self.without.items()},
         }
 
 

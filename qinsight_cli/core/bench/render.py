@@ -14,7 +14,22 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MEASURED = "▸ "  # before the name of a method measured here
-LONG = ("table", "method", "measured", "column", "metric", "value", "unit", "low", "high", "count", "failed", "note")
+LONG = (
+    "table",
+    "category",
+    "method",
+    "venue",
+    "measured",
+    "column",
+    "metric",
+    "value",
+    "unit",
+    "low",
+    "high",
+    "count",
+    "failed",
+    "note",
+)
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLES = {BEST: "bold red", SECOND: "underline blue", "": ""}
 
@@ -43,8 +58,11 @@ def terminal(grid: Grid, intervals: bool = False) -> RenderableType:
         first = number == 0 or name_of(grid.lines[number - 1]) != name_of(line)
         last = number + 1 == len(grid.lines) or name_of(grid.lines[number + 1]) != name_of(line)
         label = Text(printable(name_of(line)) if first else "", style="cyan" if line.measured else "")
+        if first and line.category and line.category != (grid.lines[number - 1].category if number else ""):
+            table.add_row(Text(line.category, style="italic"))
         if first:
             label.append(_raised(places.get((number, ""))))
+            label.append(f" {line.venue}" if line.venue else "", style="dim")
         shown = [
             Text(_words(line, column, intervals), style=_STYLES[marks.get((number, column), "")]).append(
                 _raised(places.get((number, column))), style="not bold not underline"
@@ -116,9 +134,12 @@ def _rows(
     metrics = any(line.metric for line in grid.lines)
     _, places = grid.footnotes()
     marks = grid.marks()
-    yield [mark(words, "") for words in ("Method", *(["Metric"] if metrics else []), *grid.columns)]
+    facts = [name for name in ("category", "venue") if any(getattr(line, name) for line in grid.lines)]
+    names = [*(name.capitalize() for name in facts), *(["Metric"] if metrics else [])]
+    yield [mark(words, "") for words in ("Method", *names, *grid.columns)]
     for number, line in enumerate(grid.lines):
         cells = [mark(name_of(line), "") + _noted(places.get((number, "")), note)]
+        cells += [mark(getattr(line, name), "") for name in facts]
         if metrics:
             cells.append(mark(line.metric, ""))
         for column in grid.columns:
@@ -152,11 +173,11 @@ def _tex(words: str) -> str:
 
 def printed_csv(grid: Grid) -> bytes:
     """One CSV line a method and metric, figures as printed; an empty cell where there is none."""
-    lines = [csv_line(["method", "metric", "measured", *grid.columns])]
+    lines = [csv_line(["category", "method", "venue", "metric", "measured", *grid.columns])]
     for line in grid.lines:
         cells = (line.cells.get(column) for column in grid.columns)
         figures = [Decimal(cell.text()) if cell is not None and cell.value is not None else None for cell in cells]
-        lines.append(csv_line([line.method, line.metric, _yes(line), *figures]))
+        lines.append(csv_line([line.category, line.method, line.venue, line.metric, _yes(line), *figures]))
     return b"".join(lines)
 
 
@@ -168,7 +189,7 @@ def long_csv(grid: Grid) -> bytes:
             value = None if cell.value is None else _six(cell.value) if line.measured else Decimal(cell.text())
             bounds = [None if bound is None else _six(bound) for bound in (cell.low, cell.high)]
             counts = [cell.count, cell.failed if line.measured else None]
-            place = [grid.table, line.method, _yes(line), column, line.metric]
+            place = [grid.table, line.category, line.method, line.venue, _yes(line), column, line.metric]
             lines.append(csv_line([*place, value, cell.unit, *bounds, *counts, cell.note]))
     return b"".join(lines)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Protocol:
     ties      how Similar counts on a pair with a winner: "wrong" or "half"
     original  pairs with the picture before degradation count, in Reg-Acc and Gen-Acc too
     draws     bootstrap resamples; 0 for no intervals
+    strict    data on which a table would not be measured as in the paper are refused
     """
 
     split: str = "test"
@@ -35,6 +37,10 @@ class Protocol:
     original: bool = True
     draws: int = 1000
     seed: int = 0
+    strict: bool = False
+
+
+DEFAULT = Protocol()
 
 
 @dataclass
@@ -77,9 +83,18 @@ def measure(
     return bench
 
 
-def check_inputs(tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System]) -> None:
-    """Raise QInsightError, before anything is written, for a folder that serves no table or two systems of one name."""
+def check_inputs(
+    tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System], protocol: Protocol = DEFAULT
+) -> None:
+    """Raise QInsightError, before anything is written, for a folder that serves no table, two systems of one name, or
+    where the protocol is strict data that are not those of the paper."""
     check_folders(folders, tables)
+    for table in tables if protocol.strict else ():
+        for folder in datasets_of_table(folders, table, protocol.split)[0]:
+            dataset = load_dataset(folder, table.task, protocol.split, None, protocol.seed)
+            reason = dataset and departure(table, dataset)
+            if reason:
+                raise QInsightError(f"--strict: {table.name} would not be measured as in the paper: {reason}")
     seen: dict[str, str] = {}
     for label in (system.label for system in systems):
         other = seen.get(file_name(label).lower())
@@ -87,6 +102,17 @@ def check_inputs(tables: Sequence[Table], folders: Sequence[Path], systems: Sequ
         if other is not None:
             called = f"called {label}" if other == label else f"called {other} and {label}, which is one file name"
             raise QInsightError(f"two systems are {called}; name them apart with LABEL=NAME")
+
+
+def departure(table: Table, dataset: Dataset) -> str:
+    """How a dataset is not the one that the paper measured a table on, "" if it is."""
+    if not table.by_dataset and dataset.name not in table.datasets:
+        return f"{dataset.key} is not {' or '.join(table.datasets)}"
+    without = dataset.without
+    if without:
+        role, count = next(iter(without.items()))
+        return f"{count:,} of {len(dataset.samples):,} rows of {dataset.key} have no {role}"
+    return ""
 
 
 def _load(
@@ -165,8 +191,9 @@ def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
     datasets = bench.datasets[table.number]
     lines = list(table.published())
     for line in measured:
-        same = [place for place, other in enumerate(lines) if other.method.lower() == line.method.lower()]
-        lines.insert(same[-1] + 1 if same else len(lines), line)
+        same = [place for place, other in enumerate(lines) if plain_name(other.method) == plain_name(line.method)]
+        category = lines[same[0]].category if same else ""
+        lines.insert(same[-1] + 1 if same else len(lines), replace(line, category=category))
     answered = {(key, task) for _, key, task in bench.answers}
     shown = [one for one in datasets if (one.key, one.task) in answered]
     grid = Grid(table.number, _title(table, shown), protocol_of(table.task).columns(table, shown), lines)
@@ -174,15 +201,24 @@ def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
     return grid
 
 
+def plain_name(method: str) -> str:
+    """A row's name for comparing: "epsilon=0.15" is "ε = 0.15"."""
+    return re.sub(r"\s+", "", re.sub(r"\b(epsilon|eps)(?=\s*=?\s*[\d.])", "ε", method.lower())).replace("ε=", "ε")
+
+
 def _title(table: Table, datasets: Sequence[Dataset]) -> str:
     drawn = [f"{len(one.samples):,} of {one.total:,} of {one.key}" for one in datasets if len(one.samples) < one.total]
     sample = f" (a stratified sample: {', '.join(drawn)})" if drawn else ""
-    return f"Table {table.number}: {table.title}{sample}"
+    strange = [one.key for one in datasets if not table.by_dataset and one.name not in table.datasets]
+    here = [f"on {' and '.join(strange)}"] if strange else []
+    here += [f"without {role}s" for role in dict.fromkeys(role for one in datasets for role in one.without)]
+    other = f"; measured here {' '.join(here)}" if here else ""
+    return f"Table {table.number}: {table.title}{other}{sample}"
 
 
 def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[str]:
     remarks = [f"▸ measured here on {', '.join(f'{one.key} ({len(one.samples):,} rows)' for one in datasets)}."]
-    remarks += protocol_of(table.task).remarks(bench.protocol)
+    remarks += protocol_of(table.task).remarks(bench.protocol, datasets)
     return [*remarks, *(one.note for one in datasets if one.note)]
 
 

@@ -83,6 +83,7 @@ def radar(
     """Figure 1: PLCC over the datasets, published systems as thin lines, measured ones thick, gaps where not measured.
 
     Each axis runs from its own lowest to its own highest figure, as the figure of the paper does; the ends are written.
+    None begins below 0: a negative correlation has no length, stands at the centre, and a line below says so.
     """
     angles = np.linspace(0, 2 * np.pi, len(axes), endpoint=False)
     rows = [*published.values(), *measured.values()]
@@ -105,18 +106,23 @@ def radar(
     panel.grid(alpha=0.3, lw=0.6)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle("PLCC on the datasets of Table 1, published and measured here", fontsize=11)
+    negative = [name for name, row in {**published, **measured}.items() if any(v is not None and v < 0 for v in row)]
+    if negative:
+        words = f"At the centre, because negative: some figures of {', '.join(negative)}"
+        figure.supxlabel(words, fontsize=8)
     _save(figure, path)
 
 
 def _ends(values: Sequence[float | None]) -> tuple[float, float]:
-    there = [value for value in values if value is not None]
+    """Where an axis begins and ends: never below 0."""
+    there = [max(0.0, value) for value in values if value is not None] or [0.0]
     low, high = min(there), max(there)
     room = 0.1 * (high - low) or 0.05
-    return low - room, high + room
+    return max(0.0, low - room), high + room
 
 
 def _share(value: float | None, ends: tuple[float, float]) -> float:
-    return math.nan if value is None else (value - ends[0]) / (ends[1] - ends[0])
+    return math.nan if value is None else max(0.0, (value - ends[0]) / (ends[1] - ends[0]))
 
 
 def _closed(values: Any) -> list[float]:

@@ -107,7 +107,8 @@ def test_latex_escapes_and_marks(grid: Grid) -> None:
 
 def test_csv_as_printed_and_in_long_form(grid: Grid) -> None:
     printed = list(csv.DictReader(io.StringIO(render.printed_csv(grid).decode())))
-    assert printed[0] == {"method": "one", "metric": "PLCC", "measured": "no", "A": "0.900", "B": "0.500"}
+    where = {"category": "", "method": "one", "venue": "", "metric": "PLCC", "measured": "no"}
+    assert printed[0] == {**where, "A": "0.900", "B": "0.500"}
     assert printed[2]["B"] == ""
     # A spreadsheet would run the name; a negative figure stays a number.
     assert (printed[3]["method"], printed[3]["A"]) == ("'=mine", "-0.100")
@@ -129,3 +130,21 @@ def test_tables_by_name_alias_and_number() -> None:
     assert len(choose_tables(["all"])) == 6
     with pytest.raises(UsageError, match="did you mean table1"):
         choose_tables(["tabel1"])
+
+
+@pytest.mark.parametrize("name", ["table1", "table5"])
+def test_category_and_venue_of_the_paper_are_in_every_output(name: str) -> None:
+    (table,) = choose_tables([name])
+    lines = table.published()
+    grid = Grid(table.number, "t", table.columns, lines)
+    some = next(line for line in lines if line.category and line.venue)
+    for content in (render.printed_csv(grid), render.long_csv(grid)):
+        row = next(r for r in csv.DictReader(io.StringIO(content.decode())) if r["method"] == some.method)
+        assert (row["category"], row["venue"]) == (some.category, some.venue)
+    assert f"| {some.method} | {some.category} | {some.venue} |" in render.markdown(grid)
+    assert f"{some.method} & {some.category} & {some.venue} &" in render.latex(grid)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render.terminal(grid))
+    shown = console.export_text()
+    assert f"{some.method} {some.venue}" in shown
+    assert shown.count(f"{some.category} ") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from qinsight_cli.core.bench.paper import choose_tables
 from qinsight_cli.core.bench.run import Protocol, check_inputs, measure
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.predictions import PredictionsFile
+from qinsight_cli.core.data.manifest import read_split, write_dataset
 from qinsight_cli.core.errors import QInsightError
 
 
@@ -91,3 +93,52 @@ def test_two_systems_of_one_file_name_are_refused(tmp_path: Path, labels: tuple[
     systems = [ratings(tmp_path / "p.csv", label) for label in labels]
     with pytest.raises(QInsightError, match=words):
         check_inputs(choose_tables(["table1"]), [], systems)
+
+
+# --- Table 5 without references ------------------------------------------------------------------------------------
+
+
+def winners(path: Path, folder: Path) -> PredictionsFile:
+    """A file that says Image A to every pair."""
+    rows = [f"{s.images['image_a']},{s.images['image_b']},Image A" for s in read_split(folder, "test", ("comparison",))]
+    path.write_text("\n".join(["image_a,image_b,winner", *rows]) + "\n")
+    return PredictionsFile("always A", path)
+
+
+def test_pairs_without_references_are_said_to_be_so_everywhere(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings
+) -> None:
+    folder = make.comparisons(tmp_path / "srbench")
+    tables = choose_tables(["table5"])
+    bench = measure(tables, [folder], [winners(tmp_path / "a.csv", folder)], Protocol(draws=0), answer_settings)
+    (grid,) = bench.grids
+    assert grid.title == "Table 5: Reference-based comparison on SRIQA-Bench; measured here without references"
+    assert any(words.startswith("Without references: all pairs of srbench have none") for words in grid.remarks)
+    assert grid.lines[-1].note == "Asked without references."
+    assert bench.datasets["5"][0].facts()["rows_without_reference"] == 110
+    assert "all pairs of a content, with Original" in " ".join(grid.remarks)
+
+
+def test_another_dataset_is_not_called_sriqa_bench(make: Any, tmp_path: Path, answer_settings: AnswerSettings) -> None:
+    folder = make.comparisons(tmp_path / "mine", name="mine")
+    tables = choose_tables(["table5"])
+    bench = measure(tables, [folder], [winners(tmp_path / "a.csv", folder)], Protocol(draws=0), answer_settings)
+    (grid,) = bench.grids
+    assert grid.title.startswith("Table 5: Reference-based comparison on SRIQA-Bench; measured here on mine without")
+    assert "with Original" not in " ".join(grid.remarks)
+
+
+def test_strict_refuses_what_is_not_measured_as_in_the_paper(make: Any, tmp_path: Path) -> None:
+    strict, tables = Protocol(strict=True), choose_tables(["table5"])
+    for name, reason in (("srbench", "110 of 110 rows of srbench have no reference"), ("mine", "mine is not srbench")):
+        folder = make.comparisons(tmp_path / name, name=name)
+        with pytest.raises(QInsightError, match=f"--strict: table5 would not be measured as in the paper: {reason}"):
+            check_inputs(tables, [folder], [], strict)
+        check_inputs(tables, [folder], [])
+    whole = [
+        replace(sample, images={**sample.images, "reference": sample.images["image_a"]})
+        for sample in read_split(tmp_path / "srbench", "test", ("comparison",))
+    ]
+    write_dataset(tmp_path / "whole", whole, {"name": "srbench"})
+    check_inputs(tables, [tmp_path / "whole"], [], strict)
+    check_inputs(choose_tables(["table1"]), [make.scores(tmp_path / "other", "other")], [], strict)

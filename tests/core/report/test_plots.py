@@ -57,6 +57,22 @@ def test_the_radar_when_all_figures_of_an_axis_are_equal(tmp_path: Path) -> None
     assert (tmp_path / "r.png").is_file()
 
 
+def test_a_negative_correlation_has_no_length() -> None:
+    for values in ([0.2, -0.6, 0.9], [-0.5, -0.1], [None, 0.4]):
+        ends = plots._ends(values)
+        assert 0.0 <= ends[0] < ends[1]
+        assert all(plots._share(value, ends) == 0.0 for value in values if value is not None and value < 0)
+    low, high = plots._ends([0.2, -0.6, 0.9])
+    assert plots._share(0.9, (low, high)) == pytest.approx((0.9 - low) / (high - low))
+
+
+def test_the_radar_says_whose_figures_are_negative(tmp_path: Path) -> None:
+    plots.radar("ABC", {"one": [0.1, 0.2, 0.3]}, {"mine": [-0.3, 0.2, 0.3]}, tmp_path / "minus.png")
+    plots.radar("ABC", {"one": [0.1, 0.2, 0.3]}, {"mine": [0.05, 0.2, 0.3]}, tmp_path / "plus.png")
+    below = [np.asarray(Image.open(tmp_path / name).convert("L"))[-40:] < 128 for name in ("minus.png", "plus.png")]
+    assert below[0].sum() > below[1].sum()
+
+
 def test_the_confusion_matrix_darkens_with_the_share_of_its_row(tmp_path: Path) -> None:
     names = ["Noise", "Blur", "Null"]
     plots.confusion(np.array([[9, 1, 0], [0, 8, 2], [0, 0, 0]]), names, names, "t", tmp_path / "c.png")

@@ -4,7 +4,7 @@ A protocol has
     TABLES                                    the paper's tables of its task
     columns(table, datasets)                  the columns of a table measured on these datasets
     lines(table, label, datasets, bench, note)   the lines of one system that has answered
-    remarks(choices)                          notes below a table on how it was measured
+    remarks(choices, datasets)                notes below a table on how it was measured
     plots(table, label, datasets, bench, folder)  draws the answers of one system
 """
 

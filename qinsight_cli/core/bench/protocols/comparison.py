@@ -52,18 +52,30 @@ def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, n
         method = method_name(label, dataset.key, dataset.name, table.datasets, len(datasets) > 1)
         pairs = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task], protocol.original)
         found = cells(pairs, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)
-        made.append(Line(method, "", found, measured=True, note=note))
+        missing = "Asked without references." if dataset.without.get("reference") == len(dataset.samples) else ""
+        made.append(Line(method, "", found, measured=True, note=" ".join(filter(None, (note, missing)))))
     return made
 
 
-def remarks(protocol: Protocol) -> list[str]:
+def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
     earned = "half a point" if protocol.ties == "half" else "nothing"
     original = "with" if protocol.original else "without"
     how = "after a logistic fit" if protocol.fitted else "raw"
-    return [
-        f"Measured here: all pairs of a content, {original} Original; Similar earns {earned} on a pair with a "
-        f"winner; PLCC ({how}) and SRCC of the share of pairs won against the MOS, mean over contents."
+    own = all(one.name in TABLES[0].datasets for one in datasets)
+    pairs = f"all pairs of a content, {original} Original" if own else "the pairs of the manifest"
+    found = [
+        f"Measured here: {pairs}; Similar earns {earned} on a pair with a winner; PLCC ({how}) and SRCC of the share "
+        "of pairs won against the MOS, mean over contents."
     ]
+    for one in datasets:
+        count = one.without.get("reference", 0)
+        if count:
+            many = "all" if count == len(one.samples) else f"{count:,} of {len(one.samples):,}"
+            found.append(
+                f"Without references: {many} pairs of {one.key} have none, so models were asked which picture is "
+                "better, and not which is truer to a reference. The published figures are reference-based."
+            )
+    return found
 
 
 @dataclass(frozen=True)

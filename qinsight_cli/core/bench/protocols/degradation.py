@@ -57,7 +57,7 @@ def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, n
     return made
 
 
-def remarks(protocol: Protocol) -> list[str]:
+def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
     return []
 
 
@@ -98,7 +98,8 @@ def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
 def cells(found: Hits, draws: int, seed: int = 0) -> dict[str, dict[str, Cell]]:
     """{"Deg. Acc.", "Lev. Acc."} -> {column: Cell}.
 
-    The average is the plain mean of the classes that have rows, for levels without null, whose level there is none.
+    The average is the plain mean of all classes, for levels without null, whose level there is none. Where a class has
+    no rows there is no average, and a note says so.
     """
     note, more = "", ""
     total = sum(map(len, found.classes.values()))
@@ -114,7 +115,11 @@ def cells(found: Hits, draws: int, seed: int = 0) -> dict[str, dict[str, Cell]]:
 def _line(groups: Mapping[str, Sequence[bool]], note: str, draws: int, seed: int) -> dict[str, Cell]:
     there = {name: rows for name, rows in groups.items() if rows}
     found = {CLASS_COLUMNS[name]: _cell({name: rows}, "", draws, seed) for name, rows in there.items()}
-    if there:
+    missing = [CLASS_COLUMNS[name] for name, rows in groups.items() if not rows]
+    if missing and there:
+        words = f"No average: there are no rows of {', '.join(missing)}."
+        found[AVERAGE] = Cell(None, "accuracy", note=" ".join(filter(None, (words, note))))
+    elif there:
         found[AVERAGE] = _cell(there, note, draws, seed)
     return found
 

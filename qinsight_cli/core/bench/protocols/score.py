@@ -78,7 +78,7 @@ def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, n
     return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
 
 
-def remarks(protocol: Protocol) -> list[str]:
+def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
     how = "after a four-parameter logistic fit" if protocol.fitted else "raw"
     return [f"PLCC measured here is {how}; the paper does not say which it prints."]
 

@@ -29,6 +29,7 @@ class AnswerSettings:
     folder      of the bench; journals go to `folder`/journals
     sequential  ask for one distortion at a time
     say         one line for the user
+    style       of the prompts, as `Task.styled`
     progress    called with a noun and a total, a context manager of the function to call after each row
     """
 
@@ -40,6 +41,7 @@ class AnswerSettings:
     sequential: bool
     say: Callable[[str], None]
     progress: Callable[[str, int], Any]
+    style: str = "paper"
 
     def journal(self, label: str, dataset: Dataset, what: str) -> str:
         """Where the answers of one system on one dataset are kept."""
@@ -69,6 +71,18 @@ class System(Protocol):
 
     def close(self) -> None:
         """Free memory and stop processes."""
+
+
+def split_label(argument: str) -> tuple[str, str]:
+    """`LABEL=NAME` -> (label, name), "" without a label. Both may contain "=": the longest name that exists is taken,
+    else what follows the last "="."""
+    places = [place for place, letter in enumerate(argument) if letter == "="]
+    if not places:
+        return "", argument
+    here = next(
+        (place for place in places if argument[place + 1 :] and Path(argument[place + 1 :]).exists()), places[-1]
+    )
+    return argument[:here].strip(), argument[here + 1 :]
 
 
 def file_name(words: str) -> str:

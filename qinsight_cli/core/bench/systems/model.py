@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
-from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
+from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer, split_label
 from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Decoding, Engine, Served, engine_of, load
 from qinsight_cli.core.inference.aggregate import aggregate_answers
 from qinsight_cli.core.inference.assess import assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
+from qinsight_cli.core.models.names import for_task
 from qinsight_cli.core.models.placement import NetworkOptions
 from qinsight_cli.core.tasks import TASKS, Task
 
@@ -38,7 +39,8 @@ class ModelSystem:
         self._readable = readable
         self._decoding: Decoding | None = None
         self._engine: Engine | None = None
-        self._identity: Mapping[str, Any] = {}
+        self._name = ""
+        self._identities: dict[str, Mapping[str, Any]] = {}
         if self.by_level_words:
             self.note = f"{label}: expectation over the probabilities of the level words, excellent to bad."
 
@@ -53,7 +55,7 @@ class ModelSystem:
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
         items = [{role: str(path) for role, path in sample.images.items()} for sample in dataset.samples]
-        task = TASKS[dataset.task]
+        task = TASKS[dataset.task].styled(settings.style)
         if not (task.parts and settings.sequential):
             return self._ask(task, items, dataset, settings)
         each = [self._ask(part, items, dataset, settings) for part in task.parts]
@@ -62,7 +64,7 @@ class ModelSystem:
     def _ask(
         self, task: Task, items: Sequence[Mapping[str, str]], dataset: Dataset, settings: AnswerSettings
     ) -> list[RowAnswer]:
-        engine = self._loaded(settings)
+        engine = self._loaded(settings, task)
         if self._decoding is None:
             self._decoding = self._readable(settings.decoding, engine, settings.say)
         # Level words are read in one way, whatever the other systems are asked.
@@ -92,15 +94,23 @@ class ModelSystem:
                 advance()
             return answers
 
-    def _loaded(self, settings: AnswerSettings) -> Engine:
-        if self._engine is None:
-            settings.say(f"model: {self.label}" if self.label == self.name else f"model: {self.label} ({self.name})")
-            self._engine = load(self.name, *self._load_options, settings.say)
-            self._identity = self._engine.identity
+    def _loaded(self, settings: AnswerSettings, task: Task) -> Engine:
+        """The engine; a release with weights for each kind of task is loaded anew for another kind."""
+        name = self.name if self._load_options[-1] is not None else for_task(self.name, task.folder)
+        if self._engine is None or name != self._name:
+            self._engine, self._name = None, name
+            settings.say(f"model: {self.label}" if self.label == name else f"model: {self.label} ({name})")
+            self._engine = load(name, *self._load_options, settings.say)
+            for note in getattr(self._engine, "notes", ()):
+                settings.say(note)
+            self._identities[name] = self._engine.identity
         return self._engine
 
     def facts(self) -> dict[str, Any]:
-        return {"kind": "model", "name": self.name, **self._identity}
+        """With several folders of weights, the identity of each."""
+        found = list(self._identities.values())
+        more = dict(found[0]) if len(found) == 1 else {"weights": dict(self._identities)} if found else {}
+        return {"kind": "model", "name": self.name, **more}
 
     def close(self) -> None:
         self._engine = None
@@ -113,8 +123,7 @@ def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:
 
 def parse_label(argument: str) -> tuple[str, str]:
     """`LABEL=NAME` or `NAME` -> (label, name). The name of an existing folder may contain "="."""
-    label, equals, name = argument.partition("=")
-    if not equals or Path(argument).exists():
-        shown = Path(argument).name if Path(argument).is_dir() else argument
-        return shown or argument, argument
-    return label.strip() or name, name
+    label, name = ("", argument) if Path(argument).exists() else split_label(argument)
+    if label:
+        return label, name
+    return (Path(name).name if Path(name).is_dir() else name) or name, name

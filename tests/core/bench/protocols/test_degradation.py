@@ -81,8 +81,10 @@ def test_a_class_without_a_readable_severity_counts_as_a_class() -> None:
     assert degradation.confusion(samples, said)[0].tolist() == [226, 0, 0, 0, 0, 0]
 
 
-def test_classes_without_rows_are_left_out_of_the_average() -> None:
+def test_without_rows_of_every_class_there_is_no_average() -> None:
     sample = Sample("x", "degradation", "test", "x", {}, {"distortion": "noise", "severity": "slight"})
     found = degradation.cells(degradation.hits([sample], [RowAnswer({"distortion": "noise", "severity": "slight"})]), 0)
     assert set(found["Deg. Acc."]) == {"Noise", "Average"}
-    assert found["Deg. Acc."]["Average"].value == 1.0
+    assert (found["Deg. Acc."]["Noise"].value, found["Deg. Acc."]["Average"].value) == (1.0, None)
+    assert found["Deg. Acc."]["Average"].note == "No average: there are no rows of Blur, JPEG, Darken, Null."
+    assert found["Lev. Acc."]["Average"].note == "No average: there are no rows of Blur, JPEG, Darken."

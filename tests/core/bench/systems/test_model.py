@@ -94,5 +94,48 @@ def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("runs/a=b").mkdir(parents=True)
     assert parse_label("tiny") == ("tiny", "tiny")
     assert parse_label("Q-Insight=q-insight:comparison") == ("Q-Insight", "q-insight:comparison")
+    assert parse_label("ε = 0.15=runs/e/final") == ("ε = 0.15", "runs/e/final")
+    assert parse_label("mine=runs/a=b") == ("mine", "runs/a=b")  # a folder that is there
     assert parse_label("runs/a=b") == ("a=b", "runs/a=b")
     assert parse_label("deqa:owner/name") == ("deqa:owner/name", "deqa:owner/name")
+
+
+def test_a_release_with_weights_for_each_kind_of_task_is_asked_with_the_right_ones(
+    make: Any,
+    tmp_path: Path,
+    answer_settings: AnswerSettings,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    pixel_engine: Any,
+) -> None:
+    monkeypatch.setattr(
+        "qinsight_cli.core.bench.systems.model.load", lambda name, *_: pixel_engine(name=f"weights of {name}")
+    )
+    system = ModelSystem("Q-Insight", "q-insight", "cpu", "auto", 0)
+    pairs = datasets.load_dataset(make.comparisons(tmp_path / "srbench"), "comparison", "test", 5, 0)
+    rated = datasets.load_dataset(make.scores(tmp_path / "koniq", "koniq"), "score", "test", 5, 0)
+    assert pairs is not None
+    assert rated is not None
+    for dataset in (pairs, rated):
+        assert len(system.answers(dataset, answer_settings)) == len(dataset.samples)
+    assert told == ["model: Q-Insight (q-insight:comparison)", "model: Q-Insight (q-insight:score_degradation)"]
+    assert {name: found["model"] for name, found in system.facts()["weights"].items()} == {
+        name: f"weights of {name}" for name in ("q-insight:comparison", "q-insight:score_degradation")
+    }
+
+
+def test_the_words_of_the_authors_code_reach_the_model(
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, monkeypatch: pytest.MonkeyPatch, pixel_engine: Any
+) -> None:
+    asked: list[str] = []
+
+    class Listening(pixel_engine):
+        def prepare(self, requests: Any) -> Any:
+            asked.append(requests[0].messages[0]["content"][0]["text"])
+            return super().prepare(requests)
+
+    monkeypatch.setattr("qinsight_cli.core.bench.systems.model.load", lambda *_: Listening())
+    rated = datasets.load_dataset(make.scores(tmp_path / "koniq", "koniq"), "score", "test", None, 0)
+    assert rated is not None
+    ModelSystem("m", "tiny", "cpu", "auto", 0).answers(rated, replace(answer_settings, style="authors"))
+    assert {words[-9:] for words in asked} == {"</answer>"}

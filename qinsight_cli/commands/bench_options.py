@@ -1,0 +1,123 @@
+"""Options of `qinsight bench`: what is measured, on which rows, and how answers become figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qinsight_cli.commands.flat import written
+
+SYSTEMS, PROTOCOL = "What is measured", "Protocol"
+
+
+class Plcc(StrEnum):
+    raw = "raw"
+    logistic = "logistic"
+
+
+class Ties(StrEnum):
+    wrong = "wrong"
+    half = "half"
+
+
+class DegradationQuestions(StrEnum):
+    single = "single"
+    sequential = "sequential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The systems that get rows of their own."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "--row",
+            metavar="[LABEL=]NAME",
+            help="A model by name, under a label that may be a row of the table; deqa:NAME reads its rating from level "
+            "words; repeatable. (default: tiny)",
+            rich_help_panel=SYSTEMS,
+        ),
+    ] = None
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="NAME", help="psnr, ssim, or a metric of pyiqa; repeatable.", rich_help_panel=SYSTEMS
+        ),
+    ] = None
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--predictions",
+            metavar="LABEL=CSV",
+            help="Answers from elsewhere: path,rating or path,distortion,severity or image_a,image_b,winner; "
+            "repeatable.",
+            rich_help_panel=SYSTEMS,
+        ),
+    ] = None
+    baselines_python: Annotated[
+        str | None,
+        typer.Option(
+            "--baselines-python", metavar="PATH", help="The interpreter that has pyiqa.", rich_help_panel=SYSTEMS
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """How answers become figures."""
+
+    plcc: Annotated[
+        Plcc, typer.Option("--plcc", help="Raw, or after a four-parameter logistic fit.", rich_help_panel=PROTOCOL)
+    ] = Plcc.raw
+    ties: Annotated[
+        Ties, typer.Option("--ties", help="How Similar counts on a pair with a winner.", rich_help_panel=PROTOCOL)
+    ] = Ties.wrong
+    original: Annotated[
+        bool,
+        typer.Option(
+            "--original/--no-original", help="Count pairs with the original picture.", rich_help_panel=PROTOCOL
+        ),
+    ] = True
+    protocol: Annotated[
+        DegradationQuestions,
+        typer.Option(
+            "--protocol",
+            help="One question for all distortions, or one for each as AgenticIR.",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = DegradationQuestions.single
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            "--bootstrap", min=0, metavar="N", help="Resamples of the intervals; 0: none.", rich_help_panel=PROTOCOL
+        ),
+    ] = 1000
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Show the 95 % intervals in the tables.", rich_help_panel=PROTOCOL)
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """The rows to measure, and the folder to write."""
+
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="DIR", help="A prepared dataset; repeatable. (default: those under data/)"),
+    ] = None
+    out: Annotated[
+        Path | None, written("--out", metavar="DIR", help="Bench folder. (default: runs/TIME-bench-TABLE)")
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="A stratified sample of N rows of each dataset.")
+    ] = None
+    split: Annotated[str, typer.Option("--split", help="The split to measure.")] = "test"
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse data on which the table would not be measured as in the paper.")
+    ] = False
