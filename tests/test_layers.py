@@ -1,4 +1,4 @@
-"""Imports run one way: commands -> core, and inside core downwards only:
+"""Imports run one way: commands, api -> core, and inside core downwards only:
 
 report, bench, training -> inference -> engines -> models, data, images, metrics -> tasks -> errors, files
 """
@@ -20,7 +20,7 @@ LAYERS = (
     ("core.engines",),
     ("core.inference",),
     ("core.report", "core.bench", "core.training"),
-    ("commands",),
+    ("commands", "api"),
     ("cli",),
     ("__main__",),
 )

@@ -118,7 +118,7 @@ def decode_plain(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> t
             return image, (note,)
         formats = (*FORMATS, photos.register_heic()) if kind == HEIC else FORMATS
         with Image.open(io.BytesIO(data), formats=formats) as opened:
-            return _decode(opened, max_pixels)
+            return plain(opened, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -151,7 +151,8 @@ def needs_turning(opened: Image.Image) -> bool:
         return False
 
 
-def _decode(opened: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
+def plain(opened: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """An opened picture -> (upright, 8 bits, sRGB, mode L or RGB; notes). Raises ImageError, or what decoders raise."""
     if opened.width * opened.height > max_pixels:
         raise ImageError(_too_large(max_pixels).format(width=opened.width, height=opened.height))
     notes: list[str] = []

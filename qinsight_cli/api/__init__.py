@@ -1,0 +1,184 @@
+"""The Python API: `QInsight` scores pictures, names their degradation and compares them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+
+from qinsight_cli.api.pictures import Pictures
+from qinsight_cli.api.results import A, Comparison, Degradation, Results, Score, answers_of
+from qinsight_cli.core.engines import Decoding, Engine, Served, load
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.inference.assess import Reuse, assess, settings_of
+from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
+from qinsight_cli.core.models.names import TINY, for_task, resolve
+from qinsight_cli.core.tasks import Task
+from qinsight_cli.core.tasks.comparison import TASK as COMPARISON
+from qinsight_cli.core.tasks.score import TASK as SCORE
+from qinsight_cli.core.tasks.single_distortion import TASK as DEGRADATION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+Mode = Literal["reasoned", "direct"]
+
+
+class Drawing(TypedDict, total=False):
+    """How answers are drawn: keywords of `score`, `degrade` and `compare`.
+
+    mode         "reasoned", or "direct": the answer is read without reasoning, much faster
+    samples      answers to draw for each question (1); the result is their mean or their majority
+    temperature  0 is greedy; the default is 0, or 1 with several samples
+    seed         of the random draws (0)
+    """
+
+    mode: Mode
+    samples: int
+    temperature: float | None
+    seed: int
+
+
+class QInsight:
+    """A model that judges pictures. It is loaded when it is first asked, and may be used by several threads.
+
+    A picture is a path, a PIL image, an array of (H, W), (H, W, 3) or (H, W, 4) in uint8 or in floats in [0, 1], or a
+    tensor of such a shape. One picture gives one answer; a folder or a list gives `Results`, in their order. A picture
+    that cannot be used, or an answer that cannot be read, is an answer with an `error`, never an exception.
+
+    model       as the option --model: "tiny", "q-insight", a model folder, a hub id
+    device      "auto", "cpu", "cuda", "cuda:1", "mps"
+    dtype       "auto", "float32", "bfloat16", "float16"
+    max_pixels  larger pictures are scaled down to this area; None keeps the model's own limit
+    batch_size  pictures at a time
+    cache       use the answers of earlier calls and commands, and keep new ones
+    endpoint    address of one or several OpenAI-compatible servers that have the model, instead of loading it here
+    Raises QInsightError for a model that cannot be; `score`, `degrade` and `compare` for one that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = TINY,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_pixels: int | None = None,
+        batch_size: int = 8,
+        cache: bool = True,
+        endpoint: str | Sequence[str] | None = None,
+    ) -> None:
+        self.model = os.fspath(model)
+        urls = () if endpoint is None else (endpoint,) if isinstance(endpoint, str) else tuple(endpoint)
+        self._served = Served(urls) if urls else None
+        if self._served is None and ":" not in self.model:
+            resolve(self.model)
+        self._options = (device, dtype, max_pixels)
+        self._batch_size, self._cached = batch_size, cache
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.RLock()
+
+    @overload
+    def score(self, pictures: list[Any] | tuple[Any, ...], **how: Unpack[Drawing]) -> Results[Score]: ...
+    @overload
+    def score(self, pictures: Image | NDArray[Any], **how: Unpack[Drawing]) -> Score: ...
+    @overload
+    def score(self, pictures: Any, **how: Unpack[Drawing]) -> Any: ...
+    def score(self, pictures: Any, **how: Unpack[Drawing]) -> Any:
+        """Ratings from 1 (bad) to 5 (excellent): `Score` for one picture, `Results[Score]` for a folder or a list.
+
+        `how` takes the keywords of `Drawing`.
+        """
+        decoding, seed = _decoding(**how)
+        return self._each(SCORE, Score, pictures, replace(decoding, rating="expected"), seed)
+
+    @overload
+    def degrade(self, pictures: list[Any] | tuple[Any, ...], **how: Unpack[Drawing]) -> Results[Degradation]: ...
+    @overload
+    def degrade(self, pictures: Image | NDArray[Any], **how: Unpack[Drawing]) -> Degradation: ...
+    @overload
+    def degrade(self, pictures: Any, **how: Unpack[Drawing]) -> Any: ...
+    def degrade(self, pictures: Any, **how: Unpack[Drawing]) -> Any:
+        """Distortion and severity: `Degradation` for one picture, `Results[Degradation]` for a folder or a list."""
+        return self._each(DEGRADATION, Degradation, pictures, *_decoding(**how))
+
+    @overload
+    def compare(
+        self, image_a: list[Any], image_b: list[Any], reference: Any = None, **how: Unpack[Drawing]
+    ) -> Results[Comparison]: ...
+    @overload
+    def compare(self, image_a: Any, image_b: Any, reference: Any = None, **how: Unpack[Drawing]) -> Any: ...
+    def compare(self, image_a: Any, image_b: Any, reference: Any = None, **how: Unpack[Drawing]) -> Any:
+        """Which of two pictures is better: `Comparison` for two pictures, `Results[Comparison]` for two lists of one
+        length. `reference` is the picture, or the pictures, that both were made from."""
+        decoding, seed = _decoding(**how)
+        pictures = Pictures()
+        names, one = pictures.several(image_a)
+        sides = dict(zip(COMPARISON.roles, (names, pictures.several(image_b)[0]), strict=True))
+        if reference is not None:
+            sides[COMPARISON.optional[0]] = pictures.several(reference)[0]
+        if len({len(side) for side in sides.values()}) != 1:
+            counts = ", ".join(f"{len(side)} of {role}" for role, side in sides.items())
+            raise QInsightError(f"compare needs as many pictures on each side: there are {counts}")
+        items = [dict(zip(sides, names, strict=True)) for names in zip(*sides.values(), strict=True)]
+        answers = self._ask(COMPARISON, Comparison, items, pictures, decoding, seed)
+        return answers[0] if one else answers
+
+    def _each(self, task: Task, kind: type[A], pictures: Any, decoding: Decoding, seed: int) -> A | Results[A]:
+        named = Pictures()
+        names, one = named.several(pictures)
+        (role,) = task.roles
+        answers = self._ask(task, kind, [{role: name} for name in names], named, decoding, seed)
+        return answers[0] if one else answers
+
+    def _ask(
+        self,
+        task: Task,
+        kind: type[A],
+        items: Sequence[Mapping[str, str]],
+        pictures: Pictures,
+        decoding: Decoding,
+        seed: int,
+    ) -> Results[A]:
+        with self._lock:
+            engine = self._loaded(task)
+            if self._served is not None and not engine.reads_choices:
+                decoding = replace(decoding, rating="answer")  # there is no distribution to take the mean of
+            settings = settings_of(task, engine, decoding, seed)
+            off = not self._cached or os.environ.get(OFF_VARIABLE)
+            scope = None if off else scope_of(settings, MAX_PIXELS)
+            with nullcontext() if scope is None else AnswerCache(scope, lambda words: None) as cache:
+                results = assess(
+                    *(task, items, engine, decoding),
+                    batch_size=self._batch_size,
+                    seed=seed,
+                    reuse=Reuse(cache),
+                    read=pictures.read,
+                )
+                return answers_of(kind, task, results)
+
+    def _loaded(self, task: Task) -> Engine:
+        name = self.model if self._served else for_task(self.model, task.folder)
+        if name not in self._engines:
+            self._engines[name] = load(name, *self._options, served=self._served)
+        return self._engines[name]
+
+
+def _decoding(
+    mode: Mode = "reasoned", samples: int = 1, temperature: float | None = None, seed: int = 0
+) -> tuple[Decoding, int]:
+    """The keywords of `Drawing` -> how completions are drawn, and the seed."""
+    if mode not in ("reasoned", "direct"):
+        raise QInsightError(f"mode {mode!r} is neither 'reasoned' nor 'direct'")
+    if samples < 1:
+        raise QInsightError(f"samples is {samples}; it must be at least 1")
+    warm = (1.0 if samples > 1 else 0.0) if temperature is None else temperature
+    if not (warm == 0 or 0.01 <= warm <= 100) or (samples > 1 and warm == 0):
+        raise QInsightError(f"temperature is {warm}; it must be 0, for a single sample, or between 0.01 and 100")
+    if mode == "direct" and (samples > 1 or warm):
+        raise QInsightError("mode 'direct' draws nothing: leave out samples and temperature")
+    return Decoding(samples=samples, temperature=warm, mode=mode), seed
