@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qinsight_cli.commands.answers import BenchAnswers
 from qinsight_cli.commands.bench_options import Counting, DegradationQuestions, Measured, Plcc, Where
 from qinsight_cli.commands.console import progress, say, show
 from qinsight_cli.commands.flat import flat
-from qinsight_cli.commands.options import BenchAnswers, BenchCompute, Compute, Restart
+from qinsight_cli.commands.options import BenchCompute, Compute, Restart
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import typer
 
+from qinsight_cli.commands.answers import read_prompt
 from qinsight_cli.commands.console import progress, say, waiting
 from qinsight_cli.commands.delivery import Delivery
-from qinsight_cli.commands.options import Judging, Output, read_prompt
+from qinsight_cli.commands.options import Judging, Output
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.files import check_output
+from qinsight_cli.core.images import TOO_MANY
 from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
@@ -205,6 +207,8 @@ def _facts(row: Row) -> list[str]:
     facts = ["rows"]
     if row["error"] is not None:
         facts.append("errors")
+        if TOO_MANY in row["error"]:
+            facts.append("large")
     if row.get(AGREEMENT):
         facts.append(row[AGREEMENT])
     return facts
@@ -216,6 +220,8 @@ def _sum_up(counts: Counter[str], output: Output) -> None:
     say(f"{rows}, {counts['errors']} with an error{where}")
     if counts[UNANSWERED] and output.files:
         say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
+    if counts["large"]:
+        say(f"{counts['large']} too large: --max-image-pixels N reads pictures of up to N pixels")
     if counts["disagree"]:
         compared = counts["agree"] + counts["disagree"]
         say(f"in {counts['disagree']} of {compared} pairs the answer changes with the order of the images")

@@ -75,7 +75,7 @@ def synth(
     rated = _rated_photos(options.clean_from, options.min_rating) if options.clean_from else {}
     known_splits = {photo: split for photo, (split, _) in rated.items()}
     ratings = {photo: rating for photo, (_, rating) in rated.items()}
-    photos = [*photos, *known_splits][: options.limit]
+    photos = list(dict.fromkeys([*photos, *known_splits]))[: options.limit]
     shared = ("per_photo", "pairs", "reasoning", "seed", "null_share", "varied")
     settings = SynthSettings(
         out=folder_of(options.out, "synth"),

@@ -29,6 +29,7 @@ AGAIN = "; what was done before is kept, run the same command again"
 _LOCK_PLACE = 1 << 40  # where Windows locks: far behind the end, since it forbids reading what is locked
 _BINARY, NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
 HEAD = 1 << 16  # bytes of a file that are looked at to tell whose it is
+LEAVINGS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")  # of file managers
 _UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system without locks answers
 
 
@@ -285,7 +286,12 @@ def claim_folder(folder: Path, kind: str, ours: Callable[[], bool], found: str =
         raise QInsightError(f"{folder} is a file; choose another --out")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        held = any(folder.iterdir())
+        held = holds_files(folder)
     if held and not ours():
         what = found or f"files that are no {kind} of qinsight"
         raise QInsightError(f"{folder} already holds {what}; choose another --out, or empty it first")
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether a folder holds anything but what file managers leave in every folder that they show."""
+    return any(path.name not in LEAVINGS and not path.name.startswith("._") for path in folder.iterdir())

@@ -82,6 +82,7 @@ def test_a_picture_over_the_limit_is_refused_whatever_was_answered_before(
 ) -> None:
     assert run("score", photos[1]).code == 0
     done = run("score", photos[1], "--max-image-pixels", 10)
+    assert "1 too large: --max-image-pixels N reads pictures of up to N pixels" in done.err
     assert done.code == 3
     assert "too large" in done.out
 

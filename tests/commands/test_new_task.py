@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from qinsight_cli.commands import judging
-from qinsight_cli.commands.options import Answers, Compute, Judging, Output
+from qinsight_cli.commands.answers import Answers
+from qinsight_cli.commands.options import Compute, Judging, Output
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.bench.datasets import load_dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings

@@ -11,17 +11,9 @@ import pytest
 import typer
 
 from qinsight_cli import cli
+from qinsight_cli.commands.answers import Answers, BenchAnswers, Mode, Rating, ScoreAnswers, read_prompt
 from qinsight_cli.commands.flat import check_name, flat
-from qinsight_cli.commands.options import (
-    Answers,
-    BenchAnswers,
-    Judging,
-    Mode,
-    Output,
-    Rating,
-    ScoreAnswers,
-    read_prompt,
-)
+from qinsight_cli.commands.options import Judging, Output
 from qinsight_cli.core.engines import AUTHORS_DECODING, Decoding
 from qinsight_cli.core.errors import QInsightError, UsageError
 
@@ -89,7 +81,7 @@ def test_a_flat_signature_names_every_field_once() -> None:
     ],
 )
 def test_decoding(given: dict[str, Any], decoding: Decoding) -> None:
-    from qinsight_cli.commands.options import Preset
+    from qinsight_cli.commands.answers import Preset
 
     given = {**given, **({"preset": Preset(given["preset"])} if "preset" in given else {})}
     assert Answers(**given).decoding == decoding

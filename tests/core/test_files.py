@@ -239,6 +239,9 @@ def test_output_names_that_are_none(name: str | Path) -> None:
 def test_claiming_a_folder(tmp_path: Path) -> None:
     claim_folder(tmp_path / "new/deep", "bench", lambda: False)
     claim_folder(tmp_path / "new/deep", "bench", lambda: False)  # empty
+    for leaving in (".DS_Store", "._.DS_Store", "Thumbs.db"):  # a file manager has shown it
+        (tmp_path / "new/deep" / leaving).touch()
+    claim_folder(tmp_path / "new/deep", "bench", lambda: False)
     (tmp_path / "new/deep/photo.jpg").touch()
     claim_folder(tmp_path / "new/deep", "bench", lambda: True)
     with pytest.raises(QInsightError, match="holds files that are no bench of qinsight; choose another --out"):

@@ -117,9 +117,8 @@ def _check_facts(report: CheckReport, where: Mapping[int, str], seen: Mapping[Pa
                     f"{where[index]}: {path} is not the picture that was prepared: it was changed since"
                 )
     if unknown:
-        report.notes.append(
-            f"{unknown:,} pictures of rows have no recorded hash; prepare the dataset again to have them"
-        )
+        how_many = "1 picture has" if unknown == 1 else f"{unknown:,} pictures have"
+        report.notes.append(f"{how_many} no recorded hash; prepare the dataset again to have one")
 
 
 def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> None:

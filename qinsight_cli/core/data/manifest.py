@@ -222,4 +222,8 @@ def _reason(error: Exception) -> str:
         return f"the field {error} is missing"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}"
-    return str(error)
+    return shorten_line(str(error))
+
+
+def shorten_line(words: str, limit: int = 300) -> str:
+    return words if len(words) <= limit else f"{words[:limit]}..."

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
 
 
 def same_name(name: str) -> str:
@@ -23,3 +27,15 @@ def path_parts(path: str) -> list[str]:
         elif part not in ("", ".", ".."):
             parts.append(part)
     return parts
+
+
+def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """The file name of each path; where several paths share one, as many of its folders with it as tell them apart."""
+    names = {path: path.name for path in paths}
+    for length in count(2):
+        times = Counter(names.values())
+        shared = [path for path, name in names.items() if times[name] > 1]
+        if not shared:
+            break
+        names |= {path: "/".join(path.parts[-length:]) for path in shared}
+    return names

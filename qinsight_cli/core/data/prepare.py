@@ -13,6 +13,7 @@ from qinsight_cli.core.data.card import claimed
 from qinsight_cli.core.data.inspect_images import ImageToInspect, InspectedImage, inspect_images
 from qinsight_cli.core.data.labels import Label, Labelled, digest, extremes, rating
 from qinsight_cli.core.data.manifest import Sample, write_dataset
+from qinsight_cli.core.data.names import distinct_names
 from qinsight_cli.core.data.near_duplicates import near_duplicate_groups
 from qinsight_cli.core.data.problems import (
     BROKEN,
@@ -70,9 +71,9 @@ class FoundLabel:
     truth: Mapping[str, Any]
 
     @property
-    def name(self) -> str:
-        """The key of the row in draws: the content, or the picture's file name if no content is set."""
-        return self.label.content or next(iter(self.images.values())).name
+    def picture(self) -> Path:
+        """The picture that a row without a content is known by."""
+        return next(iter(self.images.values()))
 
 
 Progress = Callable[[int], Callable[[], None]]
@@ -213,13 +214,15 @@ def _split(
     if all(row.label.split for row in rows):
         return [row.label.split for row in rows], []
     share = labelled.test_share if options.test_share is None else options.test_share
+    name_of = distinct_names(row.picture for row in rows if not row.label.content)
+    groups = [row.label.content or name_of[row.picture] for row in rows]
     content: dict[str, int | None] = {}
-    for row in rows:
-        content.setdefault(row.name, seen[_content_image(row)].hash)
+    for group, row in zip(groups, rows, strict=True):
+        content.setdefault(group, seen[_content_image(row)].hash)
     names, hashes = list(content), list(content.values())
     side = dict(zip(names, split_by_group(near_duplicate_groups(hashes), names, share, options.seed), strict=True))
     alike = look_alike_problems(names, hashes) if 0.0 < share < 1.0 else []
-    return [row.label.split or side[row.name] for row in rows], alike
+    return [row.label.split or side[group] for group, row in zip(groups, rows, strict=True)], alike
 
 
 def _near_duplicates(
@@ -234,7 +237,7 @@ def _near_duplicates(
 
 def _content_image(row: FoundLabel) -> Path:
     """The picture that represents the content: the reference if there is one."""
-    return row.images.get("reference") or next(iter(row.images.values()))
+    return row.images.get("reference") or row.picture
 
 
 def _sample(

@@ -19,6 +19,7 @@ from PIL import Image
 from qinsight_cli.core.data.distortions import distort
 from qinsight_cli.core.data.inspect_images import process_pool
 from qinsight_cli.core.data.manifest import FileFacts, Sample
+from qinsight_cli.core.data.names import distinct_names
 from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplicate_groups
 from qinsight_cli.core.data.problems import BROKEN, Problem, look_alike_problems, near_duplicate_problems
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN
@@ -66,8 +67,11 @@ def synthesise(
     """
     made: dict[Path, _Made] = {}
     problems = []
+    name_of = distinct_names(photos)
     with process_pool(workers) as each:
-        for photo, result in zip(photos, each(partial(_rows_of_photo, settings), photos, 2), strict=True):
+        stems = Counter(photo.stem for photo in photos)
+        named = [(p, name_of[p], p.stem if stems[p.stem] == 1 else name_of[p]) for p in photos]
+        for photo, result in zip(photos, each(partial(_rows_of_photo, settings), named, 2), strict=True):
             progress()
             if isinstance(result, _Made):
                 made[photo] = result
@@ -75,7 +79,7 @@ def synthesise(
                 problems.append(Problem(BROKEN, str(photo), result))
     new = [photo for photo in made if photo not in known_splits]
     hashes = [made[photo].hash for photo in new]
-    names = [photo.name for photo in new]
+    names = [name_of[photo] for photo in new]
     drawn = split_by_group(near_duplicate_groups(hashes), names, test_share, settings.seed)
     problems += look_alike_problems(names, hashes)
     split_of = {**known_splits, **dict(zip(new, drawn, strict=True))}
@@ -86,13 +90,16 @@ def synthesise(
     return rows, problems
 
 
-def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
-    """The pictures and rows of one photo, or why there are none. Raises QInsightError if writing fails."""
+def _rows_of_photo(settings: SynthSettings, named: tuple[Path, str, str]) -> _Made | str:
+    """The pictures and rows of one photo (its path, its name, the id of the photo itself), or why there are none.
+
+    Raises QInsightError if writing fails.
+    """
     import cv2
 
     cv2.setNumThreads(1)  # the pool already uses every core
     try:
-        return _made_of(settings, photo)
+        return _made_of(settings, *named)
     except QInsightError:
         raise
     except (OSError, ValueError, ArithmeticError, MemoryError, cv2.error) as error:
@@ -100,8 +107,8 @@ def _rows_of_photo(settings: SynthSettings, photo: Path) -> _Made | str:
         return f"cannot be damaged: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-def _made_of(settings: SynthSettings, photo: Path) -> _Made | str:
-    name = photo_name(photo)
+def _made_of(settings: SynthSettings, photo: Path, photo_named: str, clean_id: str) -> _Made | str:
+    name = photo_name(photo_named)
     rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}"))
     try:
         loaded = load_image(photo)
@@ -122,6 +129,7 @@ def _made_of(settings: SynthSettings, photo: Path) -> _Made | str:
             samples += _comparisons(settings, variants, name, rng)
             continue
         rows = [single_row(settings, task, variant, name) for variant in variants]
+        rows[0] = replace(rows[0], id=f"{task}/{clean_id}")
         if task == degradation.TASK.name:
             crop_rng = np.random.default_rng(seed_of(f"{settings.seed}:{name}:crops"))
             crops = [_crop(settings, clean, name, index, crop_rng) for index in range(1, nulls)]
@@ -185,7 +193,3 @@ def check_settings(settings: SynthSettings, photos: Sequence[Path]) -> None:
         raise UsageError(f"--null-share {settings.null_share:g}: a share from 0 up to, but not, 1")
     if not photos:
         raise QInsightError("no photos to damage were found")
-    names = Counter(photo.stem for photo in photos)
-    twice = sorted(name for name, times in names.items() if times > 1)
-    if twice:
-        raise QInsightError(f"two photos share the name {twice[0]!r}; rename one")

@@ -134,12 +134,13 @@ def pair_row(
     )
 
 
-def photo_name(photo: Path) -> str:
-    """A file name part unique to the photo: its simplified stem, and four hex digits of its name's hash."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in photo.stem)
-    digest = hashlib.sha256(os.fsencode(photo.name)).hexdigest()
+def photo_name(name: str) -> str:
+    """A file name part unique to a photo by its name, perhaps with folders: its simplified stem, and hex digits of the
+    hash of the whole; four of a plain name."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(name).stem)
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()
     if len(plain.encode()) <= _LONGEST:
-        return f"{plain}-{digest[:4]}"
+        return f"{plain}-{digest[: 16 if '/' in name else 4]}"
     return f"{plain.encode()[:_LONGEST].decode('utf-8', 'ignore')}-{digest[:16]}"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What Pillow may open. EPS is left out for good (it starts Ghostscript), rare formats for safety.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
+TOO_MANY = "pixels; make it smaller first"  # the end of the message on a picture of more than the limit
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb (0.25 GiB of RGB)
 MAX_BYTES = 1 << 30
 LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot be cut into a model's tokens
@@ -126,7 +127,7 @@ def decode_plain(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> t
             photos.refuse(RAW)
         raise ImageError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"too large: more than {max_pixels:,} pixels; make it smaller first") from None
+        raise ImageError(f"too large: more than {max_pixels:,} {TOO_MANY}") from None
     except MemoryError:
         raise ImageError("too large: not enough memory to decode it; make it smaller first") from None
     except Exception as error:  # decoders raise almost anything on broken data
@@ -140,7 +141,7 @@ def _quiet_pillow() -> None:
 
 
 def _too_large(max_pixels: int) -> str:
-    return f"too large: {{width}} x {{height}} is more than {max_pixels:,} pixels; make it smaller first"
+    return f"too large: {{width}} x {{height}} is more than {max_pixels:,} {TOO_MANY}"
 
 
 def needs_turning(opened: Image.Image) -> bool:

@@ -102,7 +102,7 @@ def _read(name: str) -> dict[str, Any]:
     text = read_text(path)
     try:
         content = read_yaml(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise QInsightError(f"recipe {name!r} is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise QInsightError(f"recipe {name!r} has no sections; they are {', '.join(SECTIONS)}")

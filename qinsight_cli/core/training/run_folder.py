@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import write_text
+from qinsight_cli.core.files import holds_files, write_text
 
 WHOLE = "complete"  # a file in every complete checkpoint
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")
@@ -75,7 +75,7 @@ class RunFolder:
             raise QInsightError(f"{self.path} holds no {kind} run to resume")
         if self.path.exists() and not self.path.is_dir():
             raise QInsightError(f"{self.path} is a file; choose another --out")
-        if not began and self.path.is_dir() and any(self.path.iterdir()):
+        if not began and self.path.is_dir() and holds_files(self.path):
             raise QInsightError(f"{self.path} is not empty and holds no {kind} run; choose another --out")
         if began:
             self._compare(recipe, data)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qinsight_cli.core.data.names import distinct_names
 from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.data.source_files import ImageFinder, label_files, looks_like
 from qinsight_cli.core.errors import QInsightError
@@ -123,3 +124,8 @@ def test_a_name_is_found_in_either_normal_form(form: str, tmp_path: Path) -> Non
         path = folder / unicodedata.normalize(kept, "Éclair/café Å.png")
         path.touch()
         assert ImageFinder(folder).find(unicodedata.normalize(form, "éclair/Café Å.png")) == path
+
+
+def test_names_that_tell_paths_apart() -> None:
+    paths = [Path(path) for path in ("/a/x.png", "/b/x.png", "/c/y.png", "/d/e/z.png", "/f/e/z.png")]
+    assert list(distinct_names(paths).values()) == ["a/x.png", "b/x.png", "y.png", "d/e/z.png", "f/e/z.png"]

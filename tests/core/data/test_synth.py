@@ -79,8 +79,8 @@ def test_a_photo_is_on_one_side_with_all_that_is_made_of_it(photos_there, settin
 def test_known_splits_are_kept(photos_there, settings) -> None:
     known = {photos_there[0]: "test", photos_there[1]: "train"}
     rows = make(photos_there[:2], settings, share=0.0, known=known)
-    assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[0])} == {"test"}
-    assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[1])} == {"train"}
+    assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[0].name)} == {"test"}
+    assert {row.split for row in rows if row.extra["content"] == synth.photo_name(photos_there[1].name)} == {"train"}
 
 
 def test_the_same_twice_and_on_several_cores(photos_there, settings, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_jpeg_quality_is_the_generators(photos_there, settings) -> None:
     for row in make(photos_there, settings):
         if row.extra["generator"] != "jpeg":
             continue
-        photo = next(path for path in photos_there if synth.photo_name(path) == row.extra["content"])
+        photo = next(path for path in photos_there if synth.photo_name(path.name) == row.extra["content"])
         buffer = io.BytesIO()
         Image.open(photo).save(buffer, "JPEG", quality=qualities[row.truth["severity"]])
         assert np.array_equal(np.asarray(Image.open(row.images["image"])), np.asarray(Image.open(buffer)))
@@ -173,9 +173,20 @@ def test_plans_that_cannot_be(photos_there, settings, tmp_path: Path) -> None:
             synth.check_settings(replace(settings, null_share=share), photos_there)
     with pytest.raises(QInsightError, match="no photos"):
         synth.check_settings(settings, [])
-    for twin in ("other/crop 0.png", "photos/crop 0.jpg"):
-        with pytest.raises(QInsightError, match="share the name 'crop 0'; rename one"):
-            synth.check_settings(settings, [*photos_there, tmp_path / twin])
+
+
+def test_photos_of_one_name_in_several_folders(photos_there, settings, tmp_path: Path) -> None:
+    """Two cameras both count from IMG_0001; a photo of another name keeps the pictures it has without them."""
+    alone, _ = synth.synthesise(photos_there[1:2], settings, 0.0, {}, 1, lambda: None)
+    twins = [tmp_path / folder / photos_there[0].name for folder in ("one", "two")]
+    for twin, photo in zip(twins, (photos_there[0], photos_there[2]), strict=True):
+        twin.parent.mkdir()
+        twin.write_bytes(photo.read_bytes())
+    rows, problems = synth.synthesise([*twins, photos_there[1]], settings, 0.0, {}, 1, lambda: None)
+    assert not problems
+    assert len({row.id for row in rows}) == len(rows) == 3 * len(alone)
+    assert len({row.extra["content"] for row in rows}) == 3
+    assert {row.id for row in alone} <= {row.id for row in rows}
 
 
 def test_a_photo_that_a_generator_cannot_take_is_a_problem_of_its_own(photos_there, settings, tmp_path: Path) -> None:
@@ -199,6 +210,6 @@ def test_a_name_of_many_bytes_and_one_that_is_no_text(photos_there, settings, tm
     long = photos_there[0].rename(tmp_path / ("长" * 80 + ".png"))
     rows = make([long], replace(settings, null_share=0.0))
     assert len(rows) == 20
-    assert len(synth.photo_name(long).encode()) < 220
-    assert synth.photo_name(long) != synth.photo_name(tmp_path / ("长" * 81 + ".png"))
-    assert synth.photo_name(Path(os.fsdecode(b"caf\xe9.png"))).startswith("caf_-")
+    assert len(synth.photo_name(long.name).encode()) < 220
+    assert synth.photo_name(long.name) != synth.photo_name("长" * 81 + ".png")
+    assert synth.photo_name(os.fsdecode(b"caf\xe9.png")).startswith("caf_-")
