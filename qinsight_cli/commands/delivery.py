@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qinsight_cli.commands.console import say, show, summarize, width, write_path
+from qinsight_cli.commands.console import progress, say, show, summarize, width, write_path
 from qinsight_cli.commands.options import Output
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.report.gallery.cards import Card, card_of
+from qinsight_cli.core.report.gallery.page import About
+from qinsight_cli.core.report.gallery.write import pages_folder, write_gallery
 from qinsight_cli.core.report.rows import Outputs, Row
 from qinsight_cli.core.report.selection import Selection
 from qinsight_cli.core.report.summary import MANY, Summary
@@ -24,6 +27,7 @@ class Delivery:
         self.selection = showing.selection if showing else Selection()
         self.summary = Summary(task)
         self.delivered = 0
+        self._cards: list[Card] = []
         self._waiting: list[Row] = []
         self._table: list[Row] = []
         if showing is not None and showing.paths_only and "-" in output.paths:
@@ -50,6 +54,8 @@ class Delivery:
                 write_path(str(row[next(iter(self.task.image_columns))]), self.showing.null)
         elif not self.output.paths:
             self._table.append(row)
+        if self.output.html is not None:
+            self._cards.append(card_of(self.task, row))
         outputs.write(row)
 
     def show(self) -> None:
@@ -59,6 +65,18 @@ class Delivery:
             rows, self._table = [*self._table, *waited], []
             if rows:
                 show(make_table(self.columns, rows, self.output.show_reasoning, width()))
+
+    def write_gallery(self, model: str, max_pixels: int) -> None:
+        """The gallery of the rows delivered, if one is wanted."""
+        if self.output.html is None:
+            return
+        noun = "picture" if len(self.task.roles) == 1 else "pair"
+        title = f"{len(self._cards):,} {noun}{'' if len(self._cards) == 1 else 's'} judged by {model}"
+        about = About(title, self.summary.line, self.summary.counts())
+        with progress("thumbnails", len(self._cards)) as advance:
+            pages = write_gallery(self.output.html, about, self._cards, max_pixels, advance)
+        if pages > 1:
+            say(f"the gallery has {pages} pages: {self.output.html} and the folder {pages_folder(self.output.html)}")
 
     def sum_up(self) -> None:
         """How many rows a selection left, and after many answers what they come to."""

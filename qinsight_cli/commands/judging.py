@@ -23,6 +23,7 @@ from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_o
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item, digests_of, kept_as, key_of
+from qinsight_cli.core.report.gallery.write import check as check_gallery
 from qinsight_cli.core.report.progress import Advance
 from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
 from qinsight_cli.core.tasks import Task
@@ -46,7 +47,7 @@ def judge(
     command reads, `showing` which rows are wanted. Returns how many rows there were ("rows"), how many with an error
     ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
     """
-    _check_outputs(run, [*read, *(path for item in items for path in item.values())])
+    _check_outputs(run, [*read, *(path for item in items for path in item.values())], len(items))
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
     delivery = Delivery(task, columns, run.output, showing)
     task = task.styled(run.answers.prompt_style.value)
@@ -70,6 +71,7 @@ def judge(
                     counts.update(_facts(row))
                     delivery.take(row, outputs)
                 delivery.complete(outputs)
+            delivery.write_gallery(model, run.max_image_pixels)
         except KeyboardInterrupt:
             hint = "" if journal is None else "; run the same command again to go on"
             say(f"interrupted: {counts['rows']} rows done{hint}")
@@ -143,11 +145,14 @@ def exit_code(counts: Counter[str]) -> None:
         raise typer.Exit(SOME_ROWS_FAILED)
 
 
-def _check_outputs(run: Judging, read: Sequence[str]) -> None:
+def _check_outputs(run: Judging, read: Sequence[str], count: int) -> None:
     """Check the output files before the model is loaded."""
     inputs = [*read, *([] if run.prompt is None else [str(run.prompt)])]
     for path in run.output.files:
-        check_output(path, is_output, run.output.force, inputs)
+        if path == run.output.html:
+            check_gallery(path, count, run.output.force, inputs)
+        else:
+            check_output(path, is_output, run.output.force, inputs)
     for path in run.output.files[:1]:
         check_output(journal_path(path), inputs=inputs)
 

@@ -58,6 +58,10 @@ class Output:
         str | None,
         written("--jsonl", metavar="FILE", help="Write JSON lines to FILE, or - for stdout.", rich_help_panel=OUTPUT),
     ] = None
+    html: Annotated[
+        str | None,
+        written("--html", metavar="FILE", help="Write a gallery for a browser to FILE.", rich_help_panel=OUTPUT),
+    ] = None
     show_reasoning: Annotated[
         bool, typer.Option("--show-reasoning", help="Show the whole reasoning in the table.", rich_help_panel=OUTPUT)
     ] = False
@@ -73,19 +77,26 @@ class Output:
 
     def __post_init__(self) -> None:
         """Raises UsageError if both outputs have the same path, or one has that of the other's journal."""
-        for option, path in (("--csv", self.csv), ("--jsonl", self.jsonl)):
+        for option, path in (("--csv", self.csv), ("--jsonl", self.jsonl), ("--html", self.html)):
             if path not in (None, "-"):
                 check_output_name(str(path), option)
+        if self.html == "-":
+            raise UsageError("--html needs a file: a gallery is not written to standard output")
         if self.csv == "-" and self.jsonl == "-":
             raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
-        if self.csv and self.jsonl and same_file(self.csv, self.jsonl):
-            raise UsageError(f"--csv and --jsonl are both {self.csv}: give two names")
-        if len(self.files) == 2 and same_file(journal_path(self.files[0]), self.files[1]):
-            raise UsageError(f"--jsonl {self.jsonl} is the name of the journal of {self.csv}: give another name")
+        named = [
+            (f"--{name}", path) for name in ("csv", "jsonl", "html") if (path := getattr(self, name)) not in (None, "-")
+        ]
+        for place, (option, path) in enumerate(named):
+            for other, before in named[:place]:
+                if same_file(before, path):
+                    raise UsageError(f"{other} and {option} are both {before}: give two names")
+            if place and same_file(journal_path(named[0][1]), path):
+                raise UsageError(f"{option} {path} is the name of the journal of {named[0][1]}: give another name")
 
     @property
     def paths(self) -> list[str]:
-        return [path for path in (self.csv, self.jsonl) if path is not None]
+        return [path for path in (self.csv, self.jsonl, self.html) if path is not None]
 
     @property
     def files(self) -> list[str]:

@@ -63,15 +63,22 @@ class Summary:
         """The worst rows, the worst first; the earlier of equally bad ones first."""
         return [row for _, _, row in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
 
+    @property
+    def line(self) -> str:
+        """The number of answers, and the mean where they are numbers."""
+        mean = (
+            f", mean {self.task.number} {self._total / self.answered:.2f}" if self.task.number and self.answered else ""
+        )
+        return f"{self.answered:,} answer{'' if self.answered == 1 else 's'}{mean}"
+
     def shown(self, width: int) -> RenderableType:
         """A histogram and the worst rows, for a terminal of `width` columns."""
         from rich.console import Group
         from rich.text import Text
 
-        mean = f", mean {self.task.number} {self._total / self.answered:.2f}" if self.task.number else ""
-        parts: list[RenderableType] = [Text(f"{self.answered:,} answers{mean}", style="bold"), self._histogram(width)]
+        parts: list[RenderableType] = [Text(self.line, style="bold"), self._histogram(width)]
         if self._worst:
-            parts += [Text("the worst", style="bold"), self._worst_rows()]
+            parts += [Text("the worst", style="bold"), self._worst_rows(width)]
         return Group(*parts)
 
     def _histogram(self, width: int) -> Table:
@@ -88,16 +95,24 @@ class Summary:
             table.add_row(f"  {printable(words)}", Text(filled, style=colour), f"{count:,}" if count else "")
         return table
 
-    def _worst_rows(self) -> Table:
+    def _worst_rows(self, width: int) -> Table:
         from rich.table import Table
         from rich.text import Text
 
+        lines = [
+            (
+                f"  {row[self.task.number]:.2f}" if self.task.number else f"  {' '.join(self._group(row))}",
+                printable(" ".join(str(row[column]) for column in self.task.image_columns)),
+                printable(row["verdict"] or ""),
+            )
+            for row in self.worst()
+        ]
+        answers, names = (max(len(line[i]) for line in lines) for i in range(2))
+        names = max(8, min(names, (width - answers) // 2))
         table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold", ratio=2)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
-        for row in self.worst():
-            answer = f"{row[self.task.number]:.2f}" if self.task.number else " ".join(self._group(row))
-            names = " ".join(str(row[column]) for column in self.task.image_columns)
-            table.add_row(f"  {answer}", Text(printable(names)), Text(printable(row["verdict"] or "")))
+        table.add_column(no_wrap=True, width=answers)
+        table.add_column(overflow="fold", width=names)
+        table.add_column(no_wrap=True, overflow="ellipsis", width=max(8, width - answers - names - 3))
+        for line in lines:
+            table.add_row(*map(Text, line))
         return table

@@ -1,0 +1,65 @@
+"""Headless Chromium through Playwright, for pages opened from disk. Tests skip, with the reason, where either lacks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser; its requests to anything but files and data fail the test that makes them (`open_page`)."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
+    with playwright.sync_playwright() as started:
+        own = started.chromium.executable_path
+        path = next(filter(None, map(shutil.which, NAMES)), own if Path(own).exists() else None)
+        if path is None:
+            pytest.skip("no Chromium on this machine: apt-get install chromium, or playwright install chromium")
+        launched = started.chromium.launch(executable_path=path, args=list(QUIET))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Any]:
+    """Opens a file: `open_page(path, dark=..., width=...)`. Errors of its script and requests elsewhere fail."""
+    problems: list[str] = []
+    contexts = []
+
+    def opened(path: Path, dark: bool = False, width: int = 1280, height: int = 900, **more: Any) -> Any:
+        context = browser.new_context(
+            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}, **more
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith(("file:", "data:")) else problems.append(f"asks for {asked.url}")
+            ),
+        )
+        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    # A picture that is not beside the page is asked for, not found, and stays the thumbnail.
+    assert not [problem for problem in problems if "ERR_FILE_NOT_FOUND" not in problem]
