@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qinsight_cli.core.data import manifest
+from qinsight_cli.core.data.card import read_card
 from qinsight_cli.core.data.manifest import FileFacts, Sample, read_split, tasks_of, write_dataset
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.comparison import WINNERS
@@ -207,3 +208,45 @@ def test_a_card_that_somebody_edited(text: str, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_bytes(text.encode("latin-1"))
     assert manifest.read_card(tmp_path) == {}
     assert tasks_of(tmp_path) == set()
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8)
+ODD = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+WHOLE = {**GOOD, "files": {"image": {"sha256": "0", "width": 1, "height": 1}}, "reasoning": "dark", "content": "a"}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_with_odd_values_are_rows_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "odd"
+    folder.mkdir(exist_ok=True)
+    row = {**WHOLE, data.draw(st.sampled_from([*WHOLE, "damage", "methods", "pseudo_mos", "label"])): data.draw(ODD)}
+    (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+    samples, words = [], ""
+    try:
+        samples = read_split(folder, "train")
+    except QInsightError as error:
+        words = str(error)
+    assert "\n" not in words
+    assert len(words) < 1000
+    assert all(1 <= sample.answer().rating <= 5 for sample in samples)
+    write_dataset(folder, samples, {"name": "x"}, force=True)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_any_bytes_are_a_manifest_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    folder.mkdir(exist_ok=True)
+    for content in (data, json.dumps(GOOD).encode() + b"\n" + data):
+        (folder / "train.jsonl").write_bytes(content)
+        (folder / "dataset.json").write_bytes(content)
+        words = ""
+        try:
+            read_split(folder, "train")
+            read_card(folder)
+        except QInsightError as error:
+            words = str(error)
+        assert "\n" not in words

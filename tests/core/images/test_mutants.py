@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +49,47 @@ def test_mutants_are_a_picture_or_one_line(kind: str) -> None:
     worker = Worker()
     seen = [outcome(lambda data=data: worker.decode(data)[0]) for data in mutants(kind)]  # type: ignore[misc]
     assert not [words for words in seen if "\n" in words]
+    worker.stop()
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def head(width: int, height: int, colour: int = 2) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+
+
+ZEROS = zlib.compress(bytes(60 << 20), 9)  # 60 MB in 60 kB
+BOMBS = {
+    "a header of 2 gigapixels": png(head(60_000, 40_000), (b"IDAT", zlib.compress(b"0")), (b"IEND", b"")),
+    "the largest header": png(head(2**31 - 1, 2**31 - 1), (b"IDAT", zlib.compress(b"0")), (b"IEND", b"")),
+    "a text that unpacks": png(head(8, 8), (b"zTXt", b"a\0\0" + ZEROS), (b"IDAT", zlib.compress(bytes(8 * 25)))),
+    "a profile that unpacks": png(head(8, 8), (b"iCCP", b"a\0\0" + ZEROS), (b"IDAT", zlib.compress(bytes(8 * 25)))),
+    "many texts": png(head(8, 8), *[(b"tEXt", b"a\0" + b"x" * 60_000)] * 500),
+    "data behind the picture": png(head(8, 8), (b"IDAT", ZEROS), (b"IEND", b"")),
+    "a canvas of GIF": b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;",
+    "a portable map": b"P6 60000 40000 255\n\0",
+    "a bitmap": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, 60_000, 40_000, 1, 24, 0, 0, 0, 0, 0, 0),
+    "a list of TIFF without end": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_a_small_picture_or_one_line(name: str) -> None:
+    worker = Worker(seconds=10.0)
+    start = time.monotonic()
+    width, words = 0, ""
+    try:
+        width = worker.decode(BOMBS[name])[0].width
+    except ImageError as error:
+        words = str(error)
+    assert width <= 8
+    assert "\n" not in words
+    assert time.monotonic() - start < 30
     worker.stop()
 
 

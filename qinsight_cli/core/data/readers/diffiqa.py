@@ -24,6 +24,7 @@ DATASET = Published(
     help="The authors' 5,000 comparisons on DiffIQA (train_comparison.json), all for training.",
 )
 
+_KEYS = ("ref_image", "ImageA", "ImageB", "result")
 _OTHER = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 _SAID = {
     "swap": "A and B are swapped in a seeded half of the pairs",
@@ -38,9 +39,9 @@ def read(source: Path, orders: str = "swap", seed: int = 0) -> Labelled:
     for path in label_files(source, "diffiqa"):
         for index, record in enumerate(read_json(path), 1):
             where = f"{path.name}, record {index}"
-            missing = [key for key in ("ref_image", "ImageA", "ImageB", "result") if not record.get(key)]
+            missing = [key for key in _KEYS if not isinstance(record.get(key), str) or not record[key]]
             if missing:
-                raise QInsightError(f"{where}: the record has no {missing[0]}; is it a comparison record?")
+                raise QInsightError(f"{where}: the record has no text as {missing[0]}; is it a comparison record?")
             if record["result"] not in WINNERS:
                 raise QInsightError(f"{where}: the result is {record['result']!r}, not {', '.join(WINNERS)}")
             labels += _ordered(record, where, orders, seed)

@@ -70,6 +70,8 @@ def read(source: Path) -> Labelled:
 def _label(record: dict[str, Any], where: str, image: str, kind: str, split: str) -> Label:
     severity = _severity(record, where, kind)
     reference = record.get("image_ref") or record.get("img_ref") or ""
+    if not isinstance(reference, str):
+        raise QInsightError(f"{where}: the reference of {image!r} is {str(reference)[:40]!r}, not a name")
     return Label(
         id=stem(image),
         images={"image": image},

@@ -28,7 +28,7 @@ TRAINING = 7
 def read(source: Path, keep_training: bool = False) -> Labelled:
     """The labels, without those of the 7 training pictures unless `keep_training`."""
     data = label_files(source, "livew")[0].parent
-    names = [str(entry.item() if hasattr(entry, "item") else entry) for entry in _vector(data, "AllImages_release")]
+    names = [_name(entry, index) for index, entry in enumerate(_vector(data, "AllImages_release"), 1)]
     scores = _vector(data, "AllMOS_release")
     if len(names) != len(scores):
         raise QInsightError(f"{data}: {len(names)} names but {len(scores)} scores; download the .mat files again")
@@ -50,6 +50,14 @@ def read(source: Path, keep_training: bool = False) -> Labelled:
         notes=(note,) if first else (),
         card={"keep_training": keep_training},
     )
+
+
+def _name(cell: Any, index: int) -> str:
+    """Raises QInsightError for a cell that is empty or holds more than one name."""
+    held = cell.ravel().tolist() if hasattr(cell, "ravel") else [cell]
+    if len(held) != 1 or not isinstance(held[0], str) or not held[0].strip():
+        raise QInsightError(f"AllImages_release.mat, entry {index}: the cell holds no name; download it again")
+    return held[0]
 
 
 def _vector(folder: Path, name: str) -> list[Any]:

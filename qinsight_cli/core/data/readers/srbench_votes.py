@@ -23,7 +23,7 @@ def read_votes(source: Path) -> Votes:
             pictures = [record[key] for key in ("Picture_01", "Picture_02")]
             names = [Path(picture["Name"]).stem + ".png" for picture in pictures]
             worth = [_WORTH[picture["Label"]] for picture in pictures]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
             raise QInsightError(f"{path} is not an answer of SRIQA-Bench: {type(error).__name__} {error}") from None
         chosen = "" if worth[0] == worth[1] else names[worth[1] > worth[0]]
         votes[tuple(sorted(names))][chosen] += 1

@@ -90,7 +90,7 @@ def test_a_pair_without_its_reference_is_no_row(tmp_path: Path, draw, prepared) 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"result": "A"}, "record 1: the result is 'A'"), ({"ImageB": ""}, "record 1: the record has no ImageB")],
+    [({"result": "A"}, "record 1: the result is 'A'"), ({"ImageB": ""}, "record 1: the record has no text as ImageB")],
 )
 def test_bad_records(change: dict[str, str], words: str, tmp_path: Path) -> None:
     (tmp_path / "train_comparison.json").write_text(json.dumps([records("Image A")[0] | change]))
