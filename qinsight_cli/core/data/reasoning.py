@@ -23,12 +23,13 @@ EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
 CONTRAST = ((40, 62), ("low", "medium", "strong"))
 COLOUR = ((22, 50), ("muted", "natural", "vivid"))
 SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
-# Noun -> the field of `Measures`, its words, and the margin around a cut point in which nothing is said.
+# Noun -> the field of `Measures`, its words, and the margin around a cut point in which nothing is said. The margins
+# are wide, and hold about a third of the values: what a model cannot be sure of it should learn to leave out.
 STATEMENTS = {
-    "light": ("exposure", EXPOSURE, 5.0),
-    "contrast": ("contrast", CONTRAST, 2.5),
-    "colour": ("colour", COLOUR, 2.5),
-    "detail": ("sharpness", SHARPNESS, 0.04),
+    "light": ("exposure", EXPOSURE, 15.0),
+    "contrast": ("contrast", CONTRAST, 6.0),
+    "colour": ("colour", COLOUR, 7.0),
+    "detail": ("sharpness", SHARPNESS, 0.08),
 }
 
 _DAMAGE = {

@@ -195,11 +195,13 @@ class Collator:
             SEVERITIES.index(row.truth["severity"]) if row.truth.get("severity", NULL) != NULL else IGNORED
             for row in rows
         ]
-        ratings = [row.truth.get("rating", row.extra.get("pseudo_mos", float("nan"))) for row in rows]
+        computed = [row.extra.get("pseudo_mos", float("nan")) for row in rows]
+        ratings = [float("nan") if "pseudo_mos" in row.extra else row.truth.get("rating", float("nan")) for row in rows]
         return {
             "classes": torch.tensor(classes),
             "levels": torch.tensor(levels),
             "ratings": torch.tensor(ratings, dtype=torch.float32),
+            "pseudo": torch.tensor(computed, dtype=torch.float32),
         }
 
     def _answers(self, rows: list[Sample], counts: list[list[int]], rng: np.random.Generator) -> dict[str, Any]:

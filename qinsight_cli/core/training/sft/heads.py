@@ -19,6 +19,8 @@ from qinsight_cli.core.training.sft.batches import IGNORED
 MIDDLE = 3.0  # of the rating scale; the heads predict the distance from it
 NEIGHBOURS = 0.15  # share of a level's probability that goes to the adjacent levels
 LEVEL_WEIGHT, CORRELATION_WEIGHT = 0.7, 0.5
+# Of pseudo-MOS: people's ratings of photos decide what a rating means.
+PSEUDO_WEIGHT = 0.25
 OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1)
 
 
@@ -43,10 +45,16 @@ class SeeingTower(nn.Module):
         return self.linear_heads(mean), self.hidden_heads(mean)
 
     def forward(
-        self, pixel_values: Tensor, image_grid_thw: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor
+        self,
+        pixel_values: Tensor,
+        image_grid_thw: Tensor,
+        classes: Tensor,
+        levels: Tensor,
+        ratings: Tensor,
+        pseudo: Tensor,
     ) -> dict[str, Tensor]:
         both = self.outputs(pixel_values, image_grid_thw)
-        return {"loss": torch.stack([seeing_loss(output, classes, levels, ratings) for output in both]).mean()}
+        return {"loss": torch.stack([seeing_loss(output, classes, levels, ratings, pseudo) for output in both]).mean()}
 
 
 def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,9 +63,12 @@ def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return by_class, by_level.view(-1, len(CLASSES), len(SEVERITIES)), rating[:, 0] + MIDDLE
 
 
-def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor) -> Tensor:
+def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor, pseudo: Tensor) -> Tensor:
     """Cross-entropy of the class and of the level under the true class, softened towards its neighbours; squared error
-    of the rating and one minus its correlation. Missing labels of a row are left out."""
+    of the rating and one minus its correlation; squared error of pseudo-MOS. Missing labels of a row are left out.
+
+    The correlation is that of people's ratings alone: over both kinds it would mostly be the distance between them.
+    """
     by_class, by_level, rating = split_outputs(output)
     loss = output.sum() * 0.0
     known = classes != IGNORED
@@ -70,6 +81,9 @@ def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor
     rated = ~ratings.isnan()
     if rated.any():
         loss = loss + functional.mse_loss(rating[rated], ratings[rated])
+    known = ~pseudo.isnan()
+    if known.any():
+        loss = loss + PSEUDO_WEIGHT * functional.mse_loss(rating[known], pseudo[known])
     if rated.sum() > 4:
         loss = loss + CORRELATION_WEIGHT * (1.0 - _correlation(rating[rated], ratings[rated]))
     return loss

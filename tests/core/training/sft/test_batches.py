@@ -129,7 +129,8 @@ def test_see_labels(small_rows: list[Sample], processor: Any) -> None:
     batch = Collator(rows, processor, SEE, {})([{"rows": [clean, worst], "seed": 0}])
     assert batch["classes"][0] == 4
     assert batch["levels"].tolist() == [IGNORED, 4]
-    assert batch["ratings"][0] == pytest.approx(4.7)
+    assert batch["pseudo"][0] == pytest.approx(4.7)
+    assert math.isnan(batch["ratings"][0])  # nobody rated it
     assert batch["image_grid_thw"].tolist() == [[1, 4, 4], [1, 4, 4]]  # 64 x 64 in patches of 16
 
 

@@ -40,11 +40,12 @@ def test_a_level_shares_with_its_neighbours() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    """Six rows: of class and level, of class alone, of a rating alone, of nothing."""
+    """Eight rows: of class and level, of class alone, of a rating alone, of a pseudo-MOS, of nothing."""
     output = random_output(8)
     classes = torch.tensor([2, 4, IGNORED, 0, IGNORED, IGNORED, IGNORED, IGNORED])
     levels = torch.tensor([4, IGNORED, IGNORED, 1, IGNORED, IGNORED, IGNORED, IGNORED])
     ratings = torch.tensor([2.5, NAN, 4.0, 1.2, 3.3, 4.9, 1.0, NAN])
+    pseudo = torch.tensor([NAN, 4.1, NAN, NAN, NAN, NAN, NAN, 2.0])
     values = output.double().numpy()
     by_class = -np.mean([log_softmax(values[row, :5])[kind] for row, kind in ((0, 2), (1, 4), (3, 0))])
     of_first = log_softmax(values[0, 5 + 2 * 5 : 5 + 3 * 5])  # levels under the true class
@@ -59,21 +60,22 @@ def test_the_loss_by_hand() -> None:
     predicted, truth = values[rated, 30] + 3.0, ratings[rated].double().numpy()
     squared = np.mean((predicted - truth) ** 2)
     correlation = np.corrcoef(predicted, truth)[0, 1]
-    expected = by_class + 0.7 * by_level + squared + 0.5 * (1 - correlation)
-    assert seeing_loss(output, classes, levels, ratings).item() == pytest.approx(expected, rel=1e-5)
+    of_pseudo = np.mean([(values[1, 30] + 3 - 4.1) ** 2, (values[7, 30] + 3 - 2.0) ** 2])
+    expected = by_class + 0.7 * by_level + squared + 0.5 * (1 - correlation) + 0.25 * of_pseudo
+    assert seeing_loss(output, classes, levels, ratings, pseudo).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_few_ratings_have_no_correlation() -> None:
     output = random_output(3)
     nothing = torch.full((3,), IGNORED)
-    found = seeing_loss(output, nothing, nothing, torch.tensor([NAN, 4.0, 2.0])).item()
+    found = seeing_loss(output, nothing, nothing, torch.tensor([NAN, 4.0, 2.0]), torch.full((3,), NAN)).item()
     assert found == pytest.approx(((output[1, 30] - 1) ** 2 + (output[2, 30] + 1) ** 2).item() / 2, rel=1e-5)
 
 
 def test_rows_that_know_nothing_cost_nothing_and_have_a_gradient() -> None:
     output = random_output(2).requires_grad_()
     nothing = torch.full((2,), IGNORED)
-    loss = seeing_loss(output, nothing, nothing, torch.full((2,), NAN))
+    loss = seeing_loss(output, nothing, nothing, torch.full((2,), NAN), torch.full((2,), NAN))
     loss.backward()
     assert loss.item() == 0.0
     assert output.grad is not None
