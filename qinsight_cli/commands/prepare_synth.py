@@ -34,8 +34,13 @@ class Damaging(Making):
     )
     per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20
     null_share: Annotated[
-        float | None,
-        typer.Option("--null-share", help="Share of undistorted rows; by default the photo itself, 1 in 21.", min=0.0),
+        str | None,
+        typer.Option(
+            "--null-share",
+            metavar="SHARE|paper",
+            help="Share of undistorted rows; paper is that of its test set, 121 of 1,000. (default: the photo itself, "
+            "1 in 21)",
+        ),
     ] = None
     tasks: Annotated[str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")] = (
         DEGRADATION.name
@@ -76,15 +81,31 @@ def synth(
     known_splits = {photo: split for photo, (split, _) in rated.items()}
     ratings = {photo: rating for photo, (_, rating) in rated.items()}
     photos = list(dict.fromkeys([*photos, *known_splits]))[: options.limit]
-    shared = ("per_photo", "pairs", "reasoning", "seed", "null_share", "varied")
+    shared = ("per_photo", "pairs", "reasoning", "seed", "varied")
     settings = SynthSettings(
         out=folder_of(options.out, "synth"),
         tasks=_task_names(options.tasks),
         ratings=ratings,
+        null_share=_share(options.null_share),
         **{name: getattr(options, name) for name in shared},
     )
     check_settings(settings, photos)
     _make(settings, photos, known_splits, options)
+
+
+def _share(words: str | None) -> float | None:
+    """A share of undistorted rows, by number or by name. Raises UsageError for anything else."""
+    from qinsight_cli.core.data.synth_rows import NULL_SHARES
+    from qinsight_cli.core.errors import UsageError
+
+    if words is None or words in NULL_SHARES:
+        return NULL_SHARES.get(words or "")
+    try:
+        return float(words)
+    except ValueError:
+        raise UsageError(
+            f"--null-share {words}: a number from 0 up to, but not, 1, or {', '.join(NULL_SHARES)}"
+        ) from None
 
 
 def _make(settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping[Path, str], options: Damaging) -> None:

@@ -207,6 +207,7 @@ def test_a_source_that_is_not_there(name: str, here: Path, capsys) -> None:
         (("diffiqa", ".", "--orders", "none"), "--orders"),
         (("csv", "t.csv", "--task", "beauty"), "no task 'beauty'"),
         (("synth", ".", "--null-share", 1), "--null-share"),
+        (("synth", ".", "--null-share", "half"), "--null-share half: a number from 0 up to, but not, 1, or paper"),
         (("synth", ".", "--tasks", "beauty"), "--tasks 'beauty'"),
         (("synth", ".", "--per-photo", 0), "--per-photo"),
     ],
@@ -215,6 +216,21 @@ def test_usage_errors(arguments: tuple, words: str, here: Path, capsys) -> None:
     picture(here / "a.png", 1)
     assert run(*arguments) == 2
     assert words in one_line(capsys)
+
+
+def test_the_null_share_of_the_papers_test_set_by_name(here: Path) -> None:
+    for number in range(8):
+        picture(here / f"photos/{number}.png", number)
+    shares = ("--null-share", "paper"), ("--null-share", 0.121)
+    for number, share in enumerate(shares):
+        assert run("synth", "photos", "--workers", 1, "--test-share", 0, *share, "--out", f"data/{number}") == 0
+    lines = [(here / f"data/{number}/train.jsonl").read_text().splitlines() for number in range(2)]
+    named, given = ([json.loads(line) for line in each] for each in lines)
+    assert [row["id"] for row in named] == [row["id"] for row in given]
+    nulls = sum(row["distortion"] == "null" for row in named)
+    assert nulls / len(named) == pytest.approx(121 / 1000, abs=0.02)
+    card = json.loads((here / "data/0/dataset.json").read_text())
+    assert card["null_share"] == 0.121
 
 
 def test_csv_from_options(here: Path, capsys) -> None:

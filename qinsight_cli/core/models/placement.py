@@ -17,7 +17,7 @@ QUANTIZATIONS = ("4bit", "8bit")
 ATTENTIONS = ("auto", "sdpa", "flash")
 FILLED = 0.9  # share of a GPU's free memory that weights may take when several share them
 # Modules that keep the dtype: the vision tower sees what the paper is about, and lm_head decides the tokens.
-KEPT = ("visual", "lm_head")
+KEPT = ("model.visual", "lm_head")
 # quant_method of a config.json -> the package that transformers needs to load such weights, by import and by install.
 QUANTIZERS = {
     "bitsandbytes": ("bitsandbytes", "bitsandbytes"),

@@ -1,9 +1,10 @@
 """DQ-495K's single distortions on KADIS photos (You et al., 2024), from which the paper draws its degradation task.
 
-Layout (modelscope.cn/datasets/zhiyuanyou/DataDepictQA): `KADIS700K/refA_sd_brief/dist_imgs/*.png` and `metas/*.json`
-with records {"distortion_class","distortion_name","severity","id","image_ref","image_A"}: 12 classes, severity 1-5,
-an undistorted picture (about 5 %) has class null and severity 0. The records `train_dist.json` of the paper's code,
-with "image" and severities in words, are read too. File names distinguish train from test.
+Layout (modelscope.cn/datasets/zhiyuanyou/DataDepictQA): `KADIS700K/refA_sd_brief/dist_imgs/*.png` and
+`metas/*refA_sd*.json`, or train_*.json and test_*.json in a folder metas. Records are {"distortion_class",
+"distortion_name", "severity", "id", "image_ref", "image_A"}: 12 classes, severity 1-5, an undistorted picture (about
+5 %) has class null and severity 0. The records `train_dist.json` of the paper's code, with "image"
+and severities in words, are read too. File names distinguish train from test.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DATASET = Published(
         "*refA_sd*.json",
         "train_dist.json",
         "test_dist.json",
+        "metas/t[re]*_*.json",
     ),
     help="DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper.",
 )

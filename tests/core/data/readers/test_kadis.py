@@ -120,3 +120,10 @@ def test_one_picture_with_two_labels(tmp_path: Path) -> None:
     metas(tmp_path, train_refA_sd=[record(1, "noise", 2), record(1, "noise", 3)])
     with pytest.raises(QInsightError, match=r"record 2: .* is another in train_refA_sd\.json, record 1"):
         kadis.read(tmp_path)
+
+
+def test_metas_of_plain_names(tmp_path: Path) -> None:
+    metas(tmp_path, train_28k=[record(1, "blur", 1)], test_5k=[record(2, "noise", 2), record(3, None, 0)])
+    assert [(label.id, label.split) for label in kadis.read(tmp_path).labels] == [
+        *(("p002_0", "test"), ("p003_0", "test"), ("p001_0", "train"))
+    ]
