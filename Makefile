@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint constraints audit clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,6 +25,19 @@ lint: .venv/tested  ## what pre-commit and CI ask for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+constraints: .venv/tested  ## write the versions that are installed here, for pip install -c constraints.txt
+	mkdir -p build
+	(echo "# The versions that the whole suite passed with: pip install -c constraints.txt qinsight"; \
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+[a-z0-9.]*$$//') > build/constraints.txt
+
+audit: .venv/tested  ## a report of known weaknesses of what is installed; it fails nothing
+	mkdir -p build
+	test -x build/audit/bin/pip-audit || ($(PYTHON) -m venv build/audit && \
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit) || true
+	-build/audit/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	--progress-spinner off --timeout 20 > build/pip-audit.txt 2>&1
+	cat build/pip-audit.txt || true
 
 clean:
 	rm -rf .venv build *.egg-info examples/photos out.csv
