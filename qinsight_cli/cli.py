@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import bench, cache, compare, console, degrade, prepare, score, streams, train
+from qinsight_cli.commands import bench, cache, compare, console, degrade, fleet, prepare, score, streams, train
 from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -50,7 +50,7 @@ def _root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors of the user are one line on stderr."""
     try:
-        code = app(list(arguments), prog_name="qinsight", standalone_mode=False) or 0
+        code = app(fleet.with_address(arguments), prog_name="qinsight", standalone_mode=False) or 0
         streams.finish()
         return code
     except OutputError as error:

@@ -14,6 +14,7 @@ from qinsight_cli.commands.answers import BenchAnswers
 from qinsight_cli.commands.bench_options import Counting, DegradationQuestions, Measured, Plcc, Where
 from qinsight_cli.commands.console import progress, say, show
 from qinsight_cli.commands.flat import flat
+from qinsight_cli.commands.fleet import Ray
 from qinsight_cli.commands.options import BenchCompute, Compute, Restart
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
@@ -53,6 +54,7 @@ def bench(
     counting: Counting,
     restart: Restart = False,
     serving: Serving,
+    ray: Ray,
     compute: BenchCompute,
     answers: BenchAnswers,
 ) -> None:
@@ -69,7 +71,7 @@ def bench(
         return
     chosen = _tables(tables)
     serving.check(compute, answers.decoding.mode == "direct")
-    systems = _systems(measured, compute, serving)
+    systems = _systems(measured, compute, serving, ray)
     settings = _settings(where.out or _new_folder(chosen), answers, serving.batch_size(compute), restart, counting)
     how = _protocol(where, counting, answers.seed)
     _measure(chosen, where.data or [], systems, how, settings, counting.intervals)
@@ -152,19 +154,20 @@ def _new_folder(tables: list[Table]) -> Path:
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-bench-{names[0] if len(names) == 1 else 'tables'}"
 
 
-def _systems(measured: Measured, compute: Compute, serving: Serving) -> list[System]:
+def _systems(measured: Measured, compute: Compute, serving: Serving, ray: Ray) -> list[System]:
     from qinsight_cli.core.bench.systems.metric import MetricSystem, baseline_of
 
     default = not (measured.metric or measured.predictions)
     baselines = [baseline_of(name) for name in measured.metric or []]
     return [
-        *_models(measured.model, default, compute, serving),
+        *_models(measured.model, default, compute, serving, ray),
         *(MetricSystem(each.row, each, measured.baselines_python, compute.device) for each in baselines),
         *_predictions(measured.predictions),
     ]
 
 
-def _models(names: list[str] | None, default: bool, compute: Compute, serving: Serving) -> list[System]:
+def _models(names: list[str] | None, default: bool, compute: Compute, serving: Serving, ray: Ray) -> list[System]:
+    from qinsight_cli.core.bench.systems.fleet import FleetSystem
     from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
     from qinsight_cli.core.engines import engine_of
     from qinsight_cli.core.models.names import TINY, resolve
@@ -175,7 +178,12 @@ def _models(names: list[str] | None, default: bool, compute: Compute, serving: S
         label, model = parse_label(name)
         if not serving.endpoint:
             resolve(engine_of(model)[1])
-        systems.append(ModelSystem(label, model, *run, serving.served, serving.readable))
+        if ray.ray is None:
+            systems.append(ModelSystem(label, model, *run, serving.served, serving.readable))
+        else:
+            system = FleetSystem(label, model, *run, serving.served, serving.readable)
+            system.fleet = ray.fleet
+            systems.append(system)
     return systems
 
 

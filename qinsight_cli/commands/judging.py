@@ -6,17 +6,20 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from os import environ
 from typing import Any
 
 import typer
 
+from qinsight_cli.commands import fleet
 from qinsight_cli.commands.answers import read_prompt
 from qinsight_cli.commands.console import progress, say, waiting
 from qinsight_cli.commands.delivery import Delivery
 from qinsight_cli.commands.options import Judging, Output
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
+from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.files import check_output
 from qinsight_cli.core.images import TOO_MANY
 from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
@@ -47,6 +50,8 @@ def judge(
     command reads, `showing` which rows are wanted. Returns how many rows there were ("rows"), how many with an error
     ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
     """
+    if run.fleet.ray is not None:
+        return judge_on_fleet(task, items, run, more, merge, showing)
     _check_outputs(run, [*read, *(path for item in items for path in item.values())], len(items))
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
     delivery = Delivery(task, columns, run.output, showing)
@@ -85,6 +90,37 @@ def judge(
     _sum_up(counts, run.output)
     delivery.sum_up()
     return counts
+
+
+def judge_on_fleet(
+    task: Task,
+    items: Sequence[Item],
+    run: Judging,
+    more: Sequence[str],
+    merge: Callable[[Iterator[Row]], Iterable[Row]],
+    showing: Showing | None,
+) -> Counter[str]:
+    """As `judge`, on Ray; the rows are in the parts of --out."""
+    if showing is not None and showing != type(showing)():
+        raise UsageError("with --ray nothing is sorted or selected: the rows go to --out DIR, in no order")
+    columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
+    several = 2 if AGREEMENT in more else 1
+    units = [items[start : start + several] for start in range(0, len(items), several)]
+    task = task.styled(run.answers.prompt_style.value)
+    asked = fleet.Asked(task, model_of(run, task), _prompt(run, task, items))
+    counts = fleet.judge(asked, units, run, columns, partial(_row, merge))
+    rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
+    say(f"{rows} more, {counts['errors']} with an error, written to {run.fleet.out}")
+    if counts[UNANSWERED]:
+        say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
+    return counts
+
+
+def _row(
+    merge: Callable[[Iterator[Row]], Iterable[Row]], task: Task, results: Sequence[Result], model: str
+) -> dict[str, Any]:
+    """The results of one unit -> its row, on a worker."""
+    return next(iter(merge(iter([row_of(task, result, model) for result in results]))))
 
 
 def _results(
@@ -166,11 +202,18 @@ def _prompt(run: Judging, task: Task, items: Sequence[Item]) -> str | None:
     return prompt
 
 
+def model_of(run: Judging, task: Task) -> str:
+    """The name of the model, with the weights that are for this task where it has several."""
+    from qinsight_cli.core.models.names import for_task
+
+    return run.model if run.serving.endpoint else for_task(run.model, task.folder)
+
+
 def _load(run: Judging, task: Task) -> Engine:
     from qinsight_cli.core.engines import load
-    from qinsight_cli.core.models.names import TINY, for_task
+    from qinsight_cli.core.models.names import TINY
 
-    model = run.model if run.serving.endpoint else for_task(run.model, task.folder)
+    model = model_of(run, task)
     if run.serving.endpoint:
         say(f"model: {run.model}, served at {', '.join(run.serving.endpoint)}")
     elif run.model == TINY:

@@ -11,6 +11,7 @@ import typer
 
 from qinsight_cli.commands.answers import ANSWERS, Answers, Mode, ScoreAnswers
 from qinsight_cli.commands.flat import written
+from qinsight_cli.commands.fleet import FleetJob
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.files import check_output_name, same_file
@@ -192,6 +193,7 @@ class Judging:
         ),
     ] = "tiny"
     serving: Serving
+    fleet: FleetJob
     compute: Compute
     max_image_pixels: Annotated[
         int,
@@ -216,6 +218,7 @@ class Judging:
 
     def __post_init__(self) -> None:
         self.serving.check(self.compute, self.answers.mode is Mode.direct)
+        self.fleet.check(self.output.paths)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qinsight_cli.core import storage
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import colour, photos
 from qinsight_cli.core.images.containers import HEIC, RAW, RAW_EXTENSIONS, kind_of
@@ -70,6 +71,8 @@ def check_shape(width: int, height: int) -> None:
 def read_image(path: str | os.PathLike[str]) -> tuple[bytes, str]:
     """A path -> (file bytes, their SHA-256 in hex), read once. Raises ImageError."""
     try:
+        if storage.is_remote(path):
+            return _checked(storage.read(os.fspath(path), 0, MAX_BYTES + 1))
         # Without O_NONBLOCK opening a named pipe would wait for a writer.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             status = os.fstat(file.fileno())
@@ -81,7 +84,7 @@ def read_image(path: str | os.PathLike[str]) -> tuple[bytes, str]:
                 raise ImageError(f"the file has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}")
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        address = "://" in os.fspath(path)
+        address = "://" in os.fspath(path) and not storage.is_remote(path)
         raise ImageError("an address, not a file; save the picture first" if address else "no such file") from None
     except IsADirectoryError:
         raise ImageError("is a folder, not an image") from None
@@ -89,8 +92,14 @@ def read_image(path: str | os.PathLike[str]) -> tuple[bytes, str]:
         raise ImageError(f"cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ImageError("no such file: the name holds a NUL character") from None
+    return _checked(data)
+
+
+def _checked(data: bytes) -> tuple[bytes, str]:
     if not data:
         raise ImageError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has more than {MAX_BYTES:,} bytes")
     return data, hashlib.sha256(data).hexdigest()
 
 

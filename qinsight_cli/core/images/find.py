@@ -14,6 +14,7 @@ from qinsight_cli.core.encodings import decode, encoding_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import photos
 from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
+from qinsight_cli.core.storage import files_under, is_remote
 
 # Files with these extensions are taken from a folder: HEIC too if it cannot be read, so that it shows as an error.
 EXTENSIONS = (
@@ -74,6 +75,8 @@ def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
         return _folder(argument, left)
     if os.path.lexists(argument):
         return [argument]
+    if is_remote(argument):
+        return _in_store(argument)
     if _ADDRESS.match(argument):
         raise QInsightError(f"{argument} is an address, not a file: nothing is downloaded, save the picture first")
     if glob.has_magic(argument):
@@ -81,6 +84,16 @@ def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
     if is_image_name(argument):
         return [argument]
     raise QInsightError(f"no such file or folder: {argument}")
+
+
+def _in_store(address: str) -> list[str]:
+    """The pictures under an address in an object store, or the one that it names."""
+    if is_image_name(address):
+        return [address]
+    found = sorted((path for path in files_under(address) if is_image_name(path)), key=natural)
+    if not found:
+        raise QInsightError(f"no images under {address}")
+    return found
 
 
 def on_disk(name: str) -> str:

@@ -65,6 +65,7 @@ class Result:
     seconds      the share of its batch's time, 0.0 with `error`
     distributions  per sample: `Choices.summary` of the model's distribution, None where nothing could be read; empty
                  where answers are read as they are written
+    key          the SHA-256 of the pictures by role; "" when one could not be read
     """
 
     images: Item
@@ -74,6 +75,7 @@ class Result:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     distributions: tuple[Distribution | None, ...] = ()
+    key: str = ""
 
     @property
     def unanswered(self) -> bool:
@@ -162,12 +164,12 @@ def assess(
                 error = question.error or failed.get(question.key)
                 if error is None:
                     record = question.record or known[question.key]
-                    yield _result(task, question.item, record, decoding)
+                    yield _result(task, question, record, decoding)
                 else:
-                    yield Result(question.item, error=error, notes=tuple(question.notes))
+                    yield Result(question.item, error=error, notes=tuple(question.notes), key=question.key)
 
 
-def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Result:
+def _result(task: Task, question: Question, record: Record, decoding: Decoding) -> Result:
     try:
         completions = tuple(Completion(**completion) for completion in record["completions"])
         answers = tuple(_read(task, completion, decoding) for completion in completions)
@@ -175,7 +177,8 @@ def _result(task: Task, item: Item, record: Record, decoding: Decoding) -> Resul
         if distributions:
             answers = answers_of(task, answers, distributions, decoding.mode == "direct")
         notes = (*record["notes"], *notes_of(distributions))
-        return Result(item, answers, completions, None, notes, record["seconds"], distributions)
+        texts = (question.item, answers, completions)
+        return Result(*texts, None, notes, record["seconds"], distributions, question.key)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise QInsightError(f"the journal has an unreadable answer ({error!r}): begin again with --restart") from error
 

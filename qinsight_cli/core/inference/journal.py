@@ -74,12 +74,7 @@ class Journal:
             old = None
         if not isinstance(old, dict):
             raise QInsightError(f"{self.path} is not a journal of qinsight; move it away")
-        new = json.loads(json.dumps(settings))
-        changed = [
-            f"{key} {old.get(key, '(none)')} -> {new.get(key, '(none)')}"
-            for key in sorted({*old, *new})
-            if old.get(key) != new.get(key)
-        ]
+        changed = changed_settings(old, settings)
         if changed:
             raise QInsightError(
                 f"{self.path} was begun under other settings ({', '.join(changed)}): "
@@ -151,6 +146,16 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Each setting that is not the same, as "name old -> new". Settings are JSON values, in groups or not."""
+    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
+    return [
+        f"{key} {before.get(key, '(none)')} -> {after.get(key, '(none)')}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -157,7 +157,7 @@ def test_something_missing_among_many_stops_nothing(tmp_path: Path, monkeypatch:
         load_image("https://example.org/x.jpg")
 
 
-@pytest.mark.parametrize("address", ["https://example.org/x.jpg", "http://example.org", "s3://bucket/x.png"])
+@pytest.mark.parametrize("address", ["https://example.org/x.jpg", "http://example.org", "ftp://host/x.png"])
 def test_an_address_is_one_line_that_says_no(address: str) -> None:
     with pytest.raises(QInsightError, match="is an address, not a file"):
         find_images([address])

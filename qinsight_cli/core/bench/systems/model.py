@@ -11,7 +11,7 @@ from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer, split_label
 from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Decoding, Engine, Served, engine_of, load
 from qinsight_cli.core.inference.aggregate import aggregate_answers
-from qinsight_cli.core.inference.assess import assess, settings_of
+from qinsight_cli.core.inference.assess import Result, assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.models.names import for_task
 from qinsight_cli.core.models.placement import NetworkOptions
@@ -67,8 +67,7 @@ class ModelSystem:
         engine = self._loaded(settings, task)
         if self._decoding is None:
             self._decoding = self._readable(settings.decoding, engine, settings.say)
-        # Level words are read in one way, whatever the other systems are asked.
-        decoding = replace(self._decoding, rating="answer", mode="reasoned") if self.by_level_words else self._decoding
+        decoding = self._plain(self._decoding)
         fingerprint = settings_of(task, engine, decoding, settings.seed)
         journal = Journal(settings.journal(self.label, dataset, task.name), fingerprint, settings.restart)
         with journal, settings.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
@@ -86,13 +85,13 @@ class ModelSystem:
                 on_interrupt=lambda: settings.say("finishing this batch; Ctrl-C again to stop at once"),
                 say=settings.say,
             ):
-                aggregated = (
-                    aggregate_answers(task, result.answers, result.distributions) if result.error is None else None
-                )
-                error = result.error if aggregated is None else aggregated.error
-                answers.append(RowAnswer(aggregated.fields if aggregated else {}, error))
+                answers.append(answer_of(task, result))
                 advance()
             return answers
+
+    def _plain(self, decoding: Decoding) -> Decoding:
+        """Level words are read in one way, whatever the other systems are asked."""
+        return replace(decoding, rating="answer", mode="reasoned") if self.by_level_words else decoding
 
     def _loaded(self, settings: AnswerSettings, task: Task) -> Engine:
         """The engine; a release with weights for each kind of task is loaded anew for another kind."""
@@ -114,6 +113,13 @@ class ModelSystem:
 
     def close(self) -> None:
         self._engine = None
+
+
+def answer_of(task: Task, result: Result) -> RowAnswer:
+    if result.error is not None:
+        return RowAnswer({}, result.error)
+    aggregated = aggregate_answers(task, result.answers, result.distributions)
+    return RowAnswer(aggregated.fields, aggregated.error)
 
 
 def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:

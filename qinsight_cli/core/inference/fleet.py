@@ -1,0 +1,249 @@
+"""One job on many machines: Ray Data streams the list of pictures to a pool of actors with an engine each.
+
+Each actor writes its results as parts. Ray restarts actors and gives their work to others; a part has the same name
+whoever writes it. Memory is bounded: only names travel through Ray, the pictures are read where they are judged.
+Imports ray: import this module only when a fleet is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from qinsight_cli.core.engines import PLAIN, Decoding, Served, load
+from qinsight_cli.core.errors import ImageError, QInsightError
+from qinsight_cli.core.images import MAX_PIXELS, read_image
+from qinsight_cli.core.inference.assess import Result, assess, settings_of
+from qinsight_cli.core.inference.part_files import Parts, row_id
+from qinsight_cli.core.inference.prefetch import Item, key_of
+from qinsight_cli.core.models.placement import NetworkOptions
+from qinsight_cli.core.tasks.base import Task
+
+INSTALL = "--ray needs Ray: pip install 'qinsight[ray]'"
+LARGEST_PART = 256  # units: what one kill of a worker can cost
+PARTS_EACH = 8  # parts for every actor at least, so that a slow one does not hold up the end
+PATIENCE = 5.0  # seconds for an address to answer
+
+Unit = Sequence[Item]  # questions whose results make one row
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every actor does.
+
+    rows    the task, the results of one unit and the model's name -> its row, whose `error` says what went wrong
+    folder  to which relative names belong
+    """
+
+    task: Task
+    model: str
+    decoding: Decoding
+    parts: Parts
+    rows: Callable[[Task, Sequence[Result], str], dict[str, Any]]
+    device: str = "auto"
+    dtype: str = "auto"
+    max_pixels: int | None = None
+    network: NetworkOptions = PLAIN
+    served: Served | None = None
+    batch_size: int = 8
+    seed: int = 0
+    prompt: str | None = None
+    max_image_pixels: int = MAX_PIXELS
+    folder: str = field(default_factory=os.getcwd)
+
+    def with_more(self, **fields: Any) -> Job:
+        return replace(self, **fields)
+
+    def engine(self) -> Any:
+        with suppress(OSError):  # where there is no such folder, all names are whole
+            os.chdir(self.folder)
+        return load(self.model, self.device, self.dtype, self.max_pixels, self.network, self.served)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Where a job runs. `address` is "auto" (the cluster that is there, else this machine), "local", host:port of a
+    cluster's head, or ray://host:port; `gpus` is the share of GPUs that each of the `actors` gets."""
+
+    address: str = "auto"
+    actors: int = 2
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job has done: counts of "rows", "errors", "unanswered" and agreements, and what the engine says it is."""
+
+    counts: Counter[str]
+    identity: dict[str, Any]
+
+
+class Judge:
+    """One actor."""
+
+    def __init__(self, job: Job, done: Any) -> None:
+        """done: a reference to the ids of the rows that are there."""
+        import ray
+
+        self._job, self._done = job, ray.get(done)
+        self._engine = job.engine()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Judge the units of a batch, write their parts, and give the counts; "failure" has what must stop the job."""
+        try:
+            counts = self._judge([json.loads(unit) for unit in batch["unit"]])
+            return {"counts": [json.dumps(counts)], "failure": [""]}
+        except QInsightError as error:
+            return {"counts": ["{}"], "failure": [str(error)]}
+
+    def _judge(self, units: list[Unit]) -> dict[str, int]:
+        job, counts = self._job, Counter[str]()
+        units = [unit for unit in units if not self._is_done(unit)]
+        results = assess(
+            job.task,
+            [item for unit in units for item in unit],
+            self._engine,
+            job.decoding,
+            batch_size=job.batch_size,
+            seed=job.seed,
+            prompt=job.prompt,
+            max_image_pixels=job.max_image_pixels,
+        )
+        whole: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for unit in units:
+            own = [next(results) for _ in unit]
+            row = {**job.rows(job.task, own, str(self._engine.identity["model"])), "key": own[0].key}
+            (failed if any(result.error is not None for result in own) else whole).append(row)
+            counts.update(["rows", *(["errors"] if row["error"] is not None else [])])
+            counts["unanswered"] += any(result.unanswered for result in own)
+            if row.get("agreement"):
+                counts[row["agreement"]] += 1
+        next(results, None)
+        job.parts.write(whole)
+        job.parts.write(failed, errors=True)
+        return dict(counts)
+
+    def _is_done(self, unit: Unit) -> bool:
+        """By the contents of its pictures, which are read for it only when the job goes on."""
+        if not len(self._done):
+            return False
+        import numpy as np
+
+        task, item = self._job.task, unit[0]
+        try:
+            key = key_of({role: read_image(item[role])[1] for role in task.order(item)})
+        except ImageError:
+            return False
+        names = {**item, **{column: item.get(role) for column, role in task.image_columns.items()}, "key": key}
+        own = np.uint64(row_id(names, self._job.parts.pictures))
+        place = int(np.searchsorted(self._done, own))
+        return place < len(self._done) and bool(self._done[place] == own)
+
+
+def run(
+    job: Job,
+    units: Sequence[Unit],
+    fleet: Fleet,
+    restart: bool,
+    readable: Callable[[Decoding, Any, Callable[[str], None]], Decoding],
+    say: Callable[[str], None],
+) -> Finished:
+    """Judge every unit that the folder of the job does not hold yet.
+
+    One worker loads the model first, so that what is wrong with it is one line, and its identity is compared with that
+    of the folder. Raises QInsightError when Ray is missing or does not answer, the folder belongs to another job, the
+    model cannot be loaded, or no server answers any more.
+    """
+    ray = connect(fleet.address)
+    try:
+        probe = ray.remote(num_gpus=fleet.gpus, max_retries=1)(_facts)
+        found = ray.get(probe.remote(job))
+        if "failure" in found:
+            raise QInsightError(found["failure"])
+        for note in found["notes"]:
+            say(note)
+        job = replace(job, decoding=readable(job.decoding, _Seen(found["reads_choices"]), say))
+        settings = settings_of(job.task, _Seen(True, found["identity"]), job.decoding, job.seed, job.prompt)  # type: ignore[arg-type]
+        job.parts.claim({**settings, "max_image_pixels": job.max_image_pixels}, restart)
+        done = job.parts.done(say)
+        if len(done):
+            say(f"going on: {len(done)} rows are in {job.parts.folder}")
+        return Finished(_stream(ray, job, units, fleet, done), found["identity"])
+    except ray.exceptions.RayError as error:
+        raise QInsightError(f"Ray: {_first_line(error)}") from None
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class _Seen:
+    """What a worker said of its engine."""
+
+    reads_choices: bool
+    identity: dict[str, Any] | None = None
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    try:
+        engine = job.engine()
+    except QInsightError as error:
+        return {"failure": str(error)}
+    facts = {"identity": engine.identity, "reads_choices": engine.reads_choices}
+    return {**facts, "notes": list(getattr(engine, "notes", ()))}
+
+
+def _stream(ray: Any, job: Job, units: Sequence[Unit], fleet: Fleet, done: Any) -> Counter[str]:
+    import pyarrow
+    from ray.data import ActorPoolStrategy, from_arrow
+
+    reference = ray.put(done)  # held until the end: a restarted actor asks for it again
+    size = max(1, min(LARGEST_PART, -(-len(units) // (fleet.actors * PARTS_EACH))))
+    named = [json.dumps([dict(item) for item in unit]) for unit in units]
+    tables = [pyarrow.table({"unit": named[start : start + size]}) for start in range(0, len(named), size)]
+    counted = from_arrow(tables).map_batches(
+        Judge,
+        fn_constructor_args=(job, reference),
+        batch_size=None,
+        batch_format="numpy",
+        compute=ActorPoolStrategy(size=fleet.actors),
+        num_cpus=1,
+        num_gpus=fleet.gpus or None,
+    )
+    counts: Counter[str] = Counter()
+    for row in counted.iter_rows():
+        if row["failure"]:
+            raise QInsightError(row["failure"])
+        counts.update(json.loads(row["counts"]))
+    return counts
+
+
+def connect(address: str) -> Any:
+    """Ray, connected. Raises QInsightError when it is missing, or nothing answers at the address in time."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise QInsightError(INSTALL) from None
+    if address not in ("auto", "local"):
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+        except (OSError, ValueError) as error:
+            raise QInsightError(f"--ray {address}: no Ray answers there ({error})") from None
+    try:
+        more = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=None if address == "auto" else address, log_to_driver=False, logging_level="error", **more)
+    except Exception as error:
+        raise QInsightError(f"--ray {address}: {_first_line(error)}") from None
+    return ray
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
