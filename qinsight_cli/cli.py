@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from qinsight_cli import __version__
 from qinsight_cli.commands import bench, cache, compare, console, degrade, fleet, prepare, score, streams, train
+from qinsight_cli.commands.help import add_pages
+from qinsight_cli.commands.mistakes import plain
 from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -41,10 +43,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Judge pictures: rate their quality, name their degradation, compare them, and say why."""
+
+
+add_pages(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,7 +72,15 @@ def run(arguments: Sequence[str]) -> int:
         if message is None:
             raise
         code = getattr(error, "exit_code", USAGE)
-        return _fail(message(), code) if message() else code  # without a command the help is shown, and no line
+        words = plain(message(), _options(getattr(error, "ctx", None)))
+        return _fail(words, code) if words else code  # without a command the help is shown, and no line
+
+
+def _options(context: Any) -> list[str]:
+    """The options of the command that a wrong command line asked for."""
+    if context is None:
+        return []
+    return [name for param in context.command.get_params(context) for name in (*param.opts, *param.secondary_opts)]
 
 
 def _fail(message: str, code: int) -> int:

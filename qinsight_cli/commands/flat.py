@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import typer
 
+from qinsight_cli.commands.help import plain_values
 from qinsight_cli.core.errors import UsageError
 
 
@@ -45,7 +46,8 @@ def flat(function: Callable[..., Any]) -> Callable[..., Any]:
             groups[parameter.name] = parameter.annotation  # type: ignore[assignment]
             parameters += list(_parameters(parameter.annotation))
         else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            plain = plain_values(parameter.annotation)
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=plain))
 
     @wraps(function)
     def flattened(**given: Any) -> Any:
@@ -65,7 +67,7 @@ def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
         else:
             default = inspect.Parameter.empty if each.default is MISSING else each.default
             yield inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[each.name]
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=plain_values(hints[each.name])
             )
 
 

@@ -143,7 +143,7 @@ class Compute:
         Attention,
         typer.Option(
             "--attention",
-            help="Of the vision tower; auto is flash where flash-attn is installed.",
+            help="Attention of the vision tower; auto is flash where flash-attn is installed.",
             rich_help_panel=MODEL,
         ),
     ] = Attention.auto
@@ -180,7 +180,7 @@ class BenchCompute(Compute):
 class Judging:
     """The options of score, degrade and compare. A new one is one more field."""
 
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N.")] = None
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Ask only about the first N.")] = None
     output: Output
     model: Annotated[
         str,

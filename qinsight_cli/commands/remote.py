@@ -35,7 +35,12 @@ class Serving:
     concurrency: Annotated[
         int,
         typer.Option(
-            "--concurrency", min=1, max=MOST, metavar="N", help="Requests at a time, at all.", rich_help_panel=PANEL
+            "--concurrency",
+            min=1,
+            max=MOST,
+            metavar="N",
+            help="Requests at a time, over all endpoints.",
+            rich_help_panel=PANEL,
         ),
     ] = 32
     api_key_env: Annotated[

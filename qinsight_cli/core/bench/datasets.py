@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,15 @@ def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
     for folder in folders:
         if not read_card(folder):
             name = folder.name if folder.name in PREPARED else "DATASET"
+            there = [path.parent.name for path in folder.parent.glob(f"*/{CARD}")]
+            near = get_close_matches(folder.name, there, n=1)
             raise QInsightError(
-                f"{folder} is not a prepared dataset; make it: qinsight prepare {name} SOURCE --out {folder}"
+                f"{folder} is not a prepared dataset; "
+                + (
+                    f"did you mean {folder.parent / near[0]}?"
+                    if near
+                    else f"make it: qinsight prepare {name} SOURCE --out {folder}"
+                )
             )
         held = tasks_of(folder)
         if not held & {table.task for table in tables}:

@@ -76,16 +76,22 @@ class Placement:
 
 
 def torch_device(device: str) -> Any:
-    """auto (cuda, then mps, then cpu) or anything torch.device reads -> a torch.device that works here."""
+    """auto (cuda, then mps, then cpu), gpu (cuda, or mps on Apple's), or anything torch.device reads -> a torch.device
+    that works here."""
     import torch
 
+    if device == "gpu":
+        device = "mps" if torch.backends.mps.is_available() else "cuda"
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         where = torch.device(device)
         torch.zeros(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise QInsightError(f"--device {device} cannot be used here: {first_line(error)}; try --device cpu") from error
+        why = first_line(error).partition("Expected one of")[0].strip().rstrip(":")
+        raise QInsightError(
+            f"--device {device} cannot be used here{f': {why}' if why else ''}; give cpu, cuda, cuda:1, mps or auto"
+        ) from error
     return where
 
 
