@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, make_dataclass, replace
@@ -14,7 +15,7 @@ import typer
 
 from qinsight_cli.commands.console import say, write
 from qinsight_cli.commands.flat import flat, written
-from qinsight_cli.core.training.grpo.recipe import RUN, GrpoRecipe
+from qinsight_cli.core.training.grpo.recipe import LARGE, RUN, GrpoRecipe
 from qinsight_cli.core.training.keys import Setting, option_of, settings
 
 DEFAULT_RECIPE = "tiny"
@@ -50,6 +51,21 @@ class Training:
         typer.Option("--set", metavar="KEY=VALUE", help="A line of the recipe by its key; repeatable."),
     ] = None
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)] = False
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            "--processes", metavar="N|auto", help="Train in N processes, or one a GPU.", rich_help_panel=LARGE
+        ),
+    ] = None
+    launch: Annotated[
+        str,
+        typer.Option(
+            "--launch",
+            metavar="NAME",
+            help="How processes share the model: ddp, fsdp, zero3, or a YAML file of Accelerate.",
+            rich_help_panel=LARGE,
+        ),
+    ] = "ddp"
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
     ] = False
@@ -106,9 +122,29 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
         training = _as_before(replace(training, algorithm=Algorithm(algorithm_of(training.out))))
     if training.algorithm is Algorithm.sft:
         _refuse_with_sft(given, training)
+    if training.processes and not training.dry_run and _launched(training):
+        return
+    if training.algorithm is Algorithm.sft:
         _sft(training, given)
     else:
         _grpo(training, given)
+
+
+def _launched(training: Training) -> bool:
+    """Run this command line in several processes, unless this is one of them or one is enough."""
+    from qinsight_cli.core.training import launch
+    from qinsight_cli.core.training.grpo.run import processes
+
+    wanted, config = launch.count(training.processes or ""), launch.config_file(training.launch)
+    if wanted == 1 or processes() > 1:
+        return False
+    arguments = sys.argv[1:]
+    if training.out is None:  # the same folder for all of them
+        arguments += ["--out", str(training.folder)]
+    code = launch.launch(arguments, wanted, config)
+    if code:
+        raise typer.Exit(code)
+    return True
 
 
 def _sft(training: Training, given: dict[str, Any]) -> None:
@@ -146,7 +182,9 @@ def _grpo(training: Training, given: dict[str, Any]) -> None:
         digests = [*digests, *of_test, *of_validation]
     training_run = run.TrainingRun(chosen, samples, digests, held_out, validation)
     if training.dry_run:
-        print(run.describe(training_run))
+        from qinsight_cli.core.training import launch
+
+        print(run.describe(training_run, launch.count(training.processes) if training.processes else None))
         return
     folder = training.folder
     if run.is_main():

@@ -72,14 +72,28 @@ def resolve(name: str) -> ModelName:
     return ModelName(name, repo=repo, subfolder=(subfolder or usual).strip("/"), revision=revision or None)
 
 
+def folder_of(name: str) -> Path:
+    """The folder that a name stands for, fetched when need be, whatever it holds."""
+    where = resolve(name)
+    return where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no weights of its own."""
+    return (folder / ADAPTER).is_file() and not any(folder.glob("model*.safetensors"))
+
+
 def locate(name: str) -> Path:
     """The local folder of a model, fetched from the hub or its cache when need be.
 
     Raises QInsightError when the hub cannot be reached, or the folder holds no configuration, another kind of model, or
     not all of its weights as safetensors.
     """
-    where = resolve(name)
-    folder = where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
+    folder = folder_of(name)
+    if is_adapter(folder):
+        raise QInsightError(
+            f"{folder} holds an adapter, and this needs whole weights: those of the run's final/, where it is merged"
+        )
     kind = _model_type(folder)
     if kind not in MODEL_TYPES:
         raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
@@ -143,12 +157,12 @@ def other_digests(folder: Path) -> dict[str, str]:
     return {path.name: _file_digest(path)[:16] for path in files if not path.name.endswith(".safetensors.index.json")}
 
 
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of the weight files, first 16 hex digits.
+def weights_digest(folder: Path, *more: Path) -> str:
+    """SHA-256 over the names and contents of the weight files, and of `more` files, first 16 hex digits.
 
     The hub's cache names its large files by their SHA-256 already, so those are not read again.
     """
-    files = weight_files(folder)
+    files = [*weight_files(folder), *more]
     with ThreadPoolExecutor(max_workers=4) as pool:
         lines = [f"{path.name}:{digest}\n" for path, digest in zip(files, pool.map(_file_digest, files), strict=True)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

@@ -13,7 +13,6 @@ def use_one_device(arguments: Any) -> None:
     if visible > 1:
         arguments._n_gpu = 1  # as Trainer does for a model that the user has spread over devices
         print(
-            f"{visible} GPUs are visible and one is used; for all of them: "
-            f"accelerate launch --num_processes {visible} -m qinsight_cli train ... --out RUN",
+            f"{visible} GPUs are visible and one is used; --processes auto uses all of them",
             file=sys.stderr,
         )

@@ -24,4 +24,4 @@ def test_one_of_several_gpus_is_used_and_the_way_to_all_is_told(
     assert arguments.train_batch_size == 4
     told = capsys.readouterr().err
     assert "4 GPUs are visible and one is used" in told
-    assert "accelerate launch --num_processes 4 -m qinsight_cli train" in told
+    assert "--processes auto uses all of them" in told

@@ -18,6 +18,7 @@ from qinsight_cli.core.training.sft import trainers
 
 OVERRIDDEN = {
     (Trainer, "_load_from_checkpoint"): "resume_from_checkpoint, model",
+    (Trainer, "_save"): "output_dir, state_dict",
     (Trainer, "_get_grad_norm"): "model, grad_norm",
     (Trainer, "_get_train_sampler"): "train_dataset",
     (GRPOTrainer, "_tokenize_prompts"): "prompts",

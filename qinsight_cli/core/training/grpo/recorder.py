@@ -5,10 +5,8 @@ Imports torch and trl: import this module only when a model is in use.
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,9 @@ from transformers import PrinterCallback, TrainerCallback
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.engines.local import LocalEngine
 from qinsight_cli.core.files import write_text
-from qinsight_cli.core.models.loading import Model, torch_dtype
+from qinsight_cli.core.models.loading import Model
 from qinsight_cli.core.tasks import reward_titles
+from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.grpo import curves, evaluate
 from qinsight_cli.core.training.grpo.model_card import model_card
 from qinsight_cli.core.training.grpo.silence import Silence
@@ -29,10 +28,16 @@ from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_
 
 
 class RecordingTrainer(MultiTaskTrainer):
-    """MultiTaskTrainer that writes a `RunFolder`. `final_processor` is saved with the weights."""
+    """MultiTaskTrainer that writes a `RunFolder`. `final_processor` is saved with the weights, and the other files of
+    `model_folder`, where the model came from."""
 
-    def __init__(self, training_run: Any, folder: RunFolder, final_processor: Any, **settings: Any) -> None:
+    def __init__(
+        self, training_run: Any, folder: RunFolder, final_processor: Any, model_folder: Path, **settings: Any
+    ) -> None:
         super().__init__(**settings)
+        self._model_folder = model_folder
+        if is_peft_model(self.model):  # checkpoints name their base as the recipe does, not by a folder of this machine
+            self.model.peft_config["default"].base_model_name_or_path = training_run.recipe.model
         self._training_run, self._folder, self._final_processor = training_run, folder, final_processor
         self._engine = LocalEngine(Model(self._network, final_processor, {"model": training_run.recipe.model}))
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -125,40 +130,34 @@ class RecordingTrainer(MultiTaskTrainer):
     def finish(self) -> Path:
         """Write `final`, draw the curves, and return the folder of the model."""
         final = self._folder.path / "final"
+        gathered = None
         if self.accelerator.distributed_type not in OWN_LOOP:
-            self.save_model(str(final))  # gathers the shards of all processes
+            gathered = self.accelerator.get_state_dict(self.model_wrapped)  # the shards of all processes
         if self._writes:
             self.draw()
-            self._leave(final, "The weights after the last update.")
+            self._leave(final, "The weights after the last update.", gathered)
         self.accelerator.wait_for_everyone()
         return final
 
-    def _leave(self, target: Path, what: str) -> None:
+    def _leave(self, target: Path, what: str, gathered: Mapping[str, torch.Tensor] | None = None) -> None:
         """Weights in the recipe's final dtype, an adapter merged into a copy of them, with processor and card."""
         recipe = self._training_run.recipe
+        weights = self._merged() if gathered is None else gathered.items()
         with whole_folder(target) as temporary:
-            if self.accelerator.distributed_type in OWN_LOOP:
-                dtype = torch_dtype(recipe.final_dtype, self._network.device)
-                state = {name: value.to("cpu", dtype) for name, value in self._merged().items()}
-                self._network.save_pretrained(temporary, state_dict=state)
-                config = temporary / "config.json"
-                settings = json.loads(config.read_text(encoding="utf-8"))
-                settings["dtype"] = recipe.final_dtype
-                write_text(config, json.dumps(settings, indent=2) + "\n")
-            else:
-                for path in target.iterdir():
-                    shutil.move(path, temporary)
-            self._final_processor.save_pretrained(temporary)
+            write_model(
+                temporary, self._network, weights, recipe.final_dtype, self._final_processor, self._model_folder
+            )
             lines = read_lines(self._folder.metrics)
             card = model_card(recipe, self._training_run.data, lines, self.state.global_step, what)
             write_text(temporary / "README.md", card)
 
-    def _merged(self) -> dict[str, torch.Tensor]:
-        """The weights by the names of the plain network; an adapter is merged into those that it adapts."""
+    def _merged(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights by the names of the plain network, an adapter merged into those that it adapts: one at a time, so
+        that a merge needs no room for a second model."""
         network = self.accelerator.unwrap_model(self.model)
         if not is_peft_model(network):
-            return dict(network.state_dict())
-        merged = {}
+            yield from network.state_dict().items()
+            return
         layers = dict(network.get_base_model().named_modules())
         for name, value in network.get_base_model().state_dict().items():
             if ".lora_" in name:
@@ -166,8 +165,7 @@ class RecordingTrainer(MultiTaskTrainer):
             owner = name.partition(".base_layer.")[0]
             if ".base_layer.weight" in name:
                 value = value.float() + layers[owner].get_delta_weight("default").float()
-            merged[name.replace(".base_layer", "")] = value
-        return merged
+            yield name.replace(".base_layer", ""), value
 
 
 class _RecordingCallback(TrainerCallback):

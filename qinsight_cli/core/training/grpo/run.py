@@ -109,10 +109,11 @@ def check_run(training_run: TrainingRun, chosen: schedule.Schedule, model_folder
     return checks.check_lengths(rows, training_run.tasks, found, processor, context, answer, room)
 
 
-def describe(training_run: TrainingRun) -> str:
-    """What `--dry-run` prints: the resolved recipe, the rows, the steps, the tokens and the memory."""
+def describe(training_run: TrainingRun, count: int | None = None) -> str:
+    """What `--dry-run` prints: the resolved recipe, the rows, the steps, the tokens and the memory of a run in `count`
+    processes."""
     recipe = training_run.recipe
-    chosen = schedule.make_schedule(recipe, training_run.samples, processes())
+    chosen = schedule.make_schedule(recipe, training_run.samples, count or processes())
     _check_installed(recipe)
     where = locate(recipe.model) if resolve(recipe.model).folder else None
     batch, rollouts = chosen.batch, chosen.steps * recipe.total_batch // recipe.num_iterations
@@ -140,11 +141,11 @@ def _processes(count: int) -> str:
 
 
 def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int) -> str:
-    adapter = 0
+    adapter = adapted = 0
     if recipe.lora_rank:
         config = json.loads((where / "config.json").read_text(encoding="utf-8")) if where else QWEN_7B
-        adapter = schedule.lora_size(recipe, config)
-    parts = schedule.memory(recipe, parameters, vision, adapter)
+        adapter, adapted = schedule.lora_size(recipe, config), schedule.largest_adapted(recipe, config)
+    parts = schedule.memory(recipe, parameters, vision, adapter, adapted)
     named = " + ".join(f"{name} {size:.2f}" for name, size in parts.items() if size)
     return (
         f"{sum(parts.values()):.2f} GB = {named}, for {parameters:,} parameters; ZeRO-3 and FSDP divide it among the "
@@ -191,6 +192,8 @@ def _trainer(
     on_cpu = torch_device("auto").type == "cpu"
     # TRL still uses names that transformers has deprecated.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:  # a launcher's configuration; the recipe decides
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if recipe.bf16 else "no"
     arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
     _check_distribution(recipe, arguments, bool(training_run.held_out))
     use_one_device(arguments)
@@ -217,6 +220,7 @@ def _trainer(
         rollout_batch=recipe.rollout_batch,
         final_learning_rate=recipe.final_learning_rate,
         final_processor=processor,
+        model_folder=model_folder,
     )
 
 

@@ -149,9 +149,19 @@ def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
     return recipe.lora_rank * layers * sum(widths[name] for name in recipe.lora_targets if name in widths)
 
 
-def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int) -> dict[str, float]:
+def largest_adapted(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
+    """Parameters of the largest weight that the adapter changes."""
+    text = {**config, **config.get("text_config", {})}
+    long = any(name in ("gate_proj", "up_proj", "down_proj") for name in recipe.lora_targets)
+    return text["hidden_size"] * (text["intermediate_size"] if long else text["hidden_size"])
+
+
+def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int, adapted: int = 0) -> dict[str, float]:
     """GB that one process needs for weights, gradients, AdamW's two moments and the reference model, in bytes / 1e9.
 
+    adapter  parameters of the adapter
+    adapted  those of the largest weight that it changes: at the end it is there three times in float32, when it is
+             merged, one weight after the other
     ZeRO-3 and FSDP divide this by the number of processes. Activations and the rollouts' cache are extra.
     """
     width = 2 if recipe.dtype == "bfloat16" else 4
@@ -160,5 +170,6 @@ def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int) -> di
         "weights": (parameters * width + adapter * 4) / GB,
         "gradients": trained * 4 / GB,
         "optimizer": trained * 8 / GB,
+        "merge": adapted * 12 / GB,
         "reference": 0.0 if recipe.lora_rank or not recipe.beta else parameters * width / GB,
     }

@@ -5,6 +5,7 @@ Imports torch and trl: import this module only when a model is in use.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import gcd
 from typing import Any
 
@@ -19,6 +20,7 @@ from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, uns
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
+from qinsight_cli.core.training.final_model import tied
 from qinsight_cli.core.training.finite import FiniteSteps
 from qinsight_cli.core.training.grpo import packing
 from qinsight_cli.core.training.grpo.trl_settings import linear_factor
@@ -47,6 +49,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
                             load nothing; test_run, a killed run resumes to the same steps and weights
     _get_grad_norm          (transformers, in `FiniteSteps`) to stop before a step that is not finite; test_run, the
                             first number that is not finite ends a run
+    _save                   (transformers) tied weights that were gathered would be written twice; test_sharded
     _tokenize_prompts       TRL tokenizes and cuts up pictures once for each completion, here once for each prompt;
                             test_trainer, pictures are opened once a step
     _generate_single_turn   one prefill a prompt, and draws that depend on neither batch nor process; test_trainer,
@@ -88,6 +91,10 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
 
     # Steps
 
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        whole_precision(self.accelerator)
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Linear from the learning rate to the final one. Built here because transformers' "polynomial" needs the
         optimizer's `defaults`, which DeepSpeed's lacks."""
@@ -115,6 +122,11 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
             return
         loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
         network.load_state_dict(loaded.state_dict(), strict=True)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        for name in tied(self._network) if state_dict else ():
+            state_dict.pop(name, None)  # gathered shards are copies, in which transformers sees no tie
+        super()._save(output_dir, state_dict)
 
     # Rollouts
 
@@ -234,6 +246,17 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         log_probs = torch.cat([part[0] for part in parts])
         entropies = [part[1] for part in parts if part[1] is not None]
         return log_probs, torch.cat(entropies) if compute_entropy else None, None
+
+
+def whole_precision(accelerator: Any) -> None:
+    """Under FSDP 2, outputs as they were computed and gradients summed in float32, whatever it computes in: Accelerate
+    rounds both to bfloat16, which leaves nothing of a KL divergence of 1e-4."""
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
+        # None is no cast: of the log-probabilities, which are float32, and of what goes from layer to layer.
+        plugin.mixed_precision_policy = replace(
+            plugin.mixed_precision_policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
+        )
 
 
 def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import processes
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.datasets import collect
@@ -178,6 +175,8 @@ def test_a_killed_run_resumes_to_the_same_steps_and_weights(
 
 def test_lora_trains_the_adapter_and_leaves_a_plain_model(job: Any, tmp_path: Path, talking_model: Path) -> None:
     pytest.importorskip("peft")
+    from qinsight_cli.core.models.loading import load_model
+
     final = run.run_grpo(job(lora_rank=4, lora_targets=("q_proj", "down_proj"), max_steps=2), tmp_path / "lora")
     before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
     assert before.keys() == after.keys()
@@ -187,6 +186,38 @@ def test_lora_trains_the_adapter_and_leaves_a_plain_model(job: Any, tmp_path: Pa
     checkpoint = tmp_path / "lora" / "checkpoint-2"
     assert (checkpoint / "adapter_model.safetensors").is_file()
     assert lines_of(tmp_path / "lora")[-1]["kl"] > 0.0  # the adapter switched off is the reference
+    read = load_model(str(checkpoint), "cpu").network.state_dict()  # base and adapter, added as they are read
+    merged = load_model(str(final), "cpu").network.state_dict()
+    for name, value in merged.items():
+        torch.testing.assert_close(read[name], value, rtol=0, atol=1e-6)
+
+
+def test_an_adapter_is_merged_one_weight_at_a_time(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a weight is asked for, those before it are on the CPU in the final dtype, and nothing else holds them."""
+    import weakref
+
+    pytest.importorskip("peft")
+    from qinsight_cli.core.training.grpo import recorder
+
+    original, held = recorder.write_model, []
+
+    def watched(folder: Path, network: Any, weights: Any, *rest: Any) -> None:
+        def one_by_one() -> Any:
+            alive: Any = None
+            for name, value in weights:
+                held.append(alive is not None and alive() is not None)
+                own = name.endswith(("q_proj.weight", "down_proj.weight")) and "visual" not in name
+                alive = weakref.ref(value) if own else None
+                yield name, value
+                del value
+
+        original(folder, network, one_by_one(), *rest)
+
+    monkeypatch.setattr(recorder, "write_model", watched)
+    made = job(lora_rank=4, lora_targets=("q_proj", "down_proj"), max_steps=1, final_dtype="bfloat16")
+    run.run_grpo(replace(made, held_out=(), validation=()), tmp_path / "lora")
+    assert held
+    assert not any(held)
 
 
 def test_a_frozen_vision_tower_does_not_move(job: Any, tmp_path: Path, talking_model: Path) -> None:
@@ -195,12 +226,6 @@ def test_a_frozen_vision_tower_does_not_move(job: Any, tmp_path: Path, talking_m
     before, after = (load_file(folder / "model.safetensors") for folder in (talking_model, final))
     moved = {name for name, value in before.items() if not torch.equal(after[name], value)}
     assert moved == {name for name in before if "visual" not in name}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_two_processes_make_the_same_updates_as_one(
@@ -214,21 +239,8 @@ def test_two_processes_make_the_same_updates_as_one(
         *("--learning-rate", "1e-4", "--set", "final_dtype=float32", "--set", "max_completion_tokens=32"),
         *("--set", "final_learning_rate=1e-9", "--set", "weights={}"),
     ]
-    # What torchrun sets, without the third process that it is.
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "qinsight_cli", *map(str, arguments)],
-            env={**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    told = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:] + told[1][1][-3000:]
-    assert told[0][0].splitlines()[-1].endswith("final")
+    told = processes.run_two(arguments)
+    assert told[0].splitlines()[-1].endswith("final")
     one, two = ([line for line in lines_of(run) if "eval" not in line] for run in runs.values())
     assert [line["completion"] for line in read_lines(runs[1] / "completions.jsonl")] == [
         line["completion"] for line in read_lines(runs[2] / "completions.jsonl")

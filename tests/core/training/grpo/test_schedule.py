@@ -113,9 +113,11 @@ def test_memory_of_the_7b_model() -> None:
         "weights": pytest.approx(33.17, abs=0.01),
         "gradients": pytest.approx(33.17, abs=0.01),
         "optimizer": pytest.approx(66.34, abs=0.01),
+        "merge": 0.0,
         "reference": pytest.approx(33.17, abs=0.01),
     }
-    small = schedule.memory(load_grpo("lora-24gb"), 8_292_166_656, 676_550_144, 161_480_704)
+    small = schedule.memory(load_grpo("lora-24gb"), 8_292_166_656, 676_550_144, 161_480_704, 18_944 * 3584)
+    assert small["merge"] == pytest.approx(0.815, abs=0.001)  # one weight three times in float32, not all of them
     assert sum(small.values()) < 24
     assert small["reference"] == 0.0  # the adapter switched off is the reference
 
@@ -129,4 +131,6 @@ def test_the_size_of_an_adapter_is_peft_s(random_model: Path) -> None:
     adapted = peft.get_peft_model(network, peft.LoraConfig(**lora_arguments(recipe)))
     trained = sum(value.numel() for value in adapted.parameters() if value.requires_grad)
     assert schedule.lora_size(recipe, json.loads((random_model / "config.json").read_text())) == trained
+    changed = [value.numel() for name, value in adapted.named_parameters() if name.endswith("base_layer.weight")]
+    assert schedule.largest_adapted(recipe, json.loads((random_model / "config.json").read_text())) == max(changed)
     assert not any("visual" in name for name, value in adapted.named_parameters() if value.requires_grad)

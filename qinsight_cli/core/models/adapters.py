@@ -1,0 +1,93 @@
+"""Low-rank adapters as `--lora` and peft write them (a checkpoint of such a run, too): found with their base model, and
+added to its weights as they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.models.names import ADAPTER, first_line
+
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."  # peft's, before the names in the network
+# What peft can do besides plain LoRA, and the value that means it did not.
+PLAIN = {"bias": "none", "use_dora": False, "modules_to_save": None, "rank_pattern": {}, "alpha_pattern": {}}
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter's folder, the name of its base model, and the factor of its products."""
+
+    folder: Path
+    base: str
+    scale: float
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Raises QInsightError for a file that is missing or cannot be read, and for another kind than plain LoRA."""
+    path = folder / ADAPTER
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind, base, rank = content["peft_type"], content["base_model_name_or_path"], content["r"]
+        scale = float(content["lora_alpha"]) / (rank**0.5 if content.get("use_rslora") else rank)
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
+        raise QInsightError(f"{path} cannot be read: {type(error).__name__}: {first_line(error)}") from error
+    other = next((name for name, usual in PLAIN.items() if content.get(name, usual) not in (usual, None, [])), None)
+    if kind != "LORA" or other:
+        raise QInsightError(f"{path}: only plain LoRA adapters are read, not {other or kind}; merge it with peft")
+    if not isinstance(base, str) or not base:
+        raise QInsightError(f"{path} names no base model")
+    if not (folder / WEIGHTS).is_file():
+        raise QInsightError(f"{folder} has no {WEIGHTS}")
+    return Adapter(folder, base, scale)
+
+
+def base_folder(adapter: Adapter, locate: Callable[[str], Path]) -> Path:
+    """The folder of the base model. Raises QInsightError that names both where the base is not to be had."""
+    try:
+        return locate(adapter.base)
+    except QInsightError as error:
+        raise QInsightError(f"{adapter.folder} is an adapter of {adapter.base}, which it needs: {error}") from error
+
+
+def add(adapter: Adapter, network: Any) -> None:
+    """Add the products of the adapter to the weights of the network, one at a time, computed in float32.
+
+    Raises QInsightError if the file cannot be read, or does not fit the network.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = adapter.folder / WEIGHTS
+    try:
+        held = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise QInsightError(f"{path} cannot be read: {first_line(error)}") from error
+    weights = dict(network.named_parameters())
+    for name in sorted(held):
+        if ".lora_A." not in name:
+            if ".lora_B." not in name:
+                raise QInsightError(f"{path} holds {name}, which is no part of a plain LoRA adapter")
+            continue
+        down, up = held[name], held.get(name.replace(".lora_A.", ".lora_B."))
+        target = weights.get(_in_network(name, weights))
+        if up is None or target is None or (up.shape[0], down.shape[1]) != tuple(target.shape):
+            raise QInsightError(f"{path} does not fit {adapter.base}: {name}")
+        with torch.no_grad():
+            product = (up.float() @ down.float()) * adapter.scale
+            target.copy_((target.float() + product.to(target.device)).to(target.dtype))
+
+
+def _in_network(name: str, weights: dict[str, Any]) -> str:
+    """The weight that a part of the adapter belongs to, also where an older transformers has named it."""
+    plain = name.removeprefix(PREFIX).partition(".lora_A.")[0] + ".weight"
+    if plain in weights:
+        return plain
+    if plain.startswith("visual."):
+        return f"model.{plain}"
+    return plain.replace("model.", "model.language_model.", 1)

@@ -1,0 +1,83 @@
+"""A run in several processes: Accelerate starts them, from a shipped configuration or a file of one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+from qinsight_cli.core.errors import QInsightError, UsageError
+
+FOLDER = Path(__file__).with_name("launch_configs")
+AUTO = "auto"
+
+
+def names() -> list[str]:
+    """The shipped configurations."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def config_file(name: str) -> Path:
+    """A shipped configuration by its name, or a YAML file. Raises QInsightError if there is no such file, and if it
+    needs DeepSpeed where that is not installed."""
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        near = get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}, or give a YAML file"
+        raise QInsightError(f"--launch: no configuration {name!r}; {hint}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        kind = content.get("distributed_type")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise QInsightError(f"--launch: {path} is no configuration of Accelerate") from error
+    if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
+        raise QInsightError(f"--launch {name} needs DeepSpeed, which is not installed here: pip install deepspeed")
+    return path
+
+
+def count(processes: str) -> int:
+    """The value of --processes as a number; auto is the number of visible GPUs. Raises UsageError if it is none."""
+    if processes != AUTO:
+        if not processes.isdecimal() or int(processes) < 1:
+            raise UsageError(f"--processes {processes!r} is neither a number of processes nor auto")
+        return int(processes)
+    import torch
+
+    visible = torch.cuda.device_count()
+    if not visible:
+        raise UsageError("--processes auto: no GPU is visible here; give a number")
+    return visible
+
+
+def launch(arguments: Sequence[str], processes: int, config: Path) -> int:
+    """Run `qinsight ARGUMENTS` in so many processes and return the exit code of the first that failed, or 0."""
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    # The process that failed has said why; the launcher would add a page.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    given = launch_command_parser().parse_args(
+        [
+            *("--config_file", str(config), "--num_processes", str(processes)),
+            *("--main_process_port", str(_free_port()), "-m", "qinsight_cli", *arguments),
+        ]
+    )
+    try:
+        launch_command(given)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        return failure.exitcode if failure.exitcode > 0 else 1
+    return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
