@@ -4,13 +4,12 @@ added to its weights as they are loaded."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.names import ADAPTER, first_line
+from qinsight_cli.core.models.names import ADAPTER, first_line, folder_of, is_adapter, locate
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's, before the names in the network
@@ -25,6 +24,10 @@ class Adapter:
     folder: Path
     base: str
     scale: float
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -46,10 +49,17 @@ def read_adapter(folder: Path) -> Adapter:
     return Adapter(folder, base, scale)
 
 
-def base_folder(adapter: Adapter, locate: Callable[[str], Path]) -> Path:
-    """The folder of the base model. Raises QInsightError that names both where the base is not to be had."""
+def find(name: str) -> tuple[Path, Adapter | None]:
+    """The folder of the whole weights that a model name needs, and the adapter that goes on top of them, if it is one.
+
+    Raises QInsightError as `locate` does; the name of the base stands in it where that is not to be had.
+    """
+    folder = folder_of(name)
+    if not is_adapter(folder):
+        return locate(name), None
+    adapter = read_adapter(folder)
     try:
-        return locate(adapter.base)
+        return locate(adapter.base), adapter
     except QInsightError as error:
         raise QInsightError(f"{adapter.folder} is an adapter of {adapter.base}, which it needs: {error}") from error
 
@@ -76,6 +86,8 @@ def add(adapter: Adapter, network: Any) -> None:
             continue
         down, up = held[name], held.get(name.replace(".lora_A.", ".lora_B."))
         target = weights.get(_in_network(name, weights))
+        if target is not None and (target.is_meta or not target.is_floating_point()):
+            raise QInsightError(f"{adapter.folder} is an adapter; it is not added to quantised or offloaded weights")
         if up is None or target is None or (up.shape[0], down.shape[1]) != tuple(target.shape):
             raise QInsightError(f"{path} does not fit {adapter.base}: {name}")
         with torch.no_grad():

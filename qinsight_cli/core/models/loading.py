@@ -16,21 +16,10 @@ from types import MethodType
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-<<<<<<< HEAD
+from qinsight_cli.core.models.adapters import add, find
 from qinsight_cli.core.models.memory import one_line
-from qinsight_cli.core.models.names import first_line, locate, other_digests, weights_digest
-from qinsight_cli.core.models.placement import (
-    NetworkOptions,
-    Placement,
-    attention_of,
-    place,
-    torch_device,
-    torch_dtype,
-)
-=======
-from qinsight_cli.core.models.adapters import WEIGHTS, add, base_folder, read_adapter
-from qinsight_cli.core.models.names import first_line, folder_of, is_adapter, locate, other_digests, weights_digest
->>>>>>> f51693a (FSDP and ZeRO-3: log-probabilities in float32, the hub's names; --processes; adapters as models; merged one weight at a time)
+from qinsight_cli.core.models.names import first_line, other_digests, weights_digest
+from qinsight_cli.core.models.placement import NetworkOptions, Placement, attention_of, place, torch_device, torch_dtype
 
 LARGEST_SIZE, MOST_LAYERS = 1 << 32, 1024  # of the numbers in a configuration
 PHOTO_PIXELS = 1_003_520  # 1,280 tokens of 28 x 28 pixels, the limit that Qwen recommends for such use
@@ -60,47 +49,29 @@ def load_model(
 ) -> Model:
     """Weights and processor of a model, ready to answer.
 
-<<<<<<< HEAD
     device      auto (cuda, then mps, then cpu) or anything torch.device reads. With auto and several GPUs, weights that
                 are too large for one are spread over all
     dtype       auto (`torch_dtype`), float32, float16 or bfloat16
     max_pixels  larger pictures are scaled down to this area; 0 keeps the model's own limit, None too for a small model,
                 and takes `PHOTO_PIXELS` for a large one
-    Raises QInsightError when the name, the folder or the device is wrong, or the weights do not fit.
-=======
-    device      auto (cuda, then mps, then cpu) or anything torch.device reads
-    dtype       auto (bfloat16 on cuda, else float32), float32, float16 or bfloat16
-    max_pixels  larger pictures are scaled down to this area; None keeps the model's own limit
     The folder of an adapter gives its base model with the adapter added.
-    Raises QInsightError when the name, the folder or the device is wrong.
->>>>>>> f51693a (FSDP and ZeRO-3: log-probabilities in float32, the hub's names; --processes; adapters as models; merged one weight at a time)
+    Raises QInsightError when the name, the folder or the device is wrong, or the weights do not fit.
     """
-    given = folder_of(name)
-    adapter = read_adapter(given) if is_adapter(given) else None
-    folder = base_folder(adapter, locate) if adapter else locate(name)
+    folder, adapter = find(name)
     where = torch_device(device)
     precision = torch_dtype(dtype, where)
-<<<<<<< HEAD
     processor = load_processor(folder, max_pixels or None)
     notes = _limit_photos(processor) if max_pixels is None and _is_large(folder) else ()
     attention = attention_of(options.attention, where, precision)
     placement = place(name, folder, device, where, precision, options)
     network = load_network(folder, precision, placement, attention)
+    if adapter:
+        add(adapter, network)
     network = network.eval() if placement.moved else network.to(where).eval()
     identity = {
         "model": name,
-        "weights": weights_digest(folder),
+        "weights": weights_digest(folder, *([adapter.weights] if adapter else [])),
         "device": where.type,
-=======
-    processor = load_processor(folder, max_pixels)
-    network = load_network(folder, precision)
-    if adapter:
-        add(adapter, network)
-    network = network.to(where).eval()
-    identity = {
-        "model": name,
-        "weights": weights_digest(folder, *([given / WEIGHTS] if adapter else [])),
->>>>>>> f51693a (FSDP and ZeRO-3: log-probabilities in float32, the hub's names; --processes; adapters as models; merged one weight at a time)
         "dtype": str(precision).removeprefix("torch."),
         **({"quantize": options.quantize} if options.quantize else {}),
         **({"attention": attention} if attention != "sdpa" else {}),
@@ -167,7 +138,6 @@ def load_network(
         raise QInsightError(
             f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
         )
-<<<<<<< HEAD
     _speed_up(network.model.visual, attention)
     return network
 
@@ -193,24 +163,6 @@ def _speed_up(tower: Any, attention: str) -> None:
         from qinsight_cli.core.models.vision_attention import batch_windows
 
         batch_windows(tower)
-=======
-    _save_under_hub_names(network)
-    embedding = getattr(network.model.visual, "patch_embed", None)
-    if embedding is not None:
-        embedding.forward = MethodType(_embed_patches, embedding)
-    return network
-
-
-def _save_under_hub_names(network: Any) -> None:
-    """Under ZeRO-3 transformers keeps all ways to read older names, and would undo all of them when it saves."""
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import PrefixChange
-    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-
-    if is_deepspeed_zero3_enabled():
-        ways = get_model_conversion_mapping(network, add_legacy=False)
-        network._weight_conversions = [way for way in ways if not isinstance(way, PrefixChange)]
->>>>>>> f51693a (FSDP and ZeRO-3: log-probabilities in float32, the hub's names; --processes; adapters as models; merged one weight at a time)
 
 
 def _embed_patches(embedding: Any, pixels: Any) -> Any:

@@ -40,6 +40,18 @@ def write_model(
     _say_dtype(folder / "config.json", dtype)
 
 
+def keep_hub_names(network: Any) -> None:
+    """Make the network save the hub's names. Under ZeRO-3 transformers remembers every way to read older names, and
+    would undo all of them."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import PrefixChange
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+    if is_deepspeed_zero3_enabled():
+        ways = get_model_conversion_mapping(network, add_legacy=False)
+        network._weight_conversions = [way for way in ways if not isinstance(way, PrefixChange)]
+
+
 def tied(network: Any) -> list[str]:
     """The names of weights that are others under a second name; a folder does not hold them."""
     text = network.config.get_text_config()

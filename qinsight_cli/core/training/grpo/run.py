@@ -20,6 +20,7 @@ from qinsight_cli.core.models.loading import load_network, load_processor, torch
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training.devices import use_one_device
+from qinsight_cli.core.training.final_model import keep_hub_names
 from qinsight_cli.core.training.grpo import checks, schedule
 from qinsight_cli.core.training.grpo.evaluate import choose_rows
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
@@ -198,6 +199,7 @@ def _trainer(
     _check_distribution(recipe, arguments, bool(training_run.held_out))
     use_one_device(arguments)
     network = load_network(model_folder, torch_dtype(recipe.dtype, torch_device("cpu")))
+    keep_hub_names(network)
     check_weights(network, recipe.model)
     if recipe.freeze_vision:
         network.model.visual.requires_grad_(False)
