@@ -133,7 +133,7 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
 def _launched(training: Training) -> bool:
     """Run this command line in several processes, unless this is one of them or one is enough."""
     from qinsight_cli.core.training import launch
-    from qinsight_cli.core.training.grpo.run import processes
+    from qinsight_cli.core.training.devices import processes
 
     wanted, config = launch.count(training.processes or ""), launch.config_file(training.launch)
     if wanted == 1 or processes() > 1:
@@ -147,11 +147,21 @@ def _launched(training: Training) -> bool:
     return True
 
 
+def _check_out(training: Training) -> None:
+    from qinsight_cli.core.errors import UsageError
+    from qinsight_cli.core.training.devices import processes
+
+    if training.out is None and processes() > 1:
+        raise UsageError("give --out, the folder of the run")
+
+
 def _sft(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.training.datasets import collect
+    from qinsight_cli.core.training.devices import is_main
     from qinsight_cli.core.training.recipe import load_sft
     from qinsight_cli.core.training.sft import run
 
+    _check_out(training)
     chosen = load_sft(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, {name for phase in chosen.phases for name in phase.mix})
     if training.dry_run:
@@ -159,19 +169,21 @@ def _sft(training: Training, given: dict[str, Any]) -> None:
         return
     folder = training.folder
     names = ", ".join(str(one["data"]) for one in digests)
-    say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
+    if is_main():
+        say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
     with _way_on(folder):
-        write(str(run.run_sft(chosen, samples, folder, digests, training.resume)))
+        final = run.run_sft(chosen, samples, folder, digests, training.resume)
+    if is_main():
+        write(str(final))
 
 
 def _grpo(training: Training, given: dict[str, Any]) -> None:
-    from qinsight_cli.core.errors import UsageError
     from qinsight_cli.core.training.datasets import collect, set_aside
+    from qinsight_cli.core.training.devices import is_main
     from qinsight_cli.core.training.grpo import run
     from qinsight_cli.core.training.recipe import load_grpo
 
-    if training.out is None and run.processes() > 1:
-        raise UsageError("give --out, the folder of the run")
+    _check_out(training)
     chosen = load_grpo(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, chosen.tasks)
     held_out: list[Any] = []
@@ -187,12 +199,12 @@ def _grpo(training: Training, given: dict[str, Any]) -> None:
         print(run.describe(training_run, launch.count(training.processes) if training.processes else None))
         return
     folder = training.folder
-    if run.is_main():
+    if is_main():
         names = ", ".join(str(one["data"]) for one in digests if one["split"] == "train")
         say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
     with _way_on(folder):
         final = run.run_grpo(training_run, folder, training.resume)
-    if run.is_main():
+    if is_main():
         write(str(final))
 
 

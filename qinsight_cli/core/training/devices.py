@@ -1,9 +1,29 @@
-"""One process trains on one device; more devices are for a launcher."""
+"""One process trains on one device; more devices are for a launcher. Which of its processes this is."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
+
+
+def processes() -> int:
+    """How many processes `accelerate launch` or `torchrun` has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def told_by_main(value: Any) -> Any:
+    """The value that the main process gives, in every process."""
+    from accelerate.utils import broadcast_object_list
+
+    told = [value]
+    if processes() > 1:
+        broadcast_object_list(told)
+    return told[0]
 
 
 def use_one_device(arguments: Any) -> None:

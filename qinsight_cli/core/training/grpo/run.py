@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.engines.local import PICTURE_TOKENS
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_network, load_processor, torch_device, torch_dtype
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
-from qinsight_cli.core.training.devices import use_one_device
+from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
 from qinsight_cli.core.training.final_model import keep_hub_names
 from qinsight_cli.core.training.grpo import checks, schedule
 from qinsight_cli.core.training.grpo.evaluate import choose_rows
@@ -60,15 +61,6 @@ class TrainingRun:
         return [*rows, *self.evaluation_rows, *self.validation_rows]
 
 
-def processes() -> int:
-    """How many processes `accelerate launch` or `torchrun` has started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path:
     """Train and return `out`/final, a model folder. `RunFolder` says what else `out` holds.
 
@@ -92,7 +84,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
         if is_main():
             folder.open(recipe, training_run.data, resume)
             checkpoint = folder.resume_point()
-        checkpoint = _told_by_main(checkpoint)
+        checkpoint = told_by_main(checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
         trainer.accelerator.end_training()
@@ -195,7 +187,9 @@ def _trainer(
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     if "ACCELERATE_MIXED_PRECISION" in os.environ:  # a launcher's configuration; the recipe decides
         os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if recipe.bf16 else "no"
-    arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu))
+    known = processor.tokenizer.get_vocab()
+    banned = {token: known[token] for token in PICTURE_TOKENS if token in known}
+    arguments = GRPOConfig(**grpo_arguments(recipe, chosen, weights, folder.path, on_cpu, banned))
     _check_distribution(recipe, arguments, bool(training_run.held_out))
     use_one_device(arguments)
     network = load_network(model_folder, torch_dtype(recipe.dtype, torch_device("cpu")))
@@ -260,12 +254,3 @@ def dataset(rows: Sequence[Sample], tasks: Mapping[str, Task]) -> Any:
             for row in rows
         ]
     )
-
-
-def _told_by_main(checkpoint: Path | None) -> Path | None:
-    from accelerate.utils import broadcast_object_list
-
-    told = [checkpoint]
-    if processes() > 1:
-        broadcast_object_list(told)
-    return told[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ KEPT_CHECKPOINTS = 2  # if a kill interrupts the writing of one, the other remai
 
 
 def grpo_arguments(
-    recipe: GrpoRecipe, schedule: Schedule, weights: list[float], out: Path, on_cpu: bool
+    recipe: GrpoRecipe,
+    schedule: Schedule,
+    weights: list[float],
+    out: Path,
+    on_cpu: bool,
+    banned: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8."""
+    """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8; `banned` tokens, with
+    their ids, are never drawn where the rollouts are not our own."""
     return {
         **_objective(recipe, weights),
-        **_rollouts(recipe),
+        **_rollouts(recipe, banned or {}),
         "output_dir": str(out),
         "max_steps": schedule.steps,
         "per_device_train_batch_size": schedule.batch.per_device,
@@ -85,7 +91,7 @@ def _objective(recipe: GrpoRecipe, weights: list[float]) -> dict[str, Any]:
     }
 
 
-def _rollouts(recipe: GrpoRecipe) -> dict[str, Any]:
+def _rollouts(recipe: GrpoRecipe, banned: Mapping[str, int]) -> dict[str, Any]:
     chosen: dict[str, Any] = {
         "temperature": recipe.temperature,
         "top_p": recipe.top_p,
@@ -93,6 +99,9 @@ def _rollouts(recipe: GrpoRecipe) -> dict[str, Any]:
         "max_completion_length": recipe.max_completion_tokens,
         "use_vllm": bool(recipe.vllm),
     }
+    if banned:  # vLLM's SamplingParams, or transformers' GenerationConfig
+        words = {"bad_words": sorted(banned)}
+        chosen["generation_kwargs"] = words if recipe.vllm else {"suppress_tokens": sorted(banned.values())}
     if recipe.vllm:
         chosen["vllm_mode"] = recipe.vllm
     if recipe.vllm == "server":
@@ -103,8 +112,9 @@ def _rollouts(recipe: GrpoRecipe) -> dict[str, Any]:
     return chosen
 
 
-def lora_arguments(recipe: GrpoRecipe) -> dict[str, Any]:
-    """Keyword arguments of peft's LoraConfig: the named projections of the language model, not the vision tower's."""
+def lora_arguments(recipe: Any) -> dict[str, Any]:
+    """Keyword arguments of peft's LoraConfig from the `lora_...` keys of a GRPO or SFT recipe: the named projections
+    of the language model, not the vision tower's."""
     return {
         "task_type": "CAUSAL_LM",
         "r": recipe.lora_rank,

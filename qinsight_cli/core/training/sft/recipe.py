@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.grpo.recipe import PROJECTIONS
 from qinsight_cli.core.training.keys import STRICT, Range, check_mix, check_names
 from qinsight_cli.core.training.sft.new_model import Shape
 
@@ -26,6 +27,7 @@ class Phase:
     windows shares of width and height, one drawn for each batch and cut at random: gives other shapes than the data
             has, because the positions of text depend on the shape of the picture before it
     batch   pictures per step; a row with several pictures counts as several
+    accumulation   a step is computed in so many parts, one after the other
     mix     share of each `task` or `task/source` in the batches
     direct_share   share of the rows that are answered without reasoning, for `--mode direct`
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
@@ -39,6 +41,7 @@ class Phase:
     batch: Many
     learning_rate: Rate
     mix: Mapping[str, Weight]
+    accumulation: Many = 1
     crop: Count = 0
     windows: tuple[tuple[Share, Share], ...] = ((1.0, 1.0),)
     vision_learning_rate: Rate | None = None
@@ -53,7 +56,14 @@ class SftRecipe:
     """Supervised fine-tuning. `model` is "new" for a network from nothing with `network`'s shape, or a model name.
 
     token_weights  loss weight of tokens of a kind; all others have 1
-    bf16           steps in bfloat16 autocast; the weights train in float32
+    bf16           steps in bfloat16 autocast
+    dtype          of the weights while they train; bfloat16 only for the frozen ones under an adapter
+    lora_rank      train a low-rank adapter of this rank in "talk" phases and merge it after each; 0 trains the weights
+    lora_alpha     the adapter is scaled by lora_alpha / lora_rank; 0 is twice the rank
+    lora_targets   adapted projections of the language model
+    freeze_vision  leave the vision module as it is
+    gradient_checkpointing  less memory, more time
+    max_pixels     resize pictures to at most so many pixels; 0 is the model's own limit
     final_dtype    of the final weights as written
     workers        processes that prepare batches
     rating_spread  standard deviation of the ratings that the digits of an answer are drawn from; 0: the rating itself
@@ -67,6 +77,13 @@ class SftRecipe:
     network: Shape = field(default_factory=Shape)
     token_weights: Mapping[str, Weight] = field(default_factory=dict)
     bf16: bool = True
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    lora_rank: Count = 0
+    lora_alpha: Count = 0
+    lora_targets: tuple[str, ...] = PROJECTIONS
+    freeze_vision: bool = False
+    gradient_checkpointing: bool = False
+    max_pixels: Count = 0
     final_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     workers: Count = 1
     rating_spread: Weight = 0.0
@@ -77,7 +94,16 @@ def check(recipe: SftRecipe) -> None:
     from qinsight_cli.core.tasks import spans
 
     check_names("span", recipe.token_weights, spans(), "token_weights")
+    check_names("projection", recipe.lora_targets, PROJECTIONS, "lora_targets")
+    if recipe.dtype == "bfloat16" and not recipe.lora_rank:
+        raise QInsightError("weights in bfloat16 cannot take updates as small as these; use dtype float32 or lora_rank")
+    if recipe.lora_rank and (recipe.model == "new" or any(phase.kind == "see" for phase in recipe.phases)):
+        raise QInsightError("lora_rank adapts an existing model; a new one and see phases train whole weights")
     for phase in recipe.phases:
+        if phase.batch % phase.accumulation:
+            raise QInsightError(
+                f"phase {phase.name}: a batch of {phase.batch} cannot be cut into {phase.accumulation} equal parts"
+            )
         check_mix(phase.mix, f"phase {phase.name}, mix")
         if not phase.mix:
             raise QInsightError(f"phase {phase.name}: mix names no task")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.models.loading import Model, load_model, torch_dtype
-from qinsight_cli.core.models.names import locate
-from qinsight_cli.core.training.devices import use_one_device
+from qinsight_cli.core.models.adapters import find
+from qinsight_cli.core.models.loading import Model, load_model, torch_device
+from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
+from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
 from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
+from qinsight_cli.core.training.sft.large import adapted, check_processes
 from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
 
 SAVE_EVERY = 150  # steps between checkpoints of a phase
@@ -51,47 +53,53 @@ def run_sft(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    check_processes(recipe)
     folder = RunFolder(out, "sft")
-    folder.check_resumable(recipe, data, resume)
+    if is_main():
+        folder.check_resumable(recipe, data, resume)
     found = check_run(recipe, samples)
     with full_disk_in_one_line(out):
-        folder.open(recipe, data, resume)
+        if is_main():
+            folder.open(recipe, data, resume)
         return _train(SftRun(recipe, samples, found, folder))
 
 
 def check_run(recipe: SftRecipe, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
     """All checks before the first step. Returns width and height of each picture. Raises QInsightError if one fails."""
     if recipe.model != "new":
-        locate(recipe.model)
+        find(recipe.model)
     for phase in recipe.phases:
         group_rows(samples, phase.mix)
-    print(f"checking {len(samples):,} rows and their pictures", file=sys.stderr)
+    if is_main():
+        print(f"checking {len(samples):,} rows and their pictures", file=sys.stderr)
     return check_images(samples)
 
 
 def _train(run: SftRun) -> Path:
     final = run.folder.path / "final"
+    numbers = range(1, len(run.recipe.phases) + 1)
     if final.is_dir():
         return final
-    finished = max((number for number in range(1, len(run.recipe.phases) + 1) if run.done(number).is_dir()), default=0)
+    finished = max((number for number in numbers if run.done(number).is_dir()), default=0)
     model = _load(run, finished)
     for number in range(finished + 1, len(run.recipe.phases) + 1):
         _run_phase(run, model, number)
-    network = model.network.to(torch_dtype(run.recipe.final_dtype, model.network.device))
-    with whole_folder(final) as temporary:
-        network.save_pretrained(temporary)
-        model.processor.save_pretrained(temporary)
+    if is_main():
+        base = run.folder.path / "0-new" if run.recipe.model == "new" else find(run.recipe.model)[0]
+        with whole_folder(final) as temporary:
+            weights = model.network.state_dict().items()
+            write_model(temporary, model.network, weights, run.recipe.final_dtype, model.processor, base)
     return final
 
 
 def _load(run: SftRun, finished: int) -> Model:
-    """The model after this many phases, in float32. It is loaded once and kept between phases."""
+    """The model after this many phases, in the recipe's dtype. It is loaded once and kept between phases."""
     from qinsight_cli.core.training.finite import check_weights
     from qinsight_cli.core.training.sft.start import starting_model
 
     if finished:
-        where = "cpu" if run.recipe.model == "new" else "auto"
-        model = load_model(str(run.done(finished)), device=where, dtype="float32")
+        where = "cpu" if run.recipe.model == "new" or processes() > 1 else "auto"
+        model = load_model(str(run.done(finished)), device=where, dtype=run.recipe.dtype)
     else:
         model = starting_model(run.recipe, run.samples, run.folder.path / "0-new")
     check_weights(model.network, run.recipe.model)
@@ -103,24 +111,30 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
 
     phase = run.recipe.phases[number - 1]
     folder = run.phase_folder(number)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     # A phase draws the same numbers, whatever ran before in this process.
     set_seed(run.recipe.seed + number)
     before = sum(each.steps for each in run.recipe.phases[: number - 1])
-    checkpoint = run.folder.resume_point(folder, before)
     freeze(model.network.model.visual, phase.frozen_blocks)
+    if run.recipe.freeze_vision:
+        model.network.model.visual.requires_grad_(False)
     trainer = _trainer(run, model, number, before)
+    checkpoint = told_by_main(run.folder.resume_point(folder, before) if is_main() else None)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without the autocast of this phase
     if phase.kind == "see":
         from qinsight_cli.core.training.sft.trainers import HEADS, save_heads
 
         save_heads(trainer.model, folder / HEADS)
-    with whole_folder(run.done(number)) as temporary:
-        model.network.save_pretrained(temporary)
-        model.processor.save_pretrained(temporary)
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    if run.recipe.lora_rank:
+        trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()  # one weight after the other, in place
+    if is_main():
+        with whole_folder(run.done(number)) as temporary:
+            model.network.save_pretrained(temporary)
+            model.processor.save_pretrained(temporary)
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    trainer.accelerator.wait_for_everyone()
 
 
 def freeze(tower: Any, blocks: int) -> None:
@@ -161,12 +175,18 @@ def _trainer(run: SftRun, model: Model, number: int, before: int) -> Any:
             optimizers=(trainers.make_optimizer(seeing, tower, phase), None),
             **more,
         )
-    settings = {"gradient_checkpointing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    settings = {
+        "gradient_checkpointing": run.recipe.gradient_checkpointing,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
+    if run.recipe.gradient_checkpointing:
+        settings["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
+    network = adapted(model.network, run.recipe)
     return trainers.TalkingTrainer(
-        model=model.network,
+        model=network,
         args=_arguments(SFTConfig, run, model, number, **settings),
         processing_class=model.processor,
-        optimizers=(trainers.make_optimizer(model.network, tower, phase), None),
+        optimizers=(trainers.make_optimizer(network, tower, phase), None),
         **more,
     )
 
@@ -176,7 +196,8 @@ def _arguments(kind: type, run: SftRun, model: Model, number: int, **more: Any) 
     arguments = kind(
         output_dir=str(run.phase_folder(number)),
         max_steps=phase.steps,
-        per_device_train_batch_size=1,  # one item is one planned batch
+        per_device_train_batch_size=1,  # one item is one planned batch, or a part of it
+        gradient_accumulation_steps=phase.accumulation,
         learning_rate=phase.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=phase.warmup,
@@ -184,7 +205,7 @@ def _arguments(kind: type, run: SftRun, model: Model, number: int, **more: Any) 
         adam_beta2=0.98,  # few steps: averages over fewer steps than Adam's 0.999
         max_grad_norm=1.0,
         bf16=run.recipe.bf16,
-        use_cpu=model.network.device.type == "cpu",
+        use_cpu=(model.network.device if processes() == 1 else torch_device("auto")).type == "cpu",
         logging_steps=LOG_EVERY,
         save_steps=SAVE_EVERY,
         save_total_limit=2,  # the older one, in case a kill interrupts the writing of the newer
@@ -206,7 +227,9 @@ def _planned(run: SftRun, model: Model, number: int) -> tuple[Any, Collator]:
 
     recipe, phase = run.recipe, run.recipe.phases[number - 1]
     seed = recipe.seed * 1000 + number
-    batches = plan_batches(run.samples, phase, model.processor, seed, run.found)
+    parts = phase.accumulation * processes()  # of a step, each a planned batch of its own
+    planned = replace(phase, steps=phase.steps * parts, batch=phase.batch // parts)
+    batches = plan_batches(run.samples, planned, model.processor, seed, run.found)
     rows = [{"rows": batch, "seed": seed * 100_000 + index} for index, batch in enumerate(batches)]
     kept = _kept_cells(run, model) if phase.keep_cells else None
     return Dataset.from_list(rows), Collator(

@@ -10,6 +10,7 @@ import numpy as np
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.models.loading import Model, load_model
+from qinsight_cli.core.training.devices import processes
 from qinsight_cli.core.training.run_folder import whole_folder
 from qinsight_cli.core.training.sft.batches import gold_completion
 from qinsight_cli.core.training.sft.new_model import build
@@ -20,9 +21,11 @@ CORPUS = 20_000  # completions, at most, to train a new tokenizer on
 
 
 def starting_model(recipe: SftRecipe, samples: Sequence[Sample], new: Path) -> Model:
-    """The recipe's model in float32; a new one is written atomically to the folder `new`."""
+    """The recipe's model in its dtype; a new one is written atomically to the folder `new`."""
     if recipe.model != "new":
-        return load_model(recipe.model, dtype="float32")
+        # Several processes have a device each, to which the trainer moves the weights.
+        where = "auto" if processes() == 1 else "cpu"
+        return load_model(recipe.model, device=where, dtype=recipe.dtype, max_pixels=recipe.max_pixels)
     if new.is_dir():
         return load_model(str(new), device="cpu", dtype="float32")
     with whole_folder(new) as folder:

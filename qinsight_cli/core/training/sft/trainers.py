@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import SequentialSampler
@@ -45,8 +46,10 @@ class PlannedSteps(FiniteSteps):
         self.add_callback(recorder)  # type: ignore[attr-defined]
 
     def rows_of_step(self) -> list[str]:
-        batch = self.train_dataset[self.state.global_step]  # type: ignore[attr-defined]
-        return [self._samples[index].id for index in batch["rows"]]
+        parts = self.args.gradient_accumulation_steps * self.args.world_size  # type: ignore[attr-defined]
+        first = self.state.global_step * parts  # type: ignore[attr-defined]
+        batches = self.train_dataset[first : first + parts]["rows"]  # type: ignore[attr-defined]
+        return [self._samples[index].id for batch in batches for index in batch]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[attr-defined]
@@ -75,6 +78,9 @@ class TalkingTrainer(PlannedSteps, SFTTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         network = self.accelerator.unwrap_model(model if model is not None else self.model)
+        if is_peft_model(network):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
         loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
         network.load_state_dict(loaded.state_dict(), strict=True)
 

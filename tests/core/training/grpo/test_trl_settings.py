@@ -69,6 +69,34 @@ def test_the_learning_rate_falls_in_a_straight_line_to_its_end(warmup: int) -> N
     assert rates[101:] == pytest.approx([1e-9] * 20)
 
 
+def test_tokens_for_pictures_are_never_drawn_by_others(tmp_path: Path) -> None:
+    """Under the names that vLLM and transformers have for it; our own rollouts leave them out themselves."""
+    banned = {"<|image_pad|>": 9, "<|video_pad|>": 4}
+    for recipe, expected in (
+        (GrpoRecipe(vllm="colocate"), {"bad_words": ["<|image_pad|>", "<|video_pad|>"]}),
+        (GrpoRecipe(), {"suppress_tokens": [4, 9]}),
+    ):
+        assert grpo_arguments(recipe, PLAN, [1.0], tmp_path, False, banned)["generation_kwargs"] == expected
+
+
+def test_the_extra_for_vllm_is_one_that_trl_and_this_stack_take() -> None:
+    """vLLM 0.30.0 requires torch 2.13.0, and transformers 5.10.4 or later without an end."""
+    import tomllib
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
+    (extra,) = (Requirement(each) for each in project["optional-dependencies"]["vllm"])
+    theirs = [Requirement(each) for each in requires("trl") or ()]
+    taken = next(each for each in theirs if each.name == "vllm" and str(each.marker) == 'extra == "vllm"')
+    assert extra.specifier.contains("0.30.0")
+    assert not extra.specifier.contains("0.31.0")
+    assert taken.specifier.contains("0.30.0")
+    torch = next(one for one in map(Requirement, project["dependencies"]) if one.name == "torch")
+    assert torch.specifier.contains("2.13.0")
+
+
 def test_vllm_reaches_trl(tmp_path: Path) -> None:
     recipe = GrpoRecipe(vllm="colocate", vllm_memory=0.4)
     colocated = grpo_arguments(recipe, PLAN, [1.0], tmp_path, on_cpu=False)

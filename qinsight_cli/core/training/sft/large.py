@@ -1,0 +1,44 @@
+"""What supervised fine-tuning of a large model needs: an adapter, and several processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.training.devices import processes
+from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
+from qinsight_cli.core.training.sft.recipe import SftRecipe
+
+
+def check_processes(recipe: SftRecipe) -> None:
+    """Raises QInsightError for what cannot be divided among the processes of a launcher."""
+    count = processes()
+    if count == 1:
+        return
+    if any(os.environ.get(f"ACCELERATE_USE_{kind}") == "true" for kind in ("FSDP", "DEEPSPEED")):
+        raise QInsightError(
+            "--algorithm sft keeps whole weights in each process; launch it with ddp, and use lora_rank"
+        )
+    if recipe.model == "new" or any(phase.kind == "see" for phase in recipe.phases):
+        raise QInsightError("a new model and see phases are trained in one process")
+    for phase in recipe.phases:
+        if phase.batch % (phase.accumulation * count):
+            raise QInsightError(
+                f"phase {phase.name}: a batch of {phase.batch} cannot be cut into {phase.accumulation} equal parts on "
+                f"each of {count} processes"
+            )
+
+
+def adapted(network: Any, recipe: SftRecipe) -> Any:
+    """The network, with a new adapter in its language model if the recipe wants one."""
+    if not recipe.lora_rank:
+        return network
+    if importlib.util.find_spec("peft") is None:
+        raise QInsightError("the package peft is not installed here, and this run needs it: pip install peft")
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(network, LoraConfig(**lora_arguments(recipe)))
+    model.peft_config["default"].base_model_name_or_path = recipe.model
+    return model
