@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MEASURED = "▸ "  # before the name of a method measured here
-LONG = (
+LONG = (  # what is new stands at the end, for readers that count columns
     "table",
-    "category",
     "method",
-    "venue",
     "measured",
     "column",
     "metric",
@@ -29,6 +27,8 @@ LONG = (
     "count",
     "failed",
     "note",
+    "category",
+    "venue",
 )
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLES = {BEST: "bold red", SECOND: "underline blue", "": ""}
@@ -173,11 +173,11 @@ def _tex(words: str) -> str:
 
 def printed_csv(grid: Grid) -> bytes:
     """One CSV line a method and metric, figures as printed; an empty cell where there is none."""
-    lines = [csv_line(["category", "method", "venue", "metric", "measured", *grid.columns])]
+    lines = [csv_line(["method", "metric", "measured", *grid.columns, "category", "venue"])]
     for line in grid.lines:
         cells = (line.cells.get(column) for column in grid.columns)
         figures = [Decimal(cell.text()) if cell is not None and cell.value is not None else None for cell in cells]
-        lines.append(csv_line([line.category, line.method, line.venue, line.metric, _yes(line), *figures]))
+        lines.append(csv_line([line.method, line.metric, _yes(line), *figures, line.category, line.venue]))
     return b"".join(lines)
 
 
@@ -189,8 +189,8 @@ def long_csv(grid: Grid) -> bytes:
             value = None if cell.value is None else _six(cell.value) if line.measured else Decimal(cell.text())
             bounds = [None if bound is None else _six(bound) for bound in (cell.low, cell.high)]
             counts = [cell.count, cell.failed if line.measured else None]
-            place = [grid.table, line.category, line.method, line.venue, _yes(line), column, line.metric]
-            lines.append(csv_line([*place, value, cell.unit, *bounds, *counts, cell.note]))
+            place = [grid.table, line.method, _yes(line), column, line.metric]
+            lines.append(csv_line([*place, value, cell.unit, *bounds, *counts, cell.note, line.category, line.venue]))
     return b"".join(lines)
 
 

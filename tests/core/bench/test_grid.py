@@ -148,3 +148,9 @@ def test_category_and_venue_of_the_paper_are_in_every_output(name: str) -> None:
     shown = console.export_text()
     assert f"{some.method} {some.venue}" in shown
     assert shown.count(f"{some.category} ") == 1
+
+
+def test_columns_that_are_new_stand_at_the_end() -> None:
+    """A script that counts columns, with `cut -f6` for the value, goes on to work."""
+    assert render.LONG[:7] == ("table", "method", "measured", "column", "metric", "value", "unit")
+    assert render.LONG[-3:] == ("note", "category", "venue")
