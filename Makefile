@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
 	touch $@
 
 .venv/tested: pyproject.toml .venv/installed
@@ -17,6 +17,7 @@ demo: .venv/installed  ## install, make example photos, score them into out.csv
 	$(BIN)/python examples/make_photos.py examples/photos
 	$(BIN)/qinsight score examples/photos/*.jpg --csv out.csv
 	$(BIN)/qinsight score examples/photos/*.jpg
+	@echo "The command is $(BIN)/qinsight; after \`source $(BIN)/activate\` it is qinsight: try qinsight score photos/"
 
 test: .venv/tested  ## the whole suite
 	$(BIN)/python -m pytest

@@ -1,6 +1,7 @@
 """The command line: the Typer app, and the one place where an error becomes a line and an exit code.
 
-Exit codes: 0 all fine, 1 the command failed, 2 usage, 3 some rows failed, 130 interrupted.
+Exit codes: 0 all fine, 1 the command failed, 2 usage, 3 some rows failed, 4 a picture below
+`score --fail-below`, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from qinsight_cli import __version__
-from qinsight_cli.commands import bench, cache, compare, console, degrade, fleet, prepare, score, streams, train
+from qinsight_cli.commands import bench, cache, compare, console, degrade, doctor, fleet, prepare, score, streams, train
 from qinsight_cli.commands.help import add_pages
 from qinsight_cli.commands.mistakes import plain
 from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
+from qinsight_cli.core.extras import explain
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -32,6 +34,7 @@ app.add_typer(prepare.app, name="prepare")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("cache")(cache.cache)
+app.command("doctor")(doctor.doctor)
 
 
 def _version(asked: bool) -> None:
@@ -66,6 +69,11 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        line = explain(error)
+        if line is None:
+            raise
+        return _fail(line, FAILED)
     except Exception as error:
         # Typer's own errors (unknown option, bad value) have no public base class; this is how they are told.
         message = getattr(error, "format_message", None)

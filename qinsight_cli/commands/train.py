@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from qinsight_cli.commands.console import say, write
+from qinsight_cli.commands.console import say, show, write
 from qinsight_cli.commands.flat import flat, written
 from qinsight_cli.core.training.grpo.recipe import LARGE, RUN, GrpoRecipe
 from qinsight_cli.core.training.keys import Setting, option_of, settings
 
 DEFAULT_RECIPE = "tiny"
+RUNS = Path("runs")
 PAIRS = ("mix", "weights")  # NAME=NUMBER with commas
 
 
@@ -70,13 +71,17 @@ class Training:
         bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
     ] = False
 
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show the runs in runs/, and train nothing.", rich_help_panel=RUN)
+    ] = False
+
     @property
     def folder(self) -> Path:
         """--out, or runs/ and a name that sorts by time."""
         from datetime import datetime
 
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{Path(self.recipe or DEFAULT_RECIPE).stem}"
-        return self.out or Path("runs") / name
+        return self.out or RUNS / name
 
 
 def option(name: str, kind: Any, setting: Setting) -> Any:
@@ -110,6 +115,9 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
     from qinsight_cli.core.errors import UsageError
     from qinsight_cli.core.training.run_folder import algorithm_of
 
+    if training.listed:
+        _list(training.out or RUNS)
+        return
     given = _assignments(training.settings or ())
     for each in fields(GrpoRecipe):
         value = getattr(lines, each.name)
@@ -153,6 +161,19 @@ def _check_out(training: Training) -> None:
 
     if training.out is None and processes() > 1:
         raise UsageError("give --out, the folder of the run")
+
+
+def _list(folder: Path) -> None:
+    from datetime import datetime
+
+    from qinsight_cli.core.report.runs import runs_table
+    from qinsight_cli.core.training.runs import find_runs
+
+    found = find_runs(folder, datetime.now())
+    if found:
+        show(runs_table(found))
+    else:
+        say(f"no runs in {folder}")
 
 
 def _sft(training: Training, given: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def _entry(table: str, row: str, python: str) -> tuple[str, str]:
     }
     if row in known:
         how, model = known[row]
-        return how, _weights(model)
+        return how, weights_at_hand(model)
     return _trained(table, row)
 
 
@@ -98,7 +98,7 @@ def _pyiqa(python: str) -> str:
 
 
 @cache
-def _weights(model: str) -> str:
+def weights_at_hand(model: str) -> str:
     """Whether the hub's cache has the configuration of a model: then its weights were downloaded too."""
     from huggingface_hub import try_to_load_from_cache
 

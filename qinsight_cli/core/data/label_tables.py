@@ -11,6 +11,7 @@ from qinsight_cli.core.data.source_files import other_header
 from qinsight_cli.core.data.table_files import check_unpacked, read_table, unique_header
 from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import require
 
 
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -51,6 +52,7 @@ def read_sheet(
     """
     import pandas as pd
 
+    require("data", f"{path}, an Excel sheet,")
     check_unpacked(path)
     try:
         # header=None: pandas would silently rename the second of two columns with the same name.

@@ -26,7 +26,6 @@ from qinsight_cli.core.data.problems import (
     refuse_bad_images,
     write_problems,
 )
-from qinsight_cli.core.data.reasoning import describe_image
 from qinsight_cli.core.data.source_files import ImageFinder
 from qinsight_cli.core.data.splits import draw_stratified, split_by_group
 from qinsight_cli.core.errors import QInsightError
@@ -270,6 +269,8 @@ def _reasoning(row: FoundLabel, looks: Mapping[str, InspectedImage], options: Pr
     measures = looks["image"].measures
     assert measures is not None
     damage = (row.truth["distortion"], row.truth["severity"]) if "distortion" in row.truth else None
+    from qinsight_cli.core.data.reasoning import describe_image  # OpenCV comes with an extra
+
     return describe_image(measures, damage)
 
 

