@@ -24,6 +24,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("qinsight compare a.png b.png --ref original.png", "which is closer to the original"),
         ("qinsight compare --pairs pairs.csv --both-orders --html pairs.html", "many pairs, with a slider"),
     ),
+    "cache": (
+        ("qinsight cache", "where the answers are, and how many"),
+        ("qinsight cache --max-size 1000", "let them take one gigabyte"),
+        ("qinsight cache --clear", "forget them all"),
+    ),
     "train": (
         ("qinsight train --dry-run", "check data and recipe, and print what would be done"),
         ("qinsight train --tasks score,degradation --data data/koniq --data data/kadis", "as in the paper"),

