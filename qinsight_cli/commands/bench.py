@@ -21,7 +21,7 @@ from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from qinsight_cli.core.bench.paper import Table
-    from qinsight_cli.core.bench.run import Protocol
+    from qinsight_cli.core.bench.run import Bench, Protocol
     from qinsight_cli.core.bench.systems.base import AnswerSettings, System
 
 SOME_ROWS_FAILED = 3
@@ -74,7 +74,7 @@ def bench(
     systems = _systems(measured, compute, serving, ray)
     settings = _settings(where.out or _new_folder(chosen), answers, serving.batch_size(compute), restart, counting)
     how = _protocol(where, counting, answers.seed)
-    _measure(chosen, where.data or [], systems, how, settings, counting.intervals)
+    _measure(chosen, where, systems, how, settings, counting.intervals)
 
 
 def _tables(names: list[str] | None) -> list[Table]:
@@ -120,7 +120,7 @@ def _protocol(where: Where, counting: Counting, seed: int) -> Protocol:
 
 def _measure(
     tables: list[Table],
-    folders: list[Path],
+    where: Where,
     systems: list[System],
     how: Protocol,
     settings: AnswerSettings,
@@ -128,7 +128,11 @@ def _measure(
 ) -> None:
     """Measure, write and show; exit code 3 when some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
+    from qinsight_cli.core.report.gallery.write import check
 
+    folders = where.data or []
+    if where.html is not None:
+        check(where.html, 0, force=False)
     run.check_inputs(tables, folders, systems, how)
     output.claim(settings.folder)
     try:
@@ -138,6 +142,8 @@ def _measure(
         raise
     recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(how, settings)}
     output.write(done, systems, settings.folder, recorded, intervals)
+    if where.html is not None:
+        _gallery(done, where.html)
     for grid in done.grids:
         show(render.terminal(grid, intervals))
     rows = "1 row" if done.failed == 1 else f"{done.failed:,} rows"
@@ -145,6 +151,16 @@ def _measure(
     settings.say(f"{failed}written to {settings.folder}")
     if done.failed:
         raise typer.Exit(SOME_ROWS_FAILED)
+
+
+def _gallery(done: Bench, path: str) -> None:
+    from qinsight_cli.core.bench.gallery import about, cards
+    from qinsight_cli.core.report.gallery.write import write_gallery
+
+    shown = cards(done)
+    with progress("thumbnails", len(shown)) as advance:
+        pages = write_gallery(path, about(done, shown), shown, advance=advance)
+    say(f"gallery: {path}" if pages == 1 else f"gallery: {path}, {pages} pages")
 
 
 def _new_folder(tables: list[Table]) -> Path:

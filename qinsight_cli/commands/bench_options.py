@@ -114,6 +114,10 @@ class Where:
     out: Annotated[
         Path | None, written("--out", metavar="DIR", help="Bench folder. (default: runs/TIME-bench-TABLE)")
     ] = None
+    html: Annotated[
+        str | None,
+        written("--html", metavar="FILE", help="Write a gallery of every answer to FILE, the most wrong first."),
+    ] = None
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="A stratified sample of N rows of each dataset.")
     ] = None

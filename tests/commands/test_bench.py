@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -264,3 +265,37 @@ def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., An
     assert "words: expectation over the probabilities of the level words" in done.out
     assert "words reads level words, which are for scores" in done.err
     assert os.path.exists("out/table2-confusion-random-kadis.png")
+
+
+@pytest.mark.usefixtures("prepared", "pixel_model")
+def test_the_gallery_has_every_answer_the_most_wrong_first(run: Callable[..., Any]) -> None:
+    done = run("bench", "table1", "table2", "--out", "out", "--bootstrap", 0, "--html", "r.html")
+    assert done.code == 0
+    assert "gallery: r.html" in done.err
+    html = Path("r.html").read_text(encoding="utf-8")
+    found = re.findall(r'data-name="([^"]*)" data-badness="([^"]*)" data-group="([^"]*)"', html)
+    shown = [float(badness) for _, badness, _ in found]
+    assert shown == sorted(shown, reverse=True)
+    expected = []
+    for file in Path("out/predictions").glob("*.csv"):
+        with file.open(newline="") as opened:
+            answers = list(csv.DictReader(opened))
+        for answer in answers:
+            expected.append(wrongness(answer, truth_of(Path(answer["path"]))))
+    assert len(expected) > 20
+    assert shown == pytest.approx(sorted(expected, reverse=True), abs=0.006)  # ratings are written in two decimals
+    assert "Brightness [" in html  # the reasoning of the model
+    assert "label none" in html
+
+
+def truth_of(path: Path) -> dict[str, Any]:
+    folder = path.parents[1]
+    rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+    return next(row for row in rows if (folder / row["images"]["image"]).resolve() == path.resolve())
+
+
+def wrongness(answer: dict[str, str], truth: dict[str, Any]) -> float:
+    if "rating" in answer:
+        return abs(float(answer["rating"]) - truth["rating"])
+    said = (answer["distortion"].replace("none", "null"), answer["severity"].replace("none", "null"))
+    return 2.5 * ((said[0] != truth["distortion"]) + (said[1] != truth["severity"]))

@@ -1,4 +1,4 @@
-"""Plots as PNG files: predictions against labels, a radar, a confusion matrix, accuracy per pair of methods."""
+"""Plots as PNG, SVG and PDF: predictions against labels, a radar, confusion matrices, accuracy per pair of methods."""
 
 from __future__ import annotations
 
@@ -42,7 +42,13 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    """Write the PNG, and beside it an SVG and a PDF; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    with rc_context({"svg.hashsalt": "qinsight", "pdf.fonttype": 42}):  # 42: text that can be edited and searched
+        figure.savefig(path.with_suffix(".svg"), dpi=DPI, metadata={"Date": None})
+        figure.savefig(path.with_suffix(".pdf"), dpi=DPI, metadata={"CreationDate": None})
 
 
 def scatter(clouds: Sequence[Cloud], title: str, path: Path) -> None:
@@ -61,7 +67,14 @@ def scatter(clouds: Sequence[Cloud], title: str, path: Path) -> None:
 
 def _cloud(panel: Axes, cloud: Cloud) -> None:
     many = len(cloud.predicted) > 1000
-    panel.scatter(cloud.predicted, cloud.truth, s=5 if many else 10, alpha=0.25 if many else 0.5, lw=0, color=BLUE)
+    panel.scatter(
+        *(cloud.predicted, cloud.truth),
+        s=5 if many else 10,
+        alpha=0.25 if many else 0.5,
+        lw=0,
+        color=BLUE,
+        rasterized=many,  # in an SVG or PDF thousands of shapes would take megabytes
+    )
     if cloud.curve is not None:
         line = np.linspace(min(cloud.predicted), max(cloud.predicted), 200)
         panel.plot(line, cloud.curve(line), color=RED, lw=1.5, label="logistic fit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,6 +22,17 @@ def ink(path: Path, colour: tuple[int, int, int]) -> int:
 
 
 BLUE, RED, BLACK = (31, 111, 178), (192, 57, 43), (0, 0, 0)
+
+
+def test_svg_and_pdf_stand_beside_it_the_same_each_time(tmp_path: Path) -> None:
+    cloud = plots.Cloud("name of the set", [1.0, 2.0, 3.0], [1.5, 2.5, 4.5])
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        plots.scatter([cloud], "m", tmp_path / folder / "s.v2.png")
+    for name in ("s.v2.png", "s.v2.svg", "s.v2.pdf"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert ElementTree.parse(tmp_path / "a" / "s.v2.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "a" / "s.v2.pdf").read_bytes().startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9])

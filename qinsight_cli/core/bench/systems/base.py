@@ -15,11 +15,13 @@ from qinsight_cli.core.engines import Decoding
 class RowAnswer:
     """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none.
 
-    With an error, `fields` has what the task keeps of such an answer, if anything.
+    With an error, `fields` has what the task keeps of such an answer, if anything. `reasoning` is what a model wrote
+    before it.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def answer_of(task: Task, result: Result) -> RowAnswer:
     if result.error is not None:
         return RowAnswer({}, result.error)
     aggregated = aggregate_answers(task, result.answers, result.distributions)
-    return RowAnswer(aggregated.fields, aggregated.error)
+    return RowAnswer(aggregated.fields, aggregated.error, aggregated.reasoning)
 
 
 def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:
