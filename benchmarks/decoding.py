@@ -2,7 +2,8 @@
 
     python benchmarks/decoding.py PHOTOS [--model tiny] [--rounds 3]
 
-Prints seconds and the ratio of the medians, and one JSON line.
+Prints seconds on the clock and of processor time (of both processes, which other work on the machine changes little),
+the ratios of the medians, and one JSON line.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 import statistics
 import time
 from typing import Any
+
+import psutil
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import load_engine
@@ -34,6 +37,13 @@ class Here:
         return
 
 
+def processor() -> float:
+    """Seconds of processor time of this process and those it has started."""
+    me = psutil.Process()
+    used = [one.cpu_times() for one in (me, *me.children(recursive=True))]
+    return sum(times.user + times.system for times in used)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+")
@@ -43,18 +53,22 @@ def main() -> None:
     items = [{"image": path} for path in find_images(given.photos)]
     engine = load_engine(given.model)
     seconds: dict[str, list[float]] = {"here": [], "worker": []}
+    busy: dict[str, list[float]] = {"here": [], "worker": []}
     for turn in range(given.rounds + 1):
         for name, decoder in (("here", Here()), ("worker", WORKER)):
             prefetch.WORKER = decoder  # type: ignore[assignment]
-            start = time.perf_counter()
+            start, before = time.perf_counter(), processor()
             count = sum(1 for _ in assess(TASKS["score"], items, engine, Decoding()))
             if turn:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
+                busy[name].append(processor() - before)
     here, worker = (statistics.median(seconds[name]) for name in ("here", "worker"))
-    print(
-        f"{count} pictures: {here:.2f} s decoded here, {worker:.2f} s in a process of its own: {worker / here - 1:+.1%}"
-    )
-    print(json.dumps({"pictures": count, "here": here, "worker": worker, "ratio": worker / here}))
+    own, both = (statistics.median(busy[name]) for name in ("here", "worker"))
+    for what, first, second in (("on the clock", here, worker), ("of processor time", own, both)):
+        change = f"{second / first - 1:+.1%}"
+        print(f"{count} pictures, {what}: {first:.2f} s decoded here, {second:.2f} s in a process of its own: {change}")
+    figures = {"here": here, "worker": worker, "ratio": worker / here, "busy_ratio": both / own}
+    print(json.dumps({"pictures": count, **figures}))
 
 
 if __name__ == "__main__":
