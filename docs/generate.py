@@ -13,7 +13,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.cli import app
+from qinsight_cli.commands.root import build_app
+from qinsight_cli.commands.root_help import COMMANDS
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.keys import option_of, settings
 
@@ -28,6 +29,7 @@ WIDTH, COLUMN = 118, 34  # of the file map: its lines, and where the description
 
 def commands() -> list[str]:
     """Every command of the app, "" for the app itself, as words on the command line."""
+    app = build_app(COMMANDS)
     found = ["", *(str(command.name) for command in app.registered_commands)]
     for group in app.registered_groups:
         found.append(str(group.name))

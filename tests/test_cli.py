@@ -124,3 +124,26 @@ def test_an_error_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) 
     assert "\x1b" not in err
     assert "\u202e" not in err
     assert "\\x1b[31m" in err
+
+
+def test_the_root_help_says_what_the_commands_say() -> None:
+    """It is kept apart, so that it need not load them."""
+    import typer
+
+    from qinsight_cli.commands import root_help
+    from qinsight_cli.commands.root import build_app
+
+    group = typer.main.get_command(build_app(root_help.COMMANDS))
+    commands = group.commands  # type: ignore[attr-defined]
+    assert set(root_help.COMMANDS) == set(commands)
+    for name, words in root_help.COMMANDS.items():
+        assert " ".join((commands[name].help or "").split()).startswith(words)
+    options = {option for each in group.params for option in each.opts} | {"-h", "--help"}
+    assert {option for shown in root_help.OPTIONS for option in shown.split(", ")} == options
+
+
+def test_the_root_help_loads_no_command() -> None:
+    words = "import sys; from qinsight_cli import cli; cli.run(['--help']); print('typer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert all(name in done.stdout for name in ("score", "degrade", "compare", "prepare", "train", "bench", "cache"))
