@@ -29,6 +29,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("qinsight cache --max-size 1000", "let them take one gigabyte"),
         ("qinsight cache --clear", "forget them all"),
     ),
+    "explain": (
+        ("qinsight explain photo.jpg --model tiny --model q-insight", "the reasoning of two models about a photo"),
+        ("qinsight explain photo.jpg --model old=runs/a/final --model new=runs/b/final --html page.html", "as a page"),
+        ("qinsight explain a.png b.png --task comparison --ref lr.png", "why one of two is better"),
+    ),
     "train": (
         ("qinsight train --dry-run", "check data and recipe, and print what would be done"),
         ("qinsight train --tasks score,degradation --data data/koniq --data data/kadis", "as in the paper"),

@@ -14,6 +14,7 @@ COMMANDS = {
     "score": "Rate pictures from 1 (bad) to 5 (excellent), with the reasoning.",
     "degrade": "Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.",
     "compare": "Say which of two pictures is better: Image A, Image B, or Similar.",
+    "explain": "Show the reasoning of several models about the same pictures side by side.",
     "prepare": "Turn a dataset, or a folder of photos, into a manifest for train and bench.",
     "train": "Train by a recipe.",
     "bench": "Print the paper's tables with figures measured here beside the published ones.",
