@@ -20,6 +20,7 @@ from qinsight_cli.core.training.keys import Setting, option_of, settings
 
 DEFAULT_RECIPE = "tiny"
 RUNS = Path("runs")
+DEFAULT_LAUNCH = "ddp"
 PAIRS = ("mix", "weights")  # NAME=NUMBER with commas
 
 
@@ -66,7 +67,7 @@ class Training:
             help="How processes share the model: ddp, fsdp, zero3, or a YAML file of Accelerate.",
             rich_help_panel=LARGE,
         ),
-    ] = "ddp"
+    ] = DEFAULT_LAUNCH
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
     ] = False
@@ -130,6 +131,8 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
         training = _as_before(replace(training, algorithm=Algorithm(algorithm_of(training.out))))
     if training.algorithm is Algorithm.sft:
         _refuse_with_sft(given, training)
+    if training.launch != DEFAULT_LAUNCH and not training.processes:
+        raise UsageError("--launch is how several processes share the model; give --processes too")
     if training.processes and not training.dry_run and _launched(training):
         return
     if training.algorithm is Algorithm.sft:

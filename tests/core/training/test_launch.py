@@ -52,6 +52,13 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         launch.count("auto")
 
 
+def test_a_way_to_share_without_processes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    from qinsight_cli.cli import run
+
+    assert run(["train", "--launch", "zero3"]) == 2
+    assert "give --processes too" in capsys.readouterr().err
+
+
 def qinsight(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "qinsight_cli", *map(str, arguments)],

@@ -21,8 +21,8 @@ def check_processes(recipe: SftRecipe) -> None:
         raise QInsightError(
             "--algorithm sft keeps whole weights in each process; launch it with ddp, and use lora_rank"
         )
-    if recipe.model == "new" or any(phase.kind == "see" for phase in recipe.phases):
-        raise QInsightError("a new model and see phases are trained in one process")
+    if recipe.model == "new" or any(phase.kind == "see" or phase.keep_cells for phase in recipe.phases):
+        raise QInsightError("a new model, see phases and phases with keep_cells are trained in one process")
     for phase in recipe.phases:
         if phase.batch % (phase.accumulation * count):
             raise QInsightError(

@@ -111,7 +111,8 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
 
     phase = run.recipe.phases[number - 1]
     folder = run.phase_folder(number)
-    folder.mkdir(parents=True, exist_ok=True)
+    if is_main():  # the others would be there before the run is opened
+        folder.mkdir(exist_ok=True)
     # A phase draws the same numbers, whatever ran before in this process.
     set_seed(run.recipe.seed + number)
     before = sum(each.steps for each in run.recipe.phases[: number - 1])
