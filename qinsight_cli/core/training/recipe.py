@@ -84,7 +84,8 @@ def _section(name: str, algorithm: str, above: tuple[str, ...]) -> dict[str, Any
     if base in above:
         raise QInsightError(f"recipe {name!r} is based on itself")
     if base is None and algorithm not in content:
-        raise QInsightError(f"recipe {name!r} has no {algorithm} section; it has {', '.join(content)}")
+        way_out = ": give --algorithm sft" if "sft" in content else ""
+        raise QInsightError(f"recipe {name!r} has no {algorithm} section; it has {', '.join(content)}{way_out}")
     section = content.get(algorithm) or {}
     if not isinstance(section, dict):
         raise QInsightError(f"recipe {name!r}: the {algorithm} section is no list of settings")

@@ -91,9 +91,19 @@ def grpo(folder: Path, text: str) -> GrpoRecipe:
     return load_grpo(write(folder, text))
 
 
-@pytest.mark.parametrize("name", names())
+SUPERVISED = "paper-qwen-sft"  # the one recipe that is for SFT alone
+WITH_GRPO = [name for name in names() if name != SUPERVISED]
+
+
+@pytest.mark.parametrize("name", WITH_GRPO)
 def test_every_packaged_recipe_has_a_grpo_section(name: str) -> None:
     assert load_grpo(name).num_generations == 8
+
+
+def test_a_recipe_for_sft_alone_says_so() -> None:
+    assert load_sft(SUPERVISED).phases
+    with pytest.raises(QInsightError, match="has no grpo section; it has sft: give --algorithm sft"):
+        load_grpo(SUPERVISED)
 
 
 def test_the_papers_figures() -> None:
@@ -111,7 +121,7 @@ def test_the_papers_figures() -> None:
 
 
 def test_nothing_beyond_the_paper_is_on_unless_asked() -> None:
-    for name in names():
+    for name in WITH_GRPO:
         recipe = load_grpo(name)
         assert (recipe.skip_zero_variance, recipe.mask_truncated, recipe.rank_weight) == (False, False, 0.0)
         assert recipe.score_reward == "threshold"

@@ -10,6 +10,7 @@ import pytest
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule, UpdateBatch
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, linear_factor, lora_arguments
+from qinsight_cli.core.training.launch import FOLDER
 from qinsight_cli.core.training.recipe import load_grpo
 
 PLAN = Schedule(UpdateBatch(8, 2, 8, 16), (), 8750)
@@ -113,11 +114,11 @@ def test_lora_adapts_the_language_model_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["ddp", "zero3", "fsdp", "two-nodes"])
-def test_accelerate_reads_the_configs_of_the_docs(name: str) -> None:
+def test_accelerate_reads_the_shipped_configurations(name: str) -> None:
     import yaml
     from accelerate.commands.config.config_args import load_config_from_file
 
-    path = Path(__file__).parents[4] / "docs" / "accelerate" / f"{name}.yaml"
+    path = FOLDER / f"{name}.yaml"
     config = load_config_from_file(str(path))
     assert config.mixed_precision == "bf16"
     assert config.num_processes == 8 * config.num_machines
