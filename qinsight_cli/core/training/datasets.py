@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def collect(
                 f"no dataset under {DATA}/ holds {', '.join(sorted(tasks))}; make one, "
                 "for example: qinsight prepare synth PHOTOS, or give --data"
             )
+    twice = [folder for folder, times in Counter(folder.resolve() for folder in folders).items() if times > 1]
+    if twice:
+        raise QInsightError(f"--data {twice[0]} is given twice: its rows would count twice; leave one out")
     samples: list[Sample] = []
     digests = []
     for folder in folders:
@@ -71,14 +75,13 @@ def set_aside(
         published = (folder / f"{VALIDATION}.jsonl").is_file()
         chosen = read_split(folder, VALIDATION, wanted) if published else []
         chosen = chosen or _slice(own, seed)
-        kept += own
+        ids = {(row.task, row.id) for row in chosen}  # an id is unique in its dataset, not among datasets
+        kept += [row for row in own if (row.task, row.id) not in ids]
         validation += chosen
         digest = _digest(folder, VALIDATION) if published else one["sha256"]
         sources.append({**one, "sha256": digest, "split": VALIDATION, "rows": len(chosen)})
     held = {path for row in validation for path in row.images.values()}
-    ids = {(row.task, row.id, row.source) for row in validation}
-    kept = [row for row in kept if (row.task, row.id, row.source) not in ids and not held & set(row.images.values())]
-    return kept, validation, sources
+    return [row for row in kept if not held & set(row.images.values())], validation, sources
 
 
 def _slice(rows: Sequence[Sample], seed: int) -> list[Sample]:

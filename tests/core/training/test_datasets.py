@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qinsight_cli.core.data.manifest import Sample, write_dataset
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.datasets import collect, set_aside
 
 
@@ -73,3 +76,24 @@ def test_each_dataset_gives_its_own(tmp_path: Path) -> None:
     assert {one.source for one in validation} == {"a", "b"}
     assert len(kept) + len(validation) == 80
     assert [one["rows"] for one in sources] == [sum(v.source == name for v in validation) for name in ("a", "b")]
+
+
+def test_ids_that_two_datasets_share_are_two_rows(tmp_path: Path) -> None:
+    """Two tables of one name give their rows the same ids and source: a validation row of one is none of the other."""
+    folders = [tmp_path / "first" / "scores", tmp_path / "second" / "scores"]
+    for folder in folders:
+        write_dataset(folder, [row(folder, number) for number in range(40)], {"name": folder.name})
+    more = [row(folders[1], number, "validation") for number in range(100, 105)]
+    rows = [row(folders[1], number) for number in range(40)]
+    write_dataset(folders[1], [*rows, *more], {"name": "scores"})
+    samples, data = collect(folders, ["score"])
+    kept, validation, _ = set_aside(samples, data, ["score"], 42)
+    assert len(kept) + len(validation) == 80 + 5
+    assert {one.images["image"] for one in kept} >= {folders[1] / f"{number}.png" for number in range(40)}
+
+
+def test_a_dataset_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "d", [row(tmp_path / "d", 1)], {"name": "d"})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QInsightError, match="is given twice"):
+        collect([tmp_path / "d", Path("d")], ["score"])
