@@ -65,7 +65,7 @@ def test_what_may_have_been_meant(word: str, known: list[str], expected: str) ->
             "--dtype fp16 is not one of auto, float32, bfloat16, float16; did you mean",
         ),
         (["score", "x", "--batch-size", "0"], "--batch-size must be greater than or equal to 1"),
-        (["scor", "x"], "Did you mean 'score'?"),
+        (["scor", "x"], "Did you mean 'score'"),
         (["prepare", "konik", "x"], "Did you mean 'koniq'?"),
         (["bench", "tabel1"], "did you mean table1?"),
         (["bench", "table1", "--metric", "psn"], "did you mean psnr?"),

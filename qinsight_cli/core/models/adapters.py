@@ -1,5 +1,7 @@
-"""Low-rank adapters as `--lora` and peft write them (a checkpoint of such a run, too): found with their base model, and
-added to its weights as they are loaded."""
+"""Low-rank adapters as `--lora` and peft write them: found with their base model, and added to its weights on loading.
+
+A checkpoint of such a run is one, too.
+"""
 
 from __future__ import annotations
 
