@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo
 
+from qinsight_cli.commands.completion import COMPLETED
 from qinsight_cli.commands.examples import epilog
 
 LONGEST_METAVAR = 15  # a longer one leaves its help no room on a terminal of 80 columns
@@ -71,7 +72,7 @@ def _unwrapped(function: Any) -> str:
 
 
 def plain_values(annotation: Any) -> Any:
-    """The annotation of an option, with a word for its value that fits on a page; any other annotation as it is.
+    """The annotation of an option, with a word for its value that fits on a page, and completion; any other as it is.
 
     A switch has none. The words of a longer choice go into the help.
     """
@@ -81,6 +82,9 @@ def plain_values(annotation: Any) -> Any:
     for info in rest:
         if isinstance(info, OptionInfo):
             _shorten(info, _one_of(kind))
+        if isinstance(info, OptionInfo | ArgumentInfo) and info.autocompletion is None:
+            names = (info.default, *(info.param_decls or ()), info.metavar)  # in Annotated the first name is `default`
+            info.autocompletion = next((COMPLETED[str(name)] for name in names if str(name) in COMPLETED), None)
     return annotation
 
 
