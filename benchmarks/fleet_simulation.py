@@ -5,7 +5,7 @@
 Simulates what `--ray` does: parts of 256 pictures go to whichever worker is free; a part is written when it is whole,
 so a worker that dies loses what it had of one part, comes back after a while and loads its model again; a driver that
 dies loses one part of every worker, and the next one reads every picture again to see what is done. Rates are images a
-second of one worker (15: an H100 with the 7B model, benchmarks/gpu_throughput.py or docs/performance.md), times between
+second of one worker (15: what an H100 should do with the 7B model, docs/scaling.md), times between
 failures of a worker in hours. Prints a table and one JSON line.
 """
 

@@ -7,27 +7,33 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def process(command: Sequence[str], folder: str | Path | None = None, **more: str) -> tuple[float, float, int]:
+def process(
+    command: Sequence[str],
+    folder: str | Path | None = None,
+    stdin: Path | None = None,
+    codes: Collection[int] = (0,),
+) -> tuple[float, float, int]:
     """Run a command -> (processor seconds of it and its children, seconds on the clock, peak memory in bytes).
 
-    Raises subprocess.CalledProcessError when it fails.
+    Raises subprocess.CalledProcessError when it ends with another code than `codes`.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", **more}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    given = subprocess.DEVNULL if stdin is None else stdin.open("rb")
     started = time.perf_counter()
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=environment
+        command, stdin=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=environment
     ) as child:
         assert child.stderr is not None
         words = child.stderr.read()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
-    if child.returncode:
+    if child.returncode not in codes:
         raise subprocess.CalledProcessError(child.returncode, command, stderr=words.decode(errors="replace")[-2000:])
     return usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
