@@ -40,3 +40,10 @@ def test_startup() -> None:
     """`--help` loads no command, so it stays below what the issue of a slow start was measured against."""
     rows = {row["what"]: row for row in printed("startup", "--repeats", 3, "--only", "help")["rows"]}
     assert rows["qinsight --help"]["ratio"] <= 1.3
+
+
+def test_samples() -> None:
+    found = printed("samples", "--samples", 3, "--tokens", 4, "--repeats", 1)
+    shared, separate = found["rows"]
+    assert shared["other"] > 0
+    assert separate["ratio"] == separate["seconds"] / separate["other"]
