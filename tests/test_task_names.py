@@ -11,9 +11,10 @@ import pytest
 from qinsight_cli.core.tasks import TASKS
 
 PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
-# The task's own folders, recipes and what reads them, and the verbs. `cli` names the verb score, not the task.
+# The task's own folders, recipes and what reads them, and the verbs. `cli` and the help pages name the verb score, not the
+# task.
 RECIPES = ("core/training/recipe.py", "core/training/grpo/recipe.py", "core/training/sft/recipe.py")
-MAY_NAME = ("core/tasks/", "core/bench/protocols/", "cli.py", *RECIPES)
+MAY_NAME = ("core/tasks/", "core/bench/protocols/", "cli.py", "commands/examples.py", "commands/root_help.py", *RECIPES)
 VERBS = ("commands/score.py", "commands/degrade.py", "commands/compare.py")
 SOURCES = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
 
