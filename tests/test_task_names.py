@@ -11,8 +11,8 @@ import pytest
 from qinsight_cli.core.tasks import TASKS
 
 PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
-# The task's own folders, recipes and what reads them, and the verbs. `cli` and the help pages name the verb score, not the
-# task.
+# The task's own folders, recipes and what reads them, and the verbs. `cli` and the help pages name the verb score, not
+# the task.
 RECIPES = ("core/training/recipe.py", "core/training/grpo/recipe.py", "core/training/sft/recipe.py")
 MAY_NAME = ("core/tasks/", "core/bench/protocols/", "cli.py", "commands/examples.py", "commands/root_help.py", *RECIPES)
 VERBS = ("commands/score.py", "commands/degrade.py", "commands/compare.py")
