@@ -119,7 +119,9 @@ def report(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]], s
     parts = ["# The paper's claims with a small model", "", f"{setting}. Written by `benchmarks/claims.py`.", ""]
     parts += ["| trained on | figure | before | after | change |", "| --- | --- | --- | --- | --- |"]
     for name, group in changes.items():
-        for figure in (figure for figures in FIGURES.values() for figure in figures if figure in group[0]):
+        for figure in (
+            figure for figures in FIGURES.values() for figure in figures if all(figure in run for run in group)
+        ):
             before, after = ([run[figure][end] for run in group] for end in (0, 1))
             mean, half = interval([end - start for start, end in zip(before, after, strict=True)])
             parts.append(
@@ -134,9 +136,10 @@ def benefit(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]]) 
     """Joint training against training on one task (Tables 3 and 4), by seed."""
     lines = []
     for alone in ("score", "degradation"):
+        runs = [*changes.get("joint", ()), *changes.get(alone, ())]
         if "joint" not in changes or alone not in changes:
             continue
-        for figure in FIGURES[alone]:
+        for figure in (figure for figure in FIGURES[alone] if all(figure in run for run in runs)):
             pairs = zip(changes["joint"], changes[alone], strict=True)
             mean, half = interval([joint[figure][1] - single[figure][1] for joint, single in pairs])
             verdict = "no difference shown" if abs(mean) <= half else "better together" if mean > 0 else "better alone"
@@ -147,7 +150,12 @@ def benefit(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]]) 
 def flatness(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]]) -> list[str]:
     """Ratings by the threshold of Eq. 3 (Table B)."""
     names = {0.35: "joint"} | {each: f"epsilon-{each}" for each in EPSILONS if each != 0.35}
-    known = [epsilon for epsilon in EPSILONS if names[epsilon] in changes]
+    known = [
+        epsilon
+        for epsilon in EPSILONS
+        if names[epsilon] in changes
+        and all(figure in run for run in changes[names[epsilon]] for figure in FIGURES["score"])
+    ]
     if len(known) < 2:
         return []
     rows = ["| ε | PLCC | SRCC |", "| --- | --- | --- |"]

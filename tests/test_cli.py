@@ -77,7 +77,7 @@ def test_usage_errors_are_one_line(arguments: list[str], words: str, capsys: pyt
         (["score", "x.jpg", "--csv", "nowhere/out.csv"], "there is no folder"),
         (["degrade", "x.jpg", "--jsonl", "."], "it is a folder"),
         (["score", "x.jpg", "--model", "tyni"], "tiny"),
-        (["score", "x.jpg", "--prompt", "nowhere.txt"], "cannot read the prompt nowhere.txt: No such file"),
+        (["score", "x.jpg", "--prompt", "nowhere.txt"], "the prompt: cannot read nowhere.txt: No such file"),
         (["compare", "--pairs", "nowhere.csv"], "cannot read nowhere.csv: No such file"),
     ],
 )

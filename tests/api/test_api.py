@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import pixel_engine
+import qinsight_cli
 from qinsight_cli import QInsight, QInsightError, QualityMetric, TaskReward
 from qinsight_cli.core.engines import local
 
@@ -279,7 +281,9 @@ def test_its_types_are_seen_by_others(tmp_path: Path) -> None:
     sections = "".join(f"[mypy-{name}.*]\nfollow_imports = skip\nignore_missing_imports = True\n" for name in others)
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nfollow_imports = silent\n{sections}")
     command = [sys.executable, "-m", "mypy", "theirs.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # mypy does not follow the hook of an editable installation.
+    where = {**os.environ, "MYPYPATH": str(Path(qinsight_cli.__file__).parent.parent)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=where)
     found = re.findall(r'Revealed type is "(.*?)"', done.stdout)
     assert [each.replace("builtins.", "") for each in found] == [
         "qinsight_cli.api.results.Results[qinsight_cli.api.results.Score]",

@@ -81,7 +81,7 @@ def test_what_it_writes_is_read_back_as_predictions(photos: list[str], run: Call
         "Null": 1.0,
         "Blur": 0.0,
     }
-    assert found["Deg. Acc.", "Average"] == pytest.approx(2 / 3, abs=1e-6)
+    assert np.isnan(found["Deg. Acc.", "Average"])  # two classes are missing
     assert (
         pd.read_csv("out/predictions/p-set-degradation.csv").distortion.tolist()
         == pd.read_csv("said.csv").distortion.tolist()

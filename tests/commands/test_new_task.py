@@ -17,6 +17,7 @@ from PIL import Image
 
 from qinsight_cli.commands import judging
 from qinsight_cli.commands.answers import Answers
+from qinsight_cli.commands.fleet import FleetJob
 from qinsight_cli.commands.options import Compute, Judging, Output
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.bench.datasets import load_dataset
@@ -150,6 +151,7 @@ def test_it_is_judged_as_score_judges(
         output=Output(csv="out.csv"),
         model="tiny",
         serving=Serving(),
+        fleet=FleetJob(),
         compute=Compute(),
         answers=Answers(samples=2),
         prompt=None,

@@ -153,7 +153,9 @@ def test_judging_has_one_field_for_each_shared_option() -> None:
     names = list(inspect.signature(flat(shared)).parameters)
     assert {"csv", "device", "seed", "prompt", "limit"} <= set(names)
     for verb in (score, degrade, compare):
-        own = [name for name in inspect.signature(verb).parameters if name != "rating"]  # of score alone
+        own = [
+            name for name in inspect.signature(verb).parameters if name not in ("rating", "fail_below")
+        ]  # of score alone
         assert own[-len(names) :] == names
 
 

@@ -238,7 +238,7 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
     [
         (["--tasks", "scoer"], 1, "no task 'scoer'"),
         (["--tasks", "comparison"], 1, "no dataset under data/ holds comparison"),
-        (["--algorithm", "ppo"], 2, "'ppo'"),
+        (["--algorithm", "ppo"], 2, "ppo is not one of grpo, sft"),
         (["--algorithm", "sft", "--max-steps", "3"], 2, "max_steps is a setting of --algorithm grpo"),
         (["--algorithm", "sft", "--eval-data", "data/made"], 2, "eval_data is a setting of --algorithm grpo"),
         (["--algorithm", "sft", "--resume"], 2, "give --out"),
@@ -258,7 +258,7 @@ def test_the_paper_can_be_looked_at_without_its_model(run: Run, prepared: Path) 
         (["--set", "lora_rank=-1"], 1, "lora_rank is -1"),
         (["--lora", "2", "--lora-targets", "foo"], 1, "no projection 'foo'; projections are q_proj"),
         (["--recipe", "typo.yaml"], 1, "unknown section 'grop'; did you mean 'grpo'?"),
-        (["--recipe", "latin.yaml"], 1, "is not YAML"),
+        (["--recipe", "latin.yaml"], 1, "latin.yaml is not text in UTF-8 (byte 0xe9 in line 1)"),
         (["--algorithm", "sft", "--recipe", "kind.yaml"], 1, "kind is 'tlk'; choose see or talk"),
         (["--algorithm", "sft", "--recipe", "hollow.yaml"], 1, "the sft section has no phases"),
         (["--batch", "16", "--per-device-batch", "16", "--out", "typo.yaml"], 1, "typo.yaml is a file"),

@@ -7,13 +7,13 @@ import io
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def process_pool(workers: int) -> Iterator[Any]:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=_start_worker)
         try:
-            yield lambda function, items, chunk: pool.map(function, items, chunksize=chunk)
+            yield lambda function, items, chunk: pool.map(partial(_stoppable, function), items, chunksize=chunk)
         except BrokenProcessPool:
             raise QInsightError("a worker process was killed, possibly out of memory; try fewer --workers") from None
         except BaseException:
@@ -150,8 +150,27 @@ def _start_worker() -> None:
         cv2.setNumThreads(1)  # the pool already uses every core
 
 
+# Whether SIGTERM came to this worker, and whether it works on an item.
+STATE = {"ending": False, "working": False}
+
+
 def _leave(*_: object) -> None:
-    sys.exit(1)  # an exception, which removes a file that is half written
+    """End the item in hand by an exception, which removes a file that is half written. Between items nothing may be
+    raised: a result that is half sent would block the parent for ever."""
+    STATE["ending"] = True
+    if STATE["working"]:
+        raise SystemExit(1)
+
+
+def _stoppable(function: Callable[[Any], Any], item: Any) -> Any:
+    """`function(item)`, unless this worker is to end."""
+    STATE["working"] = True
+    try:
+        if STATE["ending"]:
+            raise SystemExit(1)
+        return function(item)
+    finally:
+        STATE["working"] = False
 
 
 def _end_with_parent() -> None:

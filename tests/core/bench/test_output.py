@@ -40,7 +40,9 @@ def test_a_table_is_written_in_four_forms_with_its_answers_and_plots(
     output.claim(out)
     output.write(bench, [system], out, {"seed": 3}, intervals=False)
     assert sorted(path.name for path in out.iterdir()) == [
-        *("bench.json", "predictions", "table1-long.csv", "table1-radar.png", "table1-scatter-my_model.png"),
+        *("bench.json", "predictions", "table1-long.csv"),
+        *(f"table1-radar.{ending}" for ending in ("pdf", "png", "svg")),
+        *(f"table1-scatter-my_model.{ending}" for ending in ("pdf", "png", "svg")),
         *("table1.csv", "table1.md", "table1.tex"),
     ]
     with (out / "predictions" / "my_model-koniq-score.csv").open(newline="") as file:

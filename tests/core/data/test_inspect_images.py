@@ -101,6 +101,12 @@ def members(session: int) -> set[int]:
     return found
 
 
+def restore_signals() -> None:
+    """A suite that runs in the background or under nohup hands on signals that it ignores."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are listed in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_command(number: signal.Signals, tmp_path: Path) -> None:
@@ -110,6 +116,7 @@ def test_no_worker_outlives_the_command(number: signal.Signals, tmp_path: Path) 
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=restore_signals,
     )
     assert process.stdout is not None
     process.stdout.readline()

@@ -119,7 +119,7 @@ def test_both_sets_of_heads_read_the_mean_of_the_tokens(random_conv_model: Path)
             mean = tokens[6 * row : 6 * (row + 1)].mean(0)
             torch.testing.assert_close(linear[row], seeing.linear_heads(mean), rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(hidden[row], seeing.hidden_heads(mean), rtol=1e-4, atol=1e-5)
-        labels = (torch.tensor([1, 2]), torch.tensor([0, 3]), torch.tensor([2.0, 3.0]))
+        labels = (torch.tensor([1, 2]), torch.tensor([0, 3]), torch.tensor([2.0, NAN]), torch.tensor([NAN, 3.0]))
         loss = seeing(patches, grids, *labels)["loss"]
         expected = (seeing_loss(linear, *labels) + seeing_loss(hidden, *labels)) / 2
     assert loss.item() == pytest.approx(expected.item())

@@ -276,9 +276,9 @@ def test_the_model_is_read_once(small_rows: list[Sample], finished: Path, tmp_pa
     read: list[Path] = []
     original = loading.load_network
 
-    def counting(folder: Path, precision: Any) -> Any:
+    def counting(folder: Path, *arguments: Any, **settings: Any) -> Any:
         read.append(folder)
-        return original(folder, precision)
+        return original(folder, *arguments, **settings)
 
     monkeypatch.setattr(loading, "load_network", counting)
     phases = tuple(replace(phase, steps=1) for phase in RECIPE.phases)
