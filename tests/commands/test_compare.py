@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 DARK, BRIGHT = "photos/1.png", "photos/5.png"
@@ -119,9 +120,8 @@ def test_nonsense_is_a_row_with_an_error(photos: list[str], random_model: Path, 
     assert row["winner"] == ""
 
 
-def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
-    for name, picture in (("a.png", noise), ("b.png", noise // 4)):
+def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any], photo: NDArray[np.uint8]) -> None:
+    for name, picture in (("a.png", photo), ("b.png", photo // 4)):
         Image.fromarray(picture).save(tmp_path / name)
     done = run("compare", tmp_path / "a.png", tmp_path / "b.png", "--csv", "-")
     assert done.code == 0, done.out

@@ -29,7 +29,10 @@ def write_model(
     """
     import torch
 
-    state = {name: value.detach().to("cpu", getattr(torch, dtype)) for name, value in weights}
+    state = {}
+    for name, value in weights:
+        state[name] = value.detach().to("cpu", getattr(torch, dtype))
+        del value  # not held while the next is made
     for name in tied(network):
         state.pop(name, None)
     network.save_pretrained(folder, state_dict=state)

@@ -61,7 +61,7 @@ def plan_batches(
 def group_rows(samples: Sequence[Sample], mix: Mapping[str, float]) -> dict[str, list[int]]:
     """Row indices of each `task` or `task/source` of a mix. Raises QInsightError for one that has no rows."""
     groups = {}
-    for name in mix:
+    for name in sorted(mix):  # the plan does not depend on the order in which a recipe names them
         task, _, source = name.partition("/")
         rows = [i for i, row in enumerate(samples) if row.task == task and source in ("", row.source)]
         if not rows:
