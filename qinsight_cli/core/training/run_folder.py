@@ -112,10 +112,14 @@ class RunFolder:
 
     def data(self) -> list[dict[str, Any]]:
         """The datasets of the run, as `datasets.collect` described them."""
-        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))["data"]
+        path = self.path / "run.json"
+        with as_written(path):
+            return [dict(one) | {"data": one["data"]} for one in json.loads(path.read_text(encoding="utf-8"))["data"]]
 
     def _compare(self, recipe: Any, data: Sequence[Mapping[str, Any]]) -> None:
-        content = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        path = self.path / "recipe.yaml"
+        with as_written(path):
+            content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         if self.algorithm not in content:
             raise QInsightError(f"{self.path} holds a run of {', '.join(content)}, not of {self.algorithm}")
         for name, before, now in _differences(content[self.algorithm], settings(recipe)):
@@ -128,13 +132,25 @@ class RunFolder:
         """Drop the records after `step`."""
         for path in (self.metrics, self.completions):
             if path.is_file():
-                *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last line is empty, or cut off by a kill
-                whole = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
+                with as_written(path):
+                    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last is empty, or cut off by a kill
+                    whole = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
                 write_text(path, "".join(whole))
 
     def append(self, path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """A file of the folder that a person or a disk has damaged is one line."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise QInsightError(
+            f"{path} is damaged: it is not what `train` wrote; restore it, or choose another --out"
+        ) from error
 
 
 def settings(recipe: Any) -> dict[str, Any]:

@@ -54,6 +54,18 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     assert algorithm_of(tmp_path) == "grpo"
 
 
+@pytest.mark.parametrize("content", ["", "[1]", '"x"', "{", '{"data": 5}', '{"data": [3]}', "[" * 100_000])
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "metrics.jsonl"])
+def test_damaged_files_are_one_line(tmp_path: Path, name: str, content: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.open(GrpoRecipe(), DATA, resume=False)
+    (tmp_path / name).write_text(content + "\n")
+    with pytest.raises(QInsightError) as caught:
+        (folder.open(GrpoRecipe(), DATA, resume=True), folder.resume_point(before=1))
+    assert name in str(caught.value) or "holds a run of" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(QInsightError, match="is not empty"):
