@@ -12,7 +12,7 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.training.devices import processes
 from qinsight_cli.core.training.run_folder import whole_folder
-from qinsight_cli.core.training.sft.batches import gold_completion
+from qinsight_cli.core.training.sft.answers import gold_completion
 from qinsight_cli.core.training.sft.new_model import build
 from qinsight_cli.core.training.sft.recipe import SftRecipe
 

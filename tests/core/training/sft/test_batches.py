@@ -17,15 +17,8 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.images import check_images, resized_size
-from qinsight_cli.core.training.sft.batches import (
-    IGNORED,
-    Collator,
-    digit_columns,
-    draw_rating,
-    gold_completion,
-    plan_batches,
-    token_weights,
-)
+from qinsight_cli.core.training.sft.answers import digit_columns, draw_rating, gold_completion, token_weights
+from qinsight_cli.core.training.sft.batches import IGNORED, Collator, plan_batches
 from qinsight_cli.core.training.sft.recipe import Phase
 
 TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
