@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -26,6 +22,7 @@ from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.inference.cache import AnswerCache, Record
 from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
+from qinsight_cli.core.inference.interrupt import interruptible, until_interrupted
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import (
     Batch,
@@ -33,7 +30,6 @@ from qinsight_cli.core.inference.prefetch import (
     Item,
     Question,
     QuestionSettings,
-    Queue,
     Read,
     loading,
     prepare_batch,
@@ -153,23 +149,24 @@ def assess(
         digests=reuse.digests,
         read=read,
     )
-    with _interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known, decoding) as batches:
-        for batch in _until(batches, interrupted):
+    with interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known, decoding) as batches:
+        for batch in until_interrupted(batches, interrupted):
             records, errors = _ask(engine, batch, decoding, choices, size, say)
             failed |= errors
             if records:
                 known.append(records)
                 reuse.keep({q.kept_as: records[q.key] for q in batch.questions if q.key in records})
-            for question in batch.questions:
-                error = question.error or failed.get(question.key)
-                if error is None:
-                    record = question.record or known[question.key]
-                    yield _result(task, question, record, decoding)
-                else:
-                    yield Result(question.item, error=error, notes=tuple(question.notes), key=question.key)
+            yield from (_result(task, question, known, failed, decoding) for question in batch.questions)
 
 
-def _result(task: Task, question: Question, record: Record, decoding: Decoding) -> Result:
+def _result(
+    task: Task, question: Question, known: Journal | _Memory, failed: Mapping[str, str], decoding: Decoding
+) -> Result:
+    """The result of a question whose batch is done: its record is known, or its error."""
+    error = question.error or failed.get(question.key)
+    if error is not None:
+        return Result(question.item, error=error, notes=tuple(question.notes), key=question.key)
+    record = question.record or known[question.key]
     try:
         completions = tuple(Completion(**completion) for completion in record["completions"])
         answers = tuple(_read(task, completion, decoding) for completion in completions)
@@ -179,8 +176,10 @@ def _result(task: Task, question: Question, record: Record, decoding: Decoding) 
         notes = (*record["notes"], *notes_of(distributions))
         texts = (question.item, answers, completions)
         return Result(*texts, None, notes, record["seconds"], distributions, question.key)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise QInsightError(f"the journal has an unreadable answer ({error!r}): begin again with --restart") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as reason:
+        raise QInsightError(
+            f"the journal has an unreadable answer ({reason!r}): begin again with --restart"
+        ) from reason
 
 
 def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
@@ -280,53 +279,3 @@ def _why(error: Exception) -> str:
         return "out of memory with this image alone; lower --max-pixels"
     words = " ".join(str(error).split())
     return words if isinstance(error, ImageError) else f"the model failed on it: {type(error).__name__}: {words}"
-
-
-# Ctrl-C, and the signals by which a scheduler or a closing terminal asks a process to end
-
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
-
-
-@contextmanager
-def _interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets; the second of any raises KeyboardInterrupt."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield interrupted
-        return
-
-    def stop(*_: object) -> None:
-        if interrupted.is_set():
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_IGN if handler is signal.default_int_handler else handler)
-            raise KeyboardInterrupt
-        interrupted.set()
-        on_interrupt()
-
-    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    # A signal that the process was started to ignore (Ctrl-C under nohup) stays ignored.
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _until(batches: Queue, interrupted: threading.Event) -> Iterator[Batch]:
-    """The batches of the queue. Once `interrupted` no more are taken, nor waited for: KeyboardInterrupt."""
-    while True:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        try:
-            entry = batches.get(timeout=0.1)
-        except queue.Empty:
-            continue
-        if entry is None:
-            return
-        if isinstance(entry, BaseException):
-            raise entry
-        yield entry
