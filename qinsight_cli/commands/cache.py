@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qinsight_cli.commands.console import write
-from qinsight_cli.core.inference.cache import MEGABYTE, cache_file, manage
+from qinsight_cli.core.inference.cache_file import MEGABYTE, cache_file, manage
 
 Clear = Annotated[bool, typer.Option("--clear", help="Remove all answers.")]
 MaxSize = Annotated[

@@ -24,7 +24,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    """Nothing runs here: Typer takes the options of the program itself from a function, and --version ends in `_version`."""
 
 
 def build_app(names: Iterable[str]) -> typer.Typer:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.inference.cache import FILE
+from qinsight_cli.core.inference.cache_file import FILE
 
 
 @pytest.fixture

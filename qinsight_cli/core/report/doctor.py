@@ -16,7 +16,8 @@ from qinsight_cli import __version__
 from qinsight_cli.core.bench.availability import prepared, weights_at_hand
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.extras import EXTRAS, install
-from qinsight_cli.core.inference.cache import MEGABYTE, OFF_VARIABLE, cache_file, manage
+from qinsight_cli.core.inference.cache import OFF_VARIABLE
+from qinsight_cli.core.inference.cache_file import MEGABYTE, cache_file, manage
 from qinsight_cli.core.models.names import SHORT_NAMES, TINY, TINY_FOLDER, weight_files
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "pillow")

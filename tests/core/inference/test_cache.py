@@ -17,7 +17,9 @@ import pytest
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.inference import cache as module
-from qinsight_cli.core.inference.cache import FILE, AnswerCache, cache_file, manage, scope_of
+from qinsight_cli.core.inference import cache_file as cache_file_module
+from qinsight_cli.core.inference.cache import AnswerCache, scope_of
+from qinsight_cli.core.inference.cache_file import FILE, cache_file, manage
 
 SCOPE = b"s" * 32
 
@@ -244,7 +246,7 @@ def test_no_place_for_the_file_costs_one_line(tmp_path: Path) -> None:
 
 
 def test_a_file_locked_for_long_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(cache_file_module, "PATIENCE", 0.05)
     said: list[str] = []
     with AnswerCache(SCOPE, said.append, tmp_path / FILE) as cache:
         cache.put({"q": record(1)})

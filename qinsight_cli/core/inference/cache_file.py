@@ -1,0 +1,148 @@
+"""The SQLite file in which answers are kept: where it lies, its tables, the bound on its size, a torn file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from qinsight_cli.core.errors import QInsightError
+
+FILE = "answers-1.sqlite"  # another number for another layout of its tables
+FOLDER_VARIABLE = "QINSIGHT_CACHE"
+MEGABYTE = 1_000_000
+USUAL_BYTES = 200 * MEGABYTE
+PATIENCE = 5.0  # seconds to wait for another process that writes
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    id INTEGER PRIMARY KEY, scope BLOB NOT NULL, question BLOB NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL,
+    day INTEGER NOT NULL, UNIQUE (scope, question));
+CREATE INDEX IF NOT EXISTS by_day ON answers (day, id);
+CREATE TABLE IF NOT EXISTS bound (bytes INTEGER NOT NULL);
+"""
+
+
+def cache_file() -> Path:
+    """Where answers are kept: in QINSIGHT_CACHE, or in the folder for caches of this system."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        return Path(given).expanduser() / FILE
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "qinsight" / FILE
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """What a cache file holds: answers, under how many settings, its bytes and the most it may have."""
+
+    answers: int
+    scopes: int
+    size: int
+    bound: int
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The database of a cache file, made if need be. Raises sqlite3.Error."""
+    database = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
+    try:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes hold in a new file
+        database.execute("PRAGMA synchronous = NORMAL")
+        tables = database.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('answers', 'by_day', 'bound')")
+        if tables.fetchone() != (3,):
+            with transaction(database):
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def set_aside(path: Path, place: tuple[int, int] | None = None) -> Path:
+    """Rename a torn cache file. What another file has taken the `place` (device, inode) of stays."""
+    aside = path.with_name(path.name + ".broken")
+    with suppress(FileNotFoundError):
+        status = os.stat(path)
+        if place in (None, (status.st_dev, status.st_ino)):
+            os.replace(path, aside)
+            with suppress(FileNotFoundError):
+                os.unlink(f"{path}-journal")  # it belongs to the torn file
+    return aside
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
+
+
+def _number(database: sqlite3.Connection, question: str) -> int:
+    row = database.execute(question).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
+def bound_of(database: sqlite3.Connection) -> int:
+    """The most bytes that the file may have."""
+    return _number(database, "SELECT bytes FROM bound LIMIT 1") or USUAL_BYTES
+
+
+def shrink(database: sqlite3.Connection) -> None:
+    """Remove the answers longest out of use, a tenth at a time, from a file above its bound, down to 9/10 of that."""
+    page, bound = _number(database, "PRAGMA page_size"), bound_of(database)
+    if _number(database, "PRAGMA page_count") * page <= bound:
+        return
+    with transaction(database):
+        while held := _number(database, "SELECT count(*) FROM answers"):
+            pages = _number(database, "PRAGMA page_count") - _number(database, "PRAGMA freelist_count")
+            if pages * page <= 0.9 * bound:
+                break
+            database.execute(
+                "DELETE FROM answers WHERE id IN (SELECT id FROM answers ORDER BY day, id LIMIT ?)",
+                (max(1, held // 10),),
+            )
+    database.executescript("PRAGMA incremental_vacuum")
+
+
+def manage(clear: bool = False, bound: int | None = None) -> CacheFacts:
+    """What the cache holds, after `clear` removed all answers or `bound` set the most bytes that it may have.
+
+    Raises QInsightError when the file cannot be read or written.
+    """
+    path = cache_file()
+    if not path.exists() and bound is None:
+        return CacheFacts(0, 0, 0, USUAL_BYTES)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = open_database(path)
+        try:
+            if clear:
+                with transaction(database):
+                    database.execute("DELETE FROM answers")
+                database.executescript("PRAGMA incremental_vacuum")
+            if bound is not None:
+                with transaction(database):
+                    database.execute("DELETE FROM bound")
+                    database.execute("INSERT INTO bound VALUES (?)", (bound,))
+                shrink(database)
+            answers = _number(database, "SELECT count(*) FROM answers")
+            scopes = _number(database, "SELECT count(DISTINCT scope) FROM answers")
+            return CacheFacts(answers, scopes, path.stat().st_size, bound_of(database))
+        finally:
+            database.close()
+    except (OSError, sqlite3.Error) as error:
+        raise QInsightError(f"the answer cache {path} cannot be used: {error}; remove the file") from None
