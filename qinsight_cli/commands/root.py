@@ -24,7 +24,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Nothing runs here: Typer takes the options of the program itself from a function, and --version ends in `_version`."""
+    """Typer takes the program's own options from a function. There is nothing to run: `_version` answers --version."""
 
 
 def build_app(names: Iterable[str]) -> typer.Typer:

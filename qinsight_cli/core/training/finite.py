@@ -31,7 +31,7 @@ class FiniteSteps:
         self.add_callback(_Watch(self))  # type: ignore[attr-defined]
 
     def rows_of_step(self) -> Sequence[str]:
-        """The ids of the rows of the current step. A subclass says them: the GRPO trainer, and that of planned steps."""
+        """The ids of the rows of the current step: the GRPO trainer and that of planned steps each say theirs."""
         raise NotImplementedError
 
     def training_step(self, *arguments: Any, **settings: Any) -> Any:
