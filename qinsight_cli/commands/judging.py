@@ -65,7 +65,7 @@ def judge(
         journal = _journal(run.output, settings)
         stack.enter_context(nullcontext() if journal is None else journal)
         reuse = stack.enter_context(_reuse(task, items, run, settings, journal))
-        try:
+        with _shown(delivery, counts, journal):
             with (
                 writing(run.output.csv, run.output.jsonl, columns) as outputs,
                 _progress(len(items), run.output) as advance,
@@ -77,12 +77,6 @@ def judge(
                     delivery.take(row, outputs)
                 delivery.complete(outputs)
             delivery.write_gallery(model, run.max_image_pixels)
-        except KeyboardInterrupt:
-            hint = "" if journal is None else "; run the same command again to go on"
-            say(f"interrupted: {counts['rows']} rows done{hint}")
-            raise
-        finally:
-            delivery.show()
         if journal is not None and not counts[UNANSWERED]:
             journal.discard()
     if outputs.failure is not None:
@@ -90,6 +84,19 @@ def judge(
     _sum_up(counts, run.output)
     delivery.sum_up()
     return counts
+
+
+@contextmanager
+def _shown(delivery: Delivery, counts: Counter[str], journal: Journal | None) -> Iterator[None]:
+    """Shows the rows that there are, whatever ends the block; an interruption says how many, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint = "" if journal is None else "; run the same command again to go on"
+        say(f"interrupted: {counts['rows']} rows done{hint}")
+        raise
+    finally:
+        delivery.show()
 
 
 def judge_on_fleet(
