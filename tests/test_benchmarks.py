@@ -37,13 +37,17 @@ def test_fleet_simulation() -> None:
 
 
 def test_startup() -> None:
-    """`--help` loads no command, so it stays below what the issue of a slow start was measured against."""
-    rows = {row["what"]: row for row in printed("startup", "--repeats", 3, "--only", "help")["rows"]}
-    assert rows["qinsight --help"]["ratio"] <= 1.3
+    """What it measures is the benchmark's to say; that help loads no command is tested in test_cli.py."""
+    (row,) = printed("startup", "--repeats", 1, "--only", "help")["rows"]
+    assert row["what"] == "qinsight --help"
+    # A process that starts Python takes longer than a hundredth of a second, and less than a minute.
+    assert 0.01 < row["seconds"] < 60
+    assert 0.01 < row["least"] < 60
 
 
 def test_samples() -> None:
     found = printed("samples", "--samples", 3, "--tokens", 4, "--repeats", 1)
     shared, separate = found["rows"]
-    assert shared["other"] > 0
-    assert separate["ratio"] == separate["seconds"] / separate["other"]
+    assert [shared["against"], separate["against"]] == ["1 sample", "3 samples"]
+    assert shared["seconds"] > 0 < shared["other"]
+    assert separate["other"] == shared["seconds"]

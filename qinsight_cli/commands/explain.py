@@ -12,7 +12,7 @@ from qinsight_cli.commands.answers import ScoreAnswers
 from qinsight_cli.commands.console import say, show, waiting
 from qinsight_cli.commands.flat import flat, written
 from qinsight_cli.commands.judging import SOME_ROWS_FAILED
-from qinsight_cli.commands.options import OUTPUT, Compute
+from qinsight_cli.commands.options import OUTPUT, Compute, Force
 from qinsight_cli.core.engines import load
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.inference.assess import assess
@@ -41,9 +41,7 @@ class Asking:
         str | None,
         written("--html", metavar="FILE", help="Write a page with the pictures to FILE.", rich_help_panel=OUTPUT),
     ] = None
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT)
-    ] = False
+    force: Force = False
 
 
 @flat

@@ -43,6 +43,9 @@ class Attention(StrEnum):
 Paths = Annotated[
     list[str], typer.Argument(metavar="PATH", help="Files, folders, quoted globs, or - for a list on stdin.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT)
+]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Forget what an interrupted run has done.", rich_help_panel=OUTPUT)
 ]
@@ -71,10 +74,7 @@ class Output:
         bool,
         typer.Option("--no-cache", help="Neither use nor keep answers in the cache.", rich_help_panel=OUTPUT),
     ] = False
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT),
-    ] = False
+    force: Force = False
 
     def __post_init__(self) -> None:
         """Raises UsageError if both outputs have the same path, or one has that of the other's journal."""

@@ -6,12 +6,12 @@ import importlib.util
 import logging
 import socket
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 
 from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.training.shipped import find_yaml, names_in
 
 FOLDER = Path(__file__).with_name("launch_configs")
 AUTO = "auto"
@@ -19,23 +19,17 @@ AUTO = "auto"
 
 def names() -> list[str]:
     """The shipped configurations."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return names_in(FOLDER)
 
 
 def config_file(name: str) -> Path:
     """A shipped configuration by its name, or a YAML file. Raises QInsightError if there is no such file, and if it
     needs DeepSpeed where that is not installed."""
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        near = get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}, or give a YAML file"
-        raise QInsightError(f"--launch: no configuration {name!r}; {hint}")
+    path = find_yaml(FOLDER, name, "--launch: no configuration", "configurations")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         kind = content.get("distributed_type")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError, AttributeError) as error:
         raise QInsightError(f"--launch: {path} is no configuration of Accelerate") from error
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise QInsightError(f"--launch {name} needs DeepSpeed, which is not installed here: pip install deepspeed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.keys import did_you_mean, typed
 from qinsight_cli.core.training.sft import recipe as sft
 from qinsight_cli.core.training.sft.recipe import SftRecipe
+from qinsight_cli.core.training.shipped import find_yaml, names_in
 
 FOLDER = Path(__file__).with_name("recipes")
 SECTIONS = ("base", "grpo", "sft")
@@ -70,7 +70,7 @@ _Loader.add_implicit_resolver(
 
 def names() -> list[str]:
     """The recipes of the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return names_in(FOLDER)
 
 
 def _over(section: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -93,14 +93,7 @@ def _section(name: str, algorithm: str, above: tuple[str, ...]) -> dict[str, Any
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        near = get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"recipes are {', '.join(names())}, or give a YAML file"
-        raise QInsightError(f"no recipe {name!r}; {hint}")
-    text = read_text(path)
+    text = read_text(find_yaml(FOLDER, name, "no recipe", "recipes"))
     try:
         content = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

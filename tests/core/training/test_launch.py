@@ -24,7 +24,10 @@ def test_the_shipped_configurations_are_accelerate_s() -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("fsdb", "no configuration 'fsdb'; did you mean fsdp"), ("x.yaml", "there are ddp, fsdp, two-nodes, zero3")],
+    [
+        ("fsdb", "no configuration 'fsdb'; did you mean fsdp"),
+        ("x.yaml", "configurations are ddp, fsdp, two-nodes, zero3"),
+    ],
 )
 def test_an_unknown_configuration_is_one_line(name: str, says: str) -> None:
     with pytest.raises(QInsightError, match=says):
