@@ -19,9 +19,10 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser; its requests to anything but files and data fail the test that makes them (`open_page`)."""
+    """A browser, closed with its module: while it is open, Playwright keeps an event loop running in this thread, and
+    whatever else runs a loop here would be refused. Its requests to anything but files and data fail the test that makes them (`open_page`)."""
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
     with playwright.sync_playwright() as started:
         own = started.chromium.executable_path

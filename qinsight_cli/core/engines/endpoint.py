@@ -142,5 +142,5 @@ def load_endpoint(
     from qinsight_cli.core.engines.replicas import Replicas
 
     key = key_of(served.key_variable)
-    facts = asyncio.run(check(served, model, key, say))
+    facts = Loop().run(check(served, model, key, say)).result()  # not asyncio.run: a notebook has a loop of its own
     return EndpointEngine(model, Replicas(served.urls, key, served.timeout), served.concurrency, max_pixels, facts)
