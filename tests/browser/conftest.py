@@ -21,8 +21,10 @@ QUIET = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser, closed with its module: while it is open, Playwright keeps an event loop running in this thread, and
-    whatever else runs a loop here would be refused. Its requests to anything but files and data fail the test that makes them (`open_page`)."""
+    """A browser; its requests to anything but files and data fail the test that makes them (`open_page`).
+
+    It is closed with its module: Playwright keeps an event loop running in this thread, where no other could start.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
     with playwright.sync_playwright() as started:
         own = started.chromium.executable_path

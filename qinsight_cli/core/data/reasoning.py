@@ -6,8 +6,10 @@ taken from the label of the row.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -23,8 +25,8 @@ EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
 CONTRAST = ((40, 62), ("low", "medium", "strong"))
 COLOUR = ((22, 50), ("muted", "natural", "vivid"))
 SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
-# Noun -> the field of `Measures`, its words, and the margin around a cut point in which nothing is said. The margins
-# are wide, and hold about a third of the values: what a model cannot be sure of it should learn to leave out.
+# Noun -> the field of `Measures`, its words, and the margin around a cut point in which both words are said, as in
+# "balanced to bright light". The margins hold about a third of the values.
 STATEMENTS = {
     "light": ("exposure", EXPOSURE, 15.0),
     "contrast": ("contrast", CONTRAST, 6.0),
@@ -75,33 +77,45 @@ def word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
     return scale[1][bisect_right(scale[0], value)]
 
 
-def statements(measures: Measures) -> list[tuple[str, str, bool]]:
-    """(noun, word, plain to see) for each measure; a measure near a cut point is not plain to see."""
-    found = []
-    for noun, (measure, scale, margin) in STATEMENTS.items():
-        value = getattr(measures, measure)
-        found.append((noun, word(value, scale), min(abs(value - cut) for cut in scale[0]) >= margin))
-    return found
+def phrase(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]], margin: float) -> str:
+    """The word of a scale for a value; near a cut point the words on both sides, as "dark to balanced"."""
+    cuts, words = scale
+    near = min(range(len(cuts)), key=lambda index: abs(value - cuts[index]))
+    if abs(value - cuts[near]) < margin:
+        return f"{words[near]} to {words[near + 1]}"
+    return word(value, scale)
+
+
+def statements(measures: Measures) -> list[str]:
+    """What is said of each measure, as "bright light"."""
+    return [
+        f"{phrase(getattr(measures, measure), scale, margin)} {noun}"
+        for noun, (measure, scale, margin) in STATEMENTS.items()
+    ]
 
 
 def check_statements(said: str, measures: Measures) -> tuple[int, int]:
-    """(right, all) of the statements in a reasoning, checked against the measures of the picture."""
+    """(right, all) of the statements in a reasoning, checked against the measures of the picture.
+
+    A single word must be the word of the value; "balanced to bright" must lie within twice the margin of its cut point.
+    """
     right = total = 0
-    for noun, measured, _ in statements(measures):
-        for claimed in STATEMENTS[noun][1][1]:
-            if f"{claimed} {noun}" in said:
-                total += 1
-                right += claimed == measured
+    for noun, (measure, (cuts, words), margin) in STATEMENTS.items():
+        value = getattr(measures, measure)
+        choice = "|".join(words)
+        for low, high in re.findall(rf"\b(?:({choice}) to )?({choice}) {noun}\b", said):
+            total += 1
+            if not low:
+                right += high == word(value, (cuts, words))
+            elif (low, high) in pairwise(words):
+                right += abs(value - cuts[words.index(low)]) <= 2 * margin
     return right, total
 
 
 def describe_image(measures: Measures, damage: tuple[str, str] | None = None) -> str:
     """A few words: the measures, then the damage (distortion, severity) if it is known."""
-    said = [f"{measured} {noun}" for noun, measured, plain in statements(measures) if plain]
-    sentences = [f"{_PICTURE} has {', '.join(said)}."] if said else []
-    if damage is not None:
-        sentences.append(damage_sentence(*damage))
-    return " ".join(sentences) or "Nothing stands out."
+    said = f"{_PICTURE} has {', '.join(statements(measures))}."
+    return said if damage is None else f"{said} {damage_sentence(*damage)}"
 
 
 def damage_sentence(distortion: str, severity: str) -> str:
