@@ -25,7 +25,7 @@ from typing import Any
 from qinsight_cli.core.data.card import CARD, read_card, refuse_to_shrink
 from qinsight_cli.core.encodings import read_text
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import disk_errors, write_text
+from qinsight_cli.core.files import disk_errors, sync_everything, write_text
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.base import shorten
 
@@ -84,18 +84,23 @@ def write_dataset(
 ) -> dict[str, Any]:
     """Write the manifests and the card of a dataset, each file atomically; returns the card as written.
 
-    Removes manifests that an earlier card of the folder names and this one does not.
+    Pictures in the folder, written without an fsync each, are made durable first. Removes manifests that an earlier card
+    of the folder names and this one does not.
     Raises QInsightError if the name of a picture is not valid text, and, unless `force`, if the dataset that is there
     has more rows.
     """
     before = read_card(folder)
     by_split: dict[str, list[str]] = {}
     counts: Counter[str] = Counter()
+    ours = False
     for sample in samples:
+        ours = ours or any(path.is_relative_to(folder) for path in sample.images.values())
         by_split.setdefault(sample.split, []).append(json.dumps(_to_row(sample, folder), ensure_ascii=False))
         counts[f"{sample.split}/{sample.task}"] += 1
     if not force:
         refuse_to_shrink(folder, before, counts.total())
+    if ours:
+        sync_everything()
     digests = {}
     for split, lines in sorted(by_split.items()):
         content = "\n".join(lines) + "\n"

@@ -105,6 +105,18 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "train.jsonl").read_bytes() == before
 
 
+def test_pictures_in_the_folder_are_durable_before_a_manifest_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests: list[bool] = []
+    monkeypatch.setattr(manifest, "sync_everything", lambda: manifests.append((tmp_path / "train.jsonl").exists()))
+    write_dataset(tmp_path, [score("a", folder=tmp_path.parent)], {"name": "x"})
+    assert manifests == []
+    (tmp_path / "train.jsonl").unlink()
+    write_dataset(tmp_path, [score("a", folder=tmp_path.parent), score("b", folder=tmp_path / "images")], {"name": "x"})
+    assert manifests == [False]
+
+
 def test_a_split_that_is_no_more_is_removed_and_other_files_stay(tmp_path: Path) -> None:
     write_dataset(tmp_path, [score("a"), score("b", "test")], {"name": "x"})
     (tmp_path / "mine.jsonl").write_text("mine")
