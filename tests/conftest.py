@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 # Set before anything loads torch or huggingface_hub: waiting threads sleep, and no test talks to a hub.
@@ -20,13 +21,6 @@ from numpy.typing import NDArray
 # A suite started in the background may inherit an ignored Ctrl-C, and so would the programs it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-CORPUS = (
-    "<think> The photo is sharp, evenly lit and rich in colour, with fine texture in the foreground. </think>",
-    "<think> Strong noise covers the flat areas, and the edges look soft. </think>",
-    '<answer> {"rating": 3.42} </answer>',
-    '<answer> {"distortion_class": "noise", "severity": "obvious"} </answer>',
-)
-
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,25 +28,11 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Pictures are resized to between 64x64 and 128x128 pixels, 4 to 16 image tokens of 32x32 pixels each.
     """
-    from qinsight_cli.core.training.sft.new_model import Shape, build
+    from qinsight_cli.core.training.sft.new_model import build
+    from small_networks import CORPUS, SMALL
 
     folder = tmp_path_factory.mktemp("random-model")
-    shape = Shape(
-        vocabulary=320,
-        vision_depth=2,
-        vision_hidden=32,
-        vision_heads=2,
-        vision_intermediate=64,
-        full_attention=(1,),
-        text_hidden=64,
-        text_layers=2,
-        text_heads=2,
-        text_kv_heads=1,
-        text_intermediate=128,
-        min_pixels=64 * 64,
-        max_pixels=128 * 128,
-    )
-    build(folder, CORPUS, shape, seed=0)
+    build(folder, CORPUS, SMALL, seed=0)
     return folder
 
 
@@ -64,6 +44,7 @@ def random_conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from qinsight_cli.core.models.conv_tower import Trunk
     from qinsight_cli.core.training.sft import new_model
+    from small_networks import CORPUS, SMALL
 
     def random_trunk(name: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(3)
@@ -75,18 +56,7 @@ def random_conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return trunk.state_dict()
 
     folder = tmp_path_factory.mktemp("random-conv-model")
-    shape = new_model.Shape(
-        vocabulary=320,
-        encoder="efficientnet-lite0",
-        vision_hidden=48,
-        text_hidden=64,
-        text_layers=2,
-        text_heads=2,
-        text_kv_heads=1,
-        text_intermediate=128,
-        min_pixels=64 * 64,
-        max_pixels=128 * 128,
-    )
+    shape = replace(SMALL, encoder="efficientnet-lite0", vision_hidden=48)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(new_model, "encoder_weights", random_trunk)
         new_model.build(folder, CORPUS, shape, seed=0)

@@ -92,6 +92,16 @@ class Labelled:
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
+def rated(where: str, name: str, label: object, scale: Scale, reference: str = "", split: str = "") -> Label:
+    """The row of one rated picture, known by its file name; its content is the reference, if there is one.
+
+    Raises QInsightError for a label that is no number of the scale.
+    """
+    images = {"image": name, "reference": reference} if reference else {"image": name}
+    raw = number(label, scale, where, name)
+    return Label(stem(name), images, raw, where, split=split, content=stem(reference) if reference else "")
+
+
 def number(text: object, scale: Scale | None, where: str, name: str) -> float:
     """A label as a finite number in the stated range. Raises QInsightError naming the row."""
     try:

@@ -84,8 +84,8 @@ def write_dataset(
 ) -> dict[str, Any]:
     """Write the manifests and the card of a dataset, each file atomically; returns the card as written.
 
-    Pictures in the folder, written without an fsync each, are made durable first. Removes manifests that an earlier card
-    of the folder names and this one does not.
+    Pictures in the folder, written without an fsync each, are made durable first. Manifests that an earlier card of the
+    folder names and this one does not are removed.
     Raises QInsightError if the name of a picture is not valid text, and, unless `force`, if the dataset that is there
     has more rows.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,23 +253,10 @@ def test_flash_goes_to_the_vision_tower_and_the_decoder_keeps_its_masks(
 
 
 def test_a_large_model_gets_photos_of_a_sane_size_and_says_so(tmp_path: Path, random_model: Path) -> None:
-    from qinsight_cli.core.training.sft.new_model import Shape, build
+    from qinsight_cli.core.training.sft.new_model import build
+    from small_networks import SMALL
 
-    shape = Shape(
-        vocabulary=320,
-        vision_depth=1,
-        vision_hidden=32,
-        vision_heads=2,
-        vision_intermediate=32,
-        full_attention=(0,),
-        text_hidden=2048,
-        text_layers=1,
-        text_heads=16,
-        text_kv_heads=1,
-        text_intermediate=32,
-        min_pixels=64 * 64,
-        max_pixels=12_845_056,
-    )
+    shape = replace(SMALL, text_hidden=2048, text_layers=1, text_heads=16, text_intermediate=32, max_pixels=12_845_056)
     build(tmp_path / "wide", ["<think> It is sharp. </think>"], shape, seed=0)
     usual = load_model(str(tmp_path / "wide"), "cpu", max_pixels=None)
     assert usual.identity["max_pixels"] == 1_003_520 == 1280 * 28 * 28

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -30,12 +30,7 @@ SCALE = Scale(0.0, 5.0)
 def read(source: Path) -> Labelled:
     table = label_files(source, "agiqa")[0]
     labels = [
-        Label(
-            id=stem(row["name"]),
-            images={"image": row["name"]},
-            raw=number(row["mos_quality"], SCALE, where, row["name"]),
-            where=where,
-        )
+        rated(where, row["name"], row["mos_quality"], SCALE)
         for where, row in read_csv(table, "agiqa", ("name", "mos_quality"))
     ]
-    return Labelled("agiqa", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("agiqa", score.TASK.name, root_of(source), unique(labels), SCALE)

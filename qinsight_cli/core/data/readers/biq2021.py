@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -34,16 +34,8 @@ def read(source: Path) -> Labelled:
     if not tables or source.is_file():
         tables = {"": first}
     labels = [
-        Label(
-            id=stem(row["Image Name"]),
-            images={"image": row["Image Name"]},
-            raw=number(row["MOS"], SCALE, where, row["Image Name"]),
-            where=where,
-            split=split if len(tables) > 1 else "",
-        )
+        rated(where, row["Image Name"], row["MOS"], SCALE, split=split if len(tables) > 1 else "")
         for split, table in tables.items()
         for where, row in read_csv(table, "biq2021", ("Image Name", "MOS"))
     ]
-    return Labelled(
-        "biq2021", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE, test_share=0.1
-    )
+    return Labelled("biq2021", score.TASK.name, root_of(source), unique(labels), SCALE, test_share=0.1)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_sheet, read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import score
 
@@ -42,17 +42,8 @@ TYPES = {
 def read(source: Path) -> Labelled:
     table = label_files(source, "csiq")[0]
     rows = _from_sheet(table) if table.suffix.lower() == ".xlsx" else _from_text(table)
-    labels = [
-        Label(
-            id=name.removesuffix(".png"),
-            images={"image": name, "reference": f"{name.split('.')[0]}.png"},
-            raw=number(dmos, SCALE, where, name),
-            where=where,
-            content=name.split(".")[0],
-        )
-        for where, name, dmos in rows
-    ]
-    return Labelled("csiq", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
+    labels = [rated(where, name, dmos, SCALE, f"{name.split('.')[0]}.png") for where, name, dmos in rows]
+    return Labelled("csiq", score.TASK.name, root_of(source), unique(labels), SCALE)
 
 
 def _from_sheet(table: Path) -> Iterator[tuple[str, str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_json
 from qinsight_cli.core.data.labels import Label, Labelled, Published, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import comparison
@@ -45,7 +45,7 @@ def read(source: Path, orders: str = "swap", seed: int = 0) -> Labelled:
             if record["result"] not in WINNERS:
                 raise QInsightError(f"{where}: the result is {record['result']!r}, not {', '.join(WINNERS)}")
             labels += _ordered(record, where, orders, seed)
-    root = source if source.is_dir() else source.parent
+    root = root_of(source)
     return Labelled(
         "diffiqa",
         comparison.TASK.name,

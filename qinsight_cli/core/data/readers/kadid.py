@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -27,13 +27,7 @@ SCALE = Scale(1.0, 5.0)
 def read(source: Path) -> Labelled:
     table = label_files(source, "kadid")[0]
     labels = [
-        Label(
-            id=stem(row["dist_img"]),
-            images={"image": row["dist_img"], "reference": row["ref_img"]},
-            raw=number(row["dmos"], SCALE, where, row["dist_img"]),
-            where=where,
-            content=stem(row["ref_img"]),
-        )
+        rated(where, row["dist_img"], row["dmos"], SCALE, row["ref_img"])
         for where, row in read_csv(table, "kadid", ("dist_img", "ref_img", "dmos"))
     ]
-    return Labelled("kadid", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("kadid", score.TASK.name, root_of(source), unique(labels), SCALE)

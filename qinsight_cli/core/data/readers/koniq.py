@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import score
 
@@ -31,7 +31,7 @@ SPLITS = {"training": "train", "validation": "validation", "test": "test"}
 def read(source: Path, size: str | None = None) -> Labelled:
     """The labels; pictures of `size`, or of 1024x768 if present. Without a split 22 % are held out."""
     table = label_files(source, "koniq")[0]
-    root = source if source.is_dir() else source.parent
+    root = root_of(source)
     if size is not None and not any(path.is_dir() for path in (root / size, *root.glob(f"*/{size}"))):
         raise QInsightError(f"{root} has no folder {size}; sizes are {' and '.join(SIZES)}")
     official = "distributions_sets" in table.name
@@ -41,15 +41,7 @@ def read(source: Path, size: str | None = None) -> Labelled:
         name = row["image_name"]
         if official and row["set"] not in SPLITS:
             raise QInsightError(f"{where}: the set of {name!r} is {row['set']!r}, not {', '.join(SPLITS)}")
-        labels.append(
-            Label(
-                id=stem(name),
-                images={"image": name},
-                raw=number(row["MOS"], scale, where, name),
-                where=where,
-                split=SPLITS[row["set"]] if official else "",
-            )
-        )
+        labels.append(rated(where, name, row["MOS"], scale, split=SPLITS[row["set"]] if official else ""))
     folders = (size,) if size else SIZES
     # 2,015 of the 9,073 photos outside the official validation set are its test set.
     return Labelled("koniq", score.TASK.name, root, unique(labels), scale, test_share=0.22, folders=folders)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import score
@@ -33,11 +33,10 @@ def read(source: Path, keep_training: bool = False) -> Labelled:
     if len(names) != len(scores):
         raise QInsightError(f"{data}: {len(names)} names but {len(scores)} scores; download the .mat files again")
     first = 0 if keep_training else TRAINING
-    labels = []
-    for index in range(first, len(names)):
-        where = f"AllMOS_release.mat, entry {index + 1}"
-        raw = number(scores[index], SCALE, where, names[index])
-        labels.append(Label(id=stem(names[index]), images={"image": names[index]}, raw=raw, where=where))
+    labels = [
+        rated(f"AllMOS_release.mat, entry {index + 1}", names[index], scores[index], SCALE)
+        for index in range(first, len(names))
+    ]
     root = source if source.is_dir() else (data.parent if data.name == "Data" else data)
     note = f"the first {first} entries, which taught the raters the task, are dropped (--keep-training keeps them)"
     return Labelled(

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -29,17 +29,9 @@ SCALE = Scale(0.0, 4000.0)  # Elo ratings start at 1400 here; the published ones
 
 
 def read(source: Path) -> Labelled:
-    labels = []
-    for text in label_files(source, "pipal"):
-        for where, (name, elo, *_) in read_words(text, 2):
-            reference = name.split("_")[0]
-            labels.append(
-                Label(
-                    id=stem(name),
-                    images={"image": name, "reference": f"{reference}.bmp"},
-                    raw=number(elo, SCALE, where, name),
-                    where=where,
-                    content=reference,
-                )
-            )
-    return Labelled("pipal", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
+    labels = [
+        rated(where, name, elo, SCALE, f"{name.split('_')[0]}.bmp")
+        for text in label_files(source, "pipal")
+        for where, (name, elo, *_) in read_words(text, 2)
+    ]
+    return Labelled("pipal", score.TASK.name, root_of(source), unique(labels), SCALE)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_sheet
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -25,12 +25,7 @@ SCALE = Scale(0.0, 100.0)
 def read(source: Path) -> Labelled:
     table = label_files(source, "spaq")[0]
     labels = [
-        Label(
-            id=stem(str(row["Image name"])),
-            images={"image": str(row["Image name"])},
-            raw=number(row["MOS"], SCALE, where, str(row["Image name"])),
-            where=where,
-        )
+        rated(where, str(row["Image name"]), row["MOS"], SCALE)
         for where, row in read_sheet(table, "spaq", ("Image name", "MOS"))
     ]
-    return Labelled("spaq", score.TASK.name, source if source.is_dir() else source.parent, unique(labels), SCALE)
+    return Labelled("spaq", score.TASK.name, root_of(source), unique(labels), SCALE)

@@ -18,7 +18,7 @@ from typing import Any
 from qinsight_cli.core.data.label_tables import read_words
 from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem
 from qinsight_cli.core.data.readers.srbench_votes import Votes, read_votes
-from qinsight_cli.core.data.source_files import ImageFinder, label_files
+from qinsight_cli.core.data.source_files import ImageFinder, label_files, root_of
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import comparison
@@ -60,7 +60,7 @@ def read(source: Path, truth: str | None = None, references: Path | None = None,
     return Labelled(
         "srbench",
         comparison.TASK.name,
-        source if source.is_dir() else source.parent,
+        root_of(source),
         labels,
         notes=tuple(notes),
         card={"truth": "mos" if mos else "votes", "inverted_file": inverted, "references": references is not None},

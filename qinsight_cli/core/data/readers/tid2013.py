@@ -7,11 +7,12 @@ There is no official split.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem, unique
-from qinsight_cli.core.data.source_files import label_files
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
+from qinsight_cli.core.data.source_files import label_files, root_of
 from qinsight_cli.core.tasks import score
 
 DATASET = Published(
@@ -26,15 +27,6 @@ SCALE = Scale(0.0, 9.0)
 def read(source: Path) -> Labelled:
     labels = []
     for where, (mos, name, *_) in read_words(label_files(source, "tid2013")[0], 2):
-        reference = name.split("_")[0].lower()
-        labels.append(
-            Label(
-                id=stem(name).lower(),
-                images={"image": name, "reference": f"{reference}.bmp"},
-                raw=number(mos, SCALE, where, name),
-                where=where,
-                content=reference,
-            )
-        )
-    root = source if source.is_dir() else source.parent
-    return Labelled("tid2013", score.TASK.name, root, unique(labels), SCALE, test_share=0.2)
+        label = rated(where, name, mos, SCALE, f"{name.split('_')[0].lower()}.bmp")
+        labels.append(replace(label, id=label.id.lower()))
+    return Labelled("tid2013", score.TASK.name, root_of(source), unique(labels), SCALE, test_share=0.2)

@@ -18,29 +18,14 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.recipe import load_sft
 from qinsight_cli.core.training.run_folder import read_lines, settings
 from qinsight_cli.core.training.sft import new_model, run, start, trainers
-from qinsight_cli.core.training.sft.new_model import Shape
 from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
+from small_networks import SMALL
 
-SHAPE = Shape(
-    vocabulary=320,
-    vision_depth=2,
-    vision_hidden=32,
-    vision_heads=2,
-    vision_intermediate=64,
-    full_attention=(1,),
-    text_hidden=64,
-    text_layers=2,
-    text_heads=2,
-    text_kv_heads=1,
-    text_intermediate=128,
-    min_pixels=64 * 64,
-    max_pixels=128 * 128,
-)
 MIX = {"score": 0.4, "degradation": 0.4, "comparison": 0.2}
 RECIPE = SftRecipe(
     model="new",
     seed=1,
-    network=SHAPE,
+    network=SMALL,
     workers=0,
     token_weights={"rating": 8.0},
     rating_spread=0.4,
@@ -188,7 +173,7 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
 
 CONV = replace(
     RECIPE,
-    network=replace(SHAPE, encoder="efficientnet-lite0", vision_hidden=48),
+    network=replace(SMALL, encoder="efficientnet-lite0", vision_hidden=48),
     final_dtype="float32",
     phases=(
         Phase("see", "see", 2, 4, 1e-3, {"degradation": 1.0}, crop=64, frozen_blocks=5),
