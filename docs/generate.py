@@ -1,4 +1,4 @@
-"""Write docs/commands.md from `--help`, the keys in docs/training.md from the recipe, the file map from docstrings.
+"""Write docs/commands/ from the help, the keys in docs/training.md from the recipe, the file map from docstrings.
 
 Run `python docs/generate.py`. A test fails when a page is out of date.
 """
@@ -6,64 +6,96 @@ Run `python docs/generate.py`. A test fails when a page is out of date.
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
+import re
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from qinsight_cli.commands.examples import examples
+from qinsight_cli.commands.help_page import Page, page_of
 from qinsight_cli.commands.root import build_app
 from qinsight_cli.commands.root_help import COMMANDS
+from qinsight_cli.commands.root_help import page as root_page
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.keys import option_of, settings
 
-PAGE = Path(__file__).parent / "commands.md"
+PAGES = Path(__file__).parent / "commands"
 TRAINING = Path(__file__).parent / "training.md"
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
 BEGIN, END = "<!-- the keys of GrpoRecipe, by docs/generate.py -->\n", "<!-- end -->\n"
 MAP_BEGIN = "<!-- the first docstring line of every module, by docs/generate.py -->\n"
+WRITTEN = "by docs/generate.py"
 WIDTH, COLUMN = 118, 34  # of the file map: its lines, and where the descriptions begin
 
 
 def commands() -> list[str]:
     """Every command of the app, "" for the app itself, as words on the command line."""
-    app = build_app(COMMANDS)
-    found = ["", *(str(command.name) for command in app.registered_commands)]
-    for group in app.registered_groups:
-        found.append(str(group.name))
-        for command in group.typer_instance.registered_commands if group.typer_instance else ():
-            found.append(f"{group.name} {command.name or command.callback.__name__}")
+    return list(pages())
+
+
+@cache
+def pages() -> dict[str, Page]:
+    """The help page of every command, the program's own under ""."""
+    root = typer.main.get_command(build_app(COMMANDS))
+    context = typer.Context(root, info_name="qinsight", help_option_names=["-h", "--help"])
+    return {"": root_page(), **below(root, context)}
+
+
+def below(group: Any, context: Any) -> dict[str, Page]:
+    """The pages of the commands of a group, and of the groups in it."""
+    found: dict[str, Page] = {}
+    for name, command in group.commands.items():
+        own = typer.Context(command, info_name=name, parent=context)
+        words = " ".join(own.command_path.split()[1:])
+        found[words] = page_of(command, own, examples(words))
+        if hasattr(command, "commands"):
+            found |= below(command, own)
     return found
 
 
-def page() -> str:
-    parts = ["# Commands\n\nWritten from `--help` by `python docs/generate.py`.\n"]
-    for command, text in helps(commands()).items():
-        name = f"qinsight {command}".strip()
-        parts.append(f"\n## {name}\n\n```text\n{text}\n```\n")
-    return "".join(parts)
+def entries(command: str) -> list[tuple[str, str, str]]:
+    """The name, the value and the help of every option, argument and command on a page."""
+    return [(each.name, each.value, each.words) for section in pages()[command].sections for each in section.entries]
 
 
-def helps(names: list[str]) -> dict[str, str]:
-    """The plain help text of each command, 100 columns wide, without colours or boxes.
+def file_of(command: str) -> str:
+    """The file of a command's page in docs/commands/."""
+    return f"{command.replace(' ', '-') or 'index'}.md"
 
-    Typer reads TYPER_USE_RICH when it is imported, so one other process writes them all.
-    """
-    environment = {**os.environ, "TYPER_USE_RICH": "0", "COLUMNS": "100", "TERMINAL_WIDTH": "100"}
-    script = (
-        "import sys; from qinsight_cli import cli\n"
-        "for name in sys.argv[1:]: cli.run([*name.split(), '--help']); print(chr(12))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *names], capture_output=True, text=True, check=True, env=environment
-    )
-    texts = done.stdout.split("\f\n")
-    return {
-        name: "\n".join(line.rstrip() for line in text.strip().splitlines())
-        for name, text in zip(names, texts, strict=False)
-    }
+
+def markdown(command: str) -> str:
+    """The page of a command as Markdown."""
+    page = pages()[command]
+    parts = [f"# {f'qinsight {command}'.strip()}", *map(escaped, page.paragraphs), f"```text\n{page.usage}\n```"]
+    lines = [f"# {words}\n{line}" for line, words in page.examples]
+    parts += ["## Examples", "```sh\n" + "\n".join(lines) + "\n```"]
+    for section in page.sections:
+        rows = []
+        for entry in section.entries:
+            name = f"`{' '.join(filter(None, (entry.name, entry.value)))}`"
+            if section.title == "Commands":
+                name = f"[{name}]({file_of(f'{command} {entry.name}'.strip())})"
+            rows.append(f"- {name}: {escaped(entry.words)}")
+        parts += [f"## {section.title}", "\n".join(rows)]
+    return "\n\n".join([*parts, f"<!-- {WRITTEN} -->"]) + "\n"
+
+
+def escaped(words: str) -> str:
+    """Plain words as Markdown."""
+    return re.sub(r"([*_\[\]`])", r"\\\1", words).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def write_commands() -> None:
+    """Write the page of every command, and remove those of commands that are gone."""
+    PAGES.mkdir(exist_ok=True)
+    for old in PAGES.glob("*.md"):
+        old.unlink()
+    for command in commands():
+        (PAGES / file_of(command)).write_text(markdown(command), encoding="utf-8")
 
 
 def keys() -> str:
@@ -129,6 +161,6 @@ def first_line(module: Path) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    write_commands()
     TRAINING.write_text(training(), encoding="utf-8")
     CONTRIBUTING.write_text(contributing(), encoding="utf-8")

@@ -8,8 +8,14 @@ import generate
 TESTS = Path(__file__).parent
 
 
-def test_the_page_of_commands_is_that_of_help() -> None:
-    assert generate.PAGE.read_text(encoding="utf-8") == generate.page(), "run python docs/generate.py"
+def test_every_command_has_its_page_with_its_help_and_examples() -> None:
+    there = {path.name: path.read_text(encoding="utf-8") for path in generate.PAGES.glob("*.md")}
+    wanted = {generate.file_of(command): generate.markdown(command) for command in generate.commands()}
+    assert there == wanted, "run python docs/generate.py"
+    assert {"index.md", "score.md", "prepare.md", "prepare-koniq.md", "doctor.md"} <= set(there)
+    for option in ("`--csv FILE`: Write CSV", "`-0, --null`: ", "qinsight score photos/ --top 20 --html worst.html\n"):
+        assert option in there["score.md"]  # read on its own, without the functions that write the pages
+    assert "](prepare-koniq.md): KonIQ-10k: 10,073 photos" in there["prepare.md"]
 
 
 def test_the_file_map_has_the_docstring_of_every_module() -> None:

@@ -44,30 +44,42 @@ class Answers:
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-new-tokens", min=1, metavar="N", help="At most N tokens. (default: 512)", rich_help_panel=ANSWERS
+            "--max-new-tokens",
+            min=1,
+            metavar="N",
+            help="Cut an answer after N tokens. (default: 512)",
+            rich_help_panel=ANSWERS,
         ),
     ] = None
     samples: Annotated[
         int | None,
-        typer.Option("--samples", min=1, metavar="N", help="Answers to draw. (default: 1)", rich_help_panel=ANSWERS),
+        typer.Option(
+            "--samples",
+            min=1,
+            metavar="N",
+            help="Answers to draw for each question. (default: 1)",
+            rich_help_panel=ANSWERS,
+        ),
     ] = None
     temperature: Annotated[
         float | None,
         typer.Option(
             "--temperature",
             min=0.0,
-            help="0 is greedy. (default: 0, or 1 with several samples)",
+            help="Temperature of sampling; 0 always takes the likeliest token. (default: 0, or 1 with several samples)",
             rich_help_panel=ANSWERS,
         ),
     ] = None
     preset: Annotated[
-        Preset | None, typer.Option("--preset", help="Sample as the authors' demo does.", rich_help_panel=ANSWERS)
+        Preset | None, typer.Option("--preset", help="authors: sample as their demo does.", rich_help_panel=ANSWERS)
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.", rich_help_panel=ANSWERS)] = 0
     mode: Annotated[
         Mode,
         typer.Option(
-            "--mode", help="direct: read the likeliest answer without reasoning, much faster.", rich_help_panel=ANSWERS
+            "--mode",
+            help="reasoned: the model reasons first; direct: its likeliest answer is read at once, much faster.",
+            rich_help_panel=ANSWERS,
         ),
     ] = Mode.reasoned
     prompt_style: Annotated[
@@ -116,7 +128,7 @@ class ScoreAnswers(Answers):
         Rating | None,
         typer.Option(
             "--rating",
-            help="The mean of the model's distribution over ratings, or the number as it writes it. "
+            help="expected: the mean of the model's distribution over ratings; answer: the number as it writes it. "
             "(default: expected)",
             rich_help_panel=ANSWERS,
         ),
@@ -143,7 +155,7 @@ class BenchAnswers(ScoreAnswers):
         Rating | None,
         typer.Option(
             "--rating",
-            help="The mean of the model's distribution over ratings, or the number as it writes it. "
+            help="expected: the mean of the model's distribution over ratings; answer: the number as it writes it. "
             "(default: answer, as in the paper; expected with --mode direct)",
             rich_help_panel=ANSWERS,
         ),

@@ -73,10 +73,20 @@ class Counting:
     """How answers become figures."""
 
     plcc: Annotated[
-        Plcc, typer.Option("--plcc", help="Raw, or after a four-parameter logistic fit.", rich_help_panel=PROTOCOL)
+        Plcc,
+        typer.Option(
+            "--plcc",
+            help="PLCC of the ratings as they are, or after a four-parameter logistic fit.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = Plcc.raw
     ties: Annotated[
-        Ties, typer.Option("--ties", help="How Similar counts on a pair with a winner.", rich_help_panel=PROTOCOL)
+        Ties,
+        typer.Option(
+            "--ties",
+            help="What the answer Similar is worth on a pair with a winner: nothing, or half.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = Ties.wrong
     original: Annotated[
         bool,
@@ -88,14 +98,18 @@ class Counting:
         DegradationQuestions,
         typer.Option(
             "--protocol",
-            help="One question for all distortions, or one for each as AgenticIR.",
+            help="Ask one question for all distortions, or one for each, as AgenticIR does.",
             rich_help_panel=PROTOCOL,
         ),
     ] = DegradationQuestions.single
     bootstrap: Annotated[
         int,
         typer.Option(
-            "--bootstrap", min=0, metavar="N", help="Resamples of the intervals; 0: none.", rich_help_panel=PROTOCOL
+            "--bootstrap",
+            min=0,
+            metavar="N",
+            help="Bootstrap resamples for the intervals; 0: no intervals.",
+            rich_help_panel=PROTOCOL,
         ),
     ] = 1000
     intervals: Annotated[
@@ -119,7 +133,8 @@ class Where:
         written("--html", metavar="FILE", help="Write a gallery of every answer to FILE, the most wrong first."),
     ] = None
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="A stratified sample of N rows of each dataset.")
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Measure a stratified sample of N rows of each dataset."),
     ] = None
     split: Annotated[str, typer.Option("--split", help="The split to measure.")] = "test"
     strict: Annotated[

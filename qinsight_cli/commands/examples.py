@@ -29,6 +29,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("qinsight cache --max-size 1000", "let them take one gigabyte"),
         ("qinsight cache --clear", "forget them all"),
     ),
+    "doctor": (
+        ("qinsight doctor", "what is there, what will go wrong, and what to do"),
+        ("qinsight doctor | grep '^!'", "only what is to be put right"),
+        ("qinsight doctor && qinsight train", "train only when nothing is in the way"),
+    ),
     "explain": (
         ("qinsight explain photo.jpg --model tiny --model q-insight", "the reasoning of two models about a photo"),
         ("qinsight explain photo.jpg --model old=runs/a/final --model new=runs/b/final --html page.html", "as a page"),
@@ -51,11 +56,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "prepare check": (
         ("qinsight prepare check data/koniq", "one dataset"),
-        (
-            "qinsight prepare check data/koniq data/kadis",
-            "and no picture in the training rows of one and the test rows of another",
-        ),
         ("qinsight prepare check data/*", "all of them"),
+        ("qinsight prepare check data/koniq --quick", "without opening a picture"),
     ),
     "prepare synth": (
         ("qinsight prepare synth photos/", "damaged copies of each photo, into data/synth"),
@@ -66,6 +68,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("qinsight prepare pairs data/koniq", "pairs of rated pictures, the higher rated wins"),
         ("qinsight prepare pairs data/koniq --each 4 --min-gap 0.5", "more of them, and only clear ones"),
         ("qinsight prepare pairs data/koniq --out data/koniq-pairs", "into a folder of your choice"),
+    ),
+    "prepare json": (
+        ("qinsight prepare json metas/ --images photos/", "a folder of train*.json and test*.json"),
+        ("qinsight prepare json test_koniq.json --name koniq-deqa", "under another name than its file's"),
+        ("qinsight prepare json metas/ --images photos/ --limit 500", "a part of it, in proportion"),
     ),
     "prepare csv": (
         ("qinsight prepare csv ratings.csv", "columns path and rating"),
@@ -87,9 +94,3 @@ def examples(command: str) -> tuple[tuple[str, str], ...]:
     if found is None and group == "prepare":
         return tuple((line.format(name), words.format(name)) for line, words in _DATASET)
     return found or ()
-
-
-def epilog(command: str) -> str | None:
-    """The examples below a help page, each in two lines; None for a command without any."""
-    lines = [f"  {line}\n      {words}" for line, words in examples(command)]
-    return "\n".join(["Examples:", *lines]) if lines else None

@@ -58,7 +58,14 @@ class Ray:
         ),
     ] = None
     actors: Annotated[
-        int, typer.Option("--actors", min=1, metavar="N", help="Workers, each with a model.", rich_help_panel=PANEL)
+        int,
+        typer.Option(
+            "--actors",
+            min=1,
+            metavar="N",
+            help="Number of workers, each with a model of its own.",
+            rich_help_panel=PANEL,
+        ),
     ] = 2
     gpus_per_actor: Annotated[
         float,

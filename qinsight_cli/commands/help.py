@@ -1,8 +1,7 @@
-"""Help pages: examples at the end, no type beside a switch, short words for values."""
+"""Help pages for the commands of Typer: no type beside a switch, short words for values, and completion."""
 
 from __future__ import annotations
 
-import inspect
 import types
 from enum import Enum
 from pathlib import Path
@@ -13,36 +12,17 @@ from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
 from qinsight_cli.commands.completion import COMPLETED
-from qinsight_cli.commands.examples import epilog
+from qinsight_cli.commands.examples import examples
+from qinsight_cli.commands.help_page import draw, page_of
 
-LONGEST_METAVAR = 15  # a longer one leaves its help no room on a terminal of 80 columns
 _WORDS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
 class _Page:
-    """A page without types beside switches and arguments, whose examples keep their lines."""
-
-    epilog: str | None
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params = super().get_params(ctx)  # type: ignore[misc]
-        for param in params:
-            if getattr(param, "is_flag", False) and param.metavar is None:
-                param.metavar = ""
-            elif param.param_type_name == "argument":  # its name says what it is
-                param.display_type = lambda ctx: None
-        return list(params)
+    """A command whose help page is drawn by `help_page`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        for param in self.get_params(ctx):
-            if param.secondary_opts:  # a column of its own for them leaves the rest no room
-                param.help = f"{(param.help or '').rstrip('.')}; or {', '.join(param.secondary_opts)}."
-                param.secondary_opts = []
-        super().format_help(ctx, formatter)  # type: ignore[misc]
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        if self.epilog:
-            formatter.write(f"\n{self.epilog}\n")
+        draw(page_of(self, ctx, examples(" ".join(ctx.command_path.split()[1:]))))
 
 
 class Command(_Page, TyperCommand):
@@ -53,28 +33,21 @@ class Group(_Page, TyperGroup):
     """A command of qinsight that has commands."""
 
 
-def add_pages(app: typer.Typer, name: str = "") -> None:
+def add_pages(app: typer.Typer) -> None:
     """Give every command of the app, and of the apps in it, its page."""
-    app.info.cls, app.info.epilog = Group, epilog(name)
+    app.info.cls = Group
     for command in app.registered_commands:
-        own = command.name or command.callback.__name__  # type: ignore[union-attr]
-        command.help = command.help or _unwrapped(command.callback)
-        command.cls, command.epilog = Command, epilog(f"{name} {own}".strip())
+        command.cls = Command
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            group.cls, group.epilog = Group, epilog(str(group.name))
-            add_pages(group.typer_instance, str(group.name))
-
-
-def _unwrapped(function: Any) -> str:
-    """The docstring of a command with one line for each paragraph: the page wraps it to its own width."""
-    return "\n\n".join(" ".join(each.split()) for each in (inspect.getdoc(function) or "").split("\n\n"))
+            group.cls = Group
+            add_pages(group.typer_instance)
 
 
 def plain_values(annotation: Any) -> Any:
     """The annotation of an option, with a word for its value that fits on a page, and completion; any other as it is.
 
-    A switch has none. The words of a longer choice go into the help.
+    A switch has none, a choice its words.
     """
     if get_origin(annotation) is not Annotated:
         return annotation
@@ -96,11 +69,7 @@ def _shorten(info: OptionInfo, kind: Any) -> None:
         return
     choices = [str(each.value) for each in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
     choices = [str(each) for each in get_args(kind)] if get_origin(kind) is Literal else choices
-    joined = "|".join(choices)
-    if choices and len(joined) > LONGEST_METAVAR:
-        info.metavar, info.help = "WORD", f"One of {', '.join(choices)}. {info.help or ''}".strip()
-    else:
-        info.metavar = joined or _WORDS.get(kind)
+    info.metavar = "|".join(choices) or _WORDS.get(kind)
 
 
 def _one_of(kind: Any) -> Any:

@@ -120,7 +120,10 @@ class Compute:
         ),
     ] = Dtype.auto
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, metavar="N", help="Images at a time.", rich_help_panel=MODEL)
+        int,
+        typer.Option(
+            "--batch-size", min=1, metavar="N", help="Pictures to ask about at a time.", rich_help_panel=MODEL
+        ),
     ] = 8
     max_pixels: Annotated[
         int | None,

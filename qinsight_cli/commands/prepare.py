@@ -184,7 +184,9 @@ def csv_table(
 @app.command("json")
 @flat
 def json_records(
-    sources: Annotated[list[Path], typer.Argument(help="JSON files, or folders of them; train* and test* are splits.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="JSON", help="JSON files, or folders of them; train* and test* are splits.")
+    ],
     *,
     table: Table,
     options: Rated,

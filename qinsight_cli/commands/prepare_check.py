@@ -1,4 +1,4 @@
-"""`qinsight prepare check`: validate a prepared dataset."""
+"""`qinsight prepare check`: validate prepared datasets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from qinsight_cli.commands.prepare_dataset import CORES, Workers
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared dataset.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Prepared datasets.")],
     quick: Annotated[bool, typer.Option("--quick", help="Open no picture: no hashes, no near-duplicates.")] = False,
     workers: Workers = CORES,
 ) -> None:
-    """Validate a dataset: schema, files, ranges, hashes, leakage between splits; and count what it holds."""
-    from qinsight_cli.core.data.check import check_dataset, summary
+    """Validate datasets: schema, files, ranges, hashes, leakage between splits; and count what they hold."""
     from qinsight_cli.core.errors import QInsightError
+
+    found = [(folder, _errors(folder, quick, workers)) for folder in folders]
+    faulty = [f"{folder} has {many:,} error{'s' if many > 1 else ''}" for folder, many in found if many]
+    if faulty:
+        raise QInsightError(f"{', '.join(faulty)}, listed above; mend them or run qinsight prepare again")
+
+
+def _errors(folder: Path, quick: bool, workers: int) -> int:
+    """Check one dataset, say what is wrong with it, and return how many errors that are."""
+    from qinsight_cli.core.data.check import check_dataset, summary
 
     with ExitStack() as stack:
         report = check_dataset(
@@ -29,7 +38,6 @@ def check(
         write(line)
     for line in (*report.notes, *(f"wrong: {error}" for error in report.errors)):
         say(line)
-    if report.errors:
-        many = f"{len(report.errors):,} errors" if len(report.errors) > 1 else "1 error"
-        raise QInsightError(f"{folder} has {many}, listed above; mend them or run qinsight prepare again")
-    write(f"{folder} is sound: {len(report.rows):,} rows")
+    if not report.errors:
+        write(f"{folder} is sound: {len(report.rows):,} rows")
+    return len(report.errors)

@@ -32,7 +32,7 @@ class Damaging(Making):
     min_rating: Annotated[float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")] = (
         4.2
     )
-    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures of each photo.")] = 20
+    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures to make of each photo.")] = 20
     null_share: Annotated[
         str | None,
         typer.Option(
@@ -45,7 +45,7 @@ class Damaging(Making):
     tasks: Annotated[str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")] = (
         DEGRADATION.name
     )
-    pairs: Annotated[int, typer.Option("--pairs", min=0, help="Comparison rows a photo.")] = 8
+    pairs: Annotated[int, typer.Option("--pairs", min=0, help="Comparison rows to make of each photo.")] = 8
     reasoning: Reasoning = False
     test_share: Annotated[float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")] = (
         0.15
@@ -65,7 +65,9 @@ class Damaging(Making):
 
 @flat
 def synth(
-    sources: Annotated[list[str] | None, typer.Argument(help="Clean photos: files, folders, quoted globs.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="PHOTO", help="Clean photos: files, folders, quoted globs.")
+    ] = None,
     *,
     options: Damaging,
 ) -> None:

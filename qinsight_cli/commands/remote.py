@@ -51,7 +51,9 @@ class Serving:
     ] = None
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=0.1, metavar="SECONDS", help="What one request may take.", rich_help_panel=PANEL),
+        typer.Option(
+            "--timeout", min=0.1, metavar="SECONDS", help="The most time for one request.", rich_help_panel=PANEL
+        ),
     ] = 300.0
 
     def __post_init__(self) -> None:

@@ -112,7 +112,10 @@ Lines = make_dataclass(
 
 @flat
 def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
-    """Train by a recipe. The command line wins over the recipe."""
+    """Train a model on prepared datasets by a recipe: GRPO from rewards, or SFT from written answers.
+
+    The command line wins over the recipe.
+    """
     from qinsight_cli.core.errors import UsageError
     from qinsight_cli.core.training.run_folder import algorithm_of
 

@@ -23,16 +23,18 @@ class GrpoRecipe:
         tuple[str, ...], Setting("Tasks to train: score,degradation,comparison, one or several.", metavar="NAMES")
     ] = ("score", "degradation")
     model: Annotated[str, Setting("The model to start from.", metavar="NAME")] = "tiny"
-    seed: Annotated[int, Setting("Of the order of the rows and of the random draws.")] = 42
+    seed: Annotated[int, Setting("Seed of the order of the rows and of all random draws.")] = 42
 
     weights: Annotated[
         Mapping[str, float],
         Setting(
-            "r_lev=0.5,r_fmt=1: weights of rewards, Eq. 6 and 8. Others are the tasks' own.", REWARDS, metavar="WEIGHTS"
+            "Weights of rewards (Eq. 6 and 8), as r_lev=0.5,r_fmt=1; the tasks' own for the others.",
+            REWARDS,
+            metavar="WEIGHTS",
         ),
     ] = field(default_factory=dict)
     score_epsilon: Annotated[
-        float, Setting("Ratings this close are right, Eq. 3; 0: equal ones.", REWARDS, least=0)
+        float, Setting("A rating less than X from the label is right, Eq. 3; 0: only an equal one.", REWARDS, least=0)
     ] = 0.35
     score_reward: Annotated[
         Literal["threshold", "gaussian"],
@@ -40,20 +42,25 @@ class GrpoRecipe:
     ] = "threshold"
     rank_weight: Annotated[
         float,
-        Setting("Weight of r_rank: is its picture ranked well in the batch? Not in the paper.", REWARDS, least=0),
+        Setting(
+            "Weight of r_rank, which pays for ranking the pictures of a batch well. Not in the paper.", REWARDS, least=0
+        ),
     ] = 0.0
 
-    num_generations: Annotated[int, Setting("N of Eq. 1: completions of a prompt.", ROLLOUTS)] = 8
-    temperature: Annotated[float, Setting("At which completions are drawn.", ROLLOUTS, above=0)] = 1.0
-    top_p: Annotated[float, Setting("Draw from the likeliest tokens of this sum.", ROLLOUTS, above=0, most=1)] = 1.0
+    num_generations: Annotated[int, Setting("Completions of each prompt, N of Eq. 1.", ROLLOUTS)] = 8
+    temperature: Annotated[float, Setting("Temperature at which completions are drawn.", ROLLOUTS, above=0)] = 1.0
+    top_p: Annotated[
+        float, Setting("Draw from the likeliest tokens whose probabilities add up to X.", ROLLOUTS, above=0, most=1)
+    ] = 1.0
     top_k: Annotated[int, Setting("Draw from the N likeliest tokens; 0 from all.", ROLLOUTS, least=0)] = 0
-    max_completion_tokens: Annotated[int, Setting("Longer completions are cut here.", ROLLOUTS, least=1)] = 256
+    max_completion_tokens: Annotated[int, Setting("Cut completions after N tokens.", ROLLOUTS, least=1)] = 256
     max_pixels: Annotated[
         int, Setting("Resize pictures to at most N pixels; 0 is the model's own limit.", ROLLOUTS, least=0)
     ] = 0
     rollout_batch: Annotated[int, Setting("Completions written at a time.", ROLLOUTS, least=1)] = 64
     vllm: Annotated[
-        Literal["", "colocate", "server"], Setting("Completions from vLLM on these GPUs or its server.", ROLLOUTS)
+        Literal["", "colocate", "server"],
+        Setting("Draw completions with vLLM, on these GPUs or on its server.", ROLLOUTS),
     ] = ""
     vllm_url: Annotated[str, Setting("Where TRL's vLLM server listens.", ROLLOUTS, metavar="URL")] = ""
     vllm_memory: Annotated[
@@ -65,18 +72,22 @@ class GrpoRecipe:
     mix: Annotated[
         Mapping[str, Annotated[float, Range(least=0)]],
         Setting(
-            "score=2,degradation/synth=1: share of each task or task/source; as the data has them by default.",
+            "Share of each task or task/source, as score=2,degradation/synth=1; as the data has them by default.",
             UPDATE,
             metavar="SHARES",
         ),
     ] = field(default_factory=dict)
-    total_batch: Annotated[int, Setting("Completions an update, all in all.", UPDATE, option="--batch", least=1)] = 128
+    total_batch: Annotated[
+        int, Setting("Completions in an update, over all processes.", UPDATE, option="--batch", least=1)
+    ] = 128
     per_device_batch: Annotated[int, Setting("Completions at a time on each process.", UPDATE, least=1)] = 8
-    learning_rate: Annotated[float, Setting("At the start.", UPDATE, above=0)] = 1.0e-6
-    final_learning_rate: Annotated[float, Setting("At the end; it falls in a straight line.", UPDATE, least=0)] = 1.0e-9
+    learning_rate: Annotated[float, Setting("Learning rate at the start.", UPDATE, above=0)] = 1.0e-6
+    final_learning_rate: Annotated[
+        float, Setting("Learning rate at the end; it falls in a straight line.", UPDATE, least=0)
+    ] = 1.0e-9
     warmup_steps: Annotated[int, Setting("Updates in which the learning rate rises from 0.", UPDATE, least=0)] = 0
-    weight_decay: Annotated[float, Setting("Of AdamW.", UPDATE, least=0)] = 0.0
-    max_grad_norm: Annotated[float, Setting("Longer gradients are scaled down to this norm.", UPDATE, least=0)] = 1.0
+    weight_decay: Annotated[float, Setting("Weight decay of AdamW.", UPDATE, least=0)] = 0.0
+    max_grad_norm: Annotated[float, Setting("Scale longer gradients down to this norm.", UPDATE, least=0)] = 1.0
     beta: Annotated[float, Setting("Weight of the KL divergence penalty, Eq. 2.", UPDATE, least=0)] = 1.0e-3
     clip: Annotated[float, Setting("delta of Eq. 2: ratios are clipped at 1 ± X.", UPDATE, above=0)] = 0.2
     num_iterations: Annotated[int, Setting("Updates from each set of completions.", UPDATE, least=1)] = 1
@@ -96,16 +107,24 @@ class GrpoRecipe:
     freeze_vision: Annotated[
         bool, Setting("Leave the vision module as it is.", LARGE, option="--freeze-vision/--train-vision")
     ] = False
-    gradient_checkpointing: Annotated[bool, Setting("Less memory, more time.", LARGE)] = False
-    bf16: Annotated[bool, Setting("Steps in bfloat16 autocast.", LARGE)] = True
-    dtype: Annotated[Literal["float32", "bfloat16"], Setting("Of the weights while they train.", LARGE)] = "float32"
-    final_dtype: Annotated[Literal["float32", "bfloat16"], Setting("Of the weights in final/.", LARGE)] = "bfloat16"
+    gradient_checkpointing: Annotated[
+        bool, Setting("Compute activations again in the backward pass: less memory, more time.", LARGE)
+    ] = False
+    bf16: Annotated[bool, Setting("Compute in bfloat16 (autocast).", LARGE)] = True
+    dtype: Annotated[Literal["float32", "bfloat16"], Setting("Type of the weights while they train.", LARGE)] = (
+        "float32"
+    )
+    final_dtype: Annotated[Literal["float32", "bfloat16"], Setting("Type of the weights in final/.", LARGE)] = (
+        "bfloat16"
+    )
 
     log_every: Annotated[int, Setting("Updates between lines of metrics.jsonl.", RUN, least=1)] = 1
     save_every: Annotated[int, Setting("Updates between checkpoints.", RUN, least=1)] = 100
     eval_every: Annotated[int, Setting("Updates between evaluations on --eval-data.", RUN, least=1)] = 100
     eval_rows: Annotated[int, Setting("At most N rows of --eval-data.", RUN, least=1)] = 512
-    report_to: Annotated[Literal["none", "tensorboard", "wandb", "trackio"], Setting("Also log there.", RUN)] = "none"
+    report_to: Annotated[
+        Literal["none", "tensorboard", "wandb", "trackio"], Setting("Also log to this tracker.", RUN)
+    ] = "none"
 
 
 def check(recipe: GrpoRecipe) -> None:
