@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint constraints audit clean
+.PHONY: demo test docs lint constraints audit clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -21,6 +21,11 @@ demo: .venv/installed  ## install, make example photos, score them into out.csv
 
 test: .venv/tested  ## the whole suite
 	$(BIN)/python -m pytest
+
+docs: .venv/tested  ## the documentation as a site, in build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
 
 lint: .venv/tested  ## what pre-commit and CI ask for
 	$(BIN)/ruff check .
