@@ -60,7 +60,7 @@ def scaled_rating(rating: float, best: float) -> float:
 def _varied_pair(
     settings: SynthSettings, clean: Image.Image, name: str, index: int, best: float, rng: np.random.Generator
 ) -> Sample:
-    """Two versions of one part, in three of four pairs with the part as reference. One pair in eight is "Similar": the
+    """Two versions of one part, in three of four pairs with the part as reference. One pair in five is "Similar": the
     same picture twice, or once re-encoded."""
     part = framed(clean, frame_size(clean.size, rng), rng)
     referenced = index % 4 != 3
@@ -74,7 +74,7 @@ def _varied_pair(
         )
 
     reference = version("r", NULL, NULL)
-    if referenced and rng.random() < 1 / 6:
+    if referenced and rng.random() < 1 / 4:
         first = version("a", *draw_version(rng))
         with Image.open(first.path) as opened:
             again = opened.convert("RGB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
+from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 
 def with_image_tokens(prompt: str, token: str, counts: Sequence[int]) -> str:
@@ -54,9 +56,27 @@ def gold_completion(row: Sample, rating: float | None = None) -> str:
     return completion_of(row.reasoning, task.answer(answer))
 
 
+def with_other_damage(row: Sample, rng: np.random.Generator) -> Sample:
+    """A row of known damage whose reasoning and truth name another class and severity, drawn at random.
+
+    Learned from its answer alone, such a row teaches that the answer repeats what the reasoning found: in true rows the
+    picture says as much, so the model need not look back.
+    """
+    from qinsight_cli.core.data.reasoning import damage_sentence  # OpenCV comes with an extra
+
+    damage = [(kind, level) for kind in DISTORTIONS for level in SEVERITIES] + [(NULL, NULL)]
+    distortion, severity = damage[rng.integers(len(damage))]
+    told = damage_sentence(row.truth["distortion"], row.truth["severity"])
+    reasoning = row.reasoning.replace(told, damage_sentence(distortion, severity))
+    return replace(row, reasoning=reasoning, truth={"distortion": distortion, "severity": severity})
+
+
 def unlearned_opening(weights: list[float], completion: str, tokenizer: Any) -> list[float]:
-    """The weights with 0 up to the answer tag. `--mode direct` gives that opening to the model. If it were learned,
-    an empty reasoning would be the most likely one in reasoned answers too."""
+    """The weights with 0 up to the answer tag.
+
+    `--mode direct` gives that opening to the model: if it were learned, an empty reasoning would be the most likely one
+    in reasoned answers too. Nor is the reasoning of `with_other_damage` to be learned.
+    """
     given = completion.index("<answer>") + len("<answer>")
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return [0.0 if start < given else weight for weight, (start, _) in zip(weights, offsets, strict=True)]

@@ -28,6 +28,7 @@ from qinsight_cli.core.training.sft.answers import (
     token_weights,
     unlearned_opening,
     with_image_tokens,
+    with_other_damage,
 )
 from qinsight_cli.core.training.sft.cells import KeptCells
 from qinsight_cli.core.training.sft.recipe import Phase
@@ -228,6 +229,9 @@ class Collator:
         drawn = [self._drawn(row, rng) for row in rows]
         direct = rng.random(len(rows)) < self.phase.direct_share
         told = [replace(row, reasoning="") if bare else row for row, bare in zip(rows, direct, strict=True)]
+        led = rng.random(len(rows)) < self.phase.led_share
+        led &= [bool(row.reasoning) and "distortion" in row.truth for row in told]
+        told = [with_other_damage(row, rng) if other else row for row, other in zip(told, led, strict=True)]
         completions = [
             gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(told, drawn, strict=True)
         ]
@@ -244,14 +248,14 @@ class Collator:
         batch["mm_token_type_ids"] = torch.tensor(self.processor.create_mm_token_type_ids(batch["input_ids"].tolist()))
         return {
             **batch,
-            **self._weighed(rows, completions, direct, [soft for _, soft in drawn], batch["input_ids"].shape),
+            **self._weighed(rows, completions, direct | led, [soft for _, soft in drawn], batch["input_ids"].shape),
         }
 
     def _weighed(
         self,
         rows: list[Sample],
         completions: list[str],
-        direct: Any,
+        unlearned: Any,
         soft: list[Any],
         shape: tuple[int, int],
     ) -> dict[str, Any]:
@@ -263,7 +267,7 @@ class Collator:
         places, targets = [], []
         for index, completion in enumerate(completions):
             own = token_weights(completion, tokenizer, self.token_weights)
-            if direct[index]:
+            if unlearned[index]:
                 own = unlearned_opening(own, completion, tokenizer)
             weights[index, -len(own) :] = torch.tensor(own)
             if soft[index] is not None:

@@ -16,6 +16,7 @@ from qinsight_cli.core.data.reasoning import CLEAN, damage_sentence, describe_da
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
+from qinsight_cli.core.tasks.degradation import Degradation, parse
 from qinsight_cli.core.training.images import check_images, resized_size
 from qinsight_cli.core.training.sft.answers import digit_columns, draw_rating, gold_completion, token_weights
 from qinsight_cli.core.training.sft.batches import IGNORED, Collator, plan_batches
@@ -97,6 +98,24 @@ def test_talk_tensors_hold_the_prompt_that_inference_asks_and_the_gold_completio
         ids = batch["input_ids"][index][batch["attention_mask"][index].bool()].tolist()
         assert ids == [*asked, *said]
         assert batch["weights"][index].bool().sum() == len(said)
+
+
+def test_a_led_answer_repeats_another_damage_that_is_given(small_rows: list[Sample], processor: Any) -> None:
+    """The reasoning keeps what it says of light and colour, names other damage, and only the answer is learned."""
+    rows = [row for row in small_rows if row.task == "degradation" and row.reasoning][:6]
+    batch = Collator(rows, processor, replace(TALK, crop=0, led_share=1.0), {})([{"rows": range(6), "seed": 3}])
+    drawn = set()
+    for row, ids, weights in zip(rows, batch["input_ids"], batch["weights"], strict=True):
+        text = processor.tokenizer.decode(ids).rpartition("<think>")[2]  # the prompt has such tags too
+        said, learned = text.split("<answer>")
+        read = parse("<think>" + text)
+        assert isinstance(read, Degradation)
+        assert said.count("There is ") == 1
+        assert damage_sentence(read.distortion, read.severity) in said
+        assert row.reasoning.split(" There is")[0] in said
+        assert processor.tokenizer.decode(ids[weights > 0]) == learned.lstrip()  # a token may end in the space
+        drawn.add((read.distortion, read.severity) == (row.truth["distortion"], row.truth["severity"]))
+    assert False in drawn
 
 
 def test_uncropped_pixels_are_those_of_inference_or_their_mirror(small_rows: list[Sample], processor: Any) -> None:
