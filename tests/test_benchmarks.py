@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+import pytest
+
+Printed = Callable[..., dict[str, Any]]
 
 
-def printed(name: str, *arguments: object) -> dict[str, Any]:
-    """The JSON line of a program, the last that it prints."""
-    command = [sys.executable, str(FOLDER / f"{name}.py"), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    *table, last = done.stdout.strip().splitlines()
-    assert len(table) >= 2, "a table comes first"
-    found = json.loads(last)
-    assert found["benchmark"] == name
-    return found
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Printed:
+    """Runs a program in this process and gives its JSON line, the last that it prints."""
+
+    def run(name: str, *arguments: object) -> dict[str, Any]:
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *map(str, arguments)])
+        import_module(name).main()
+        *table, last = capfd.readouterr().out.strip().splitlines()
+        assert len(table) >= 2, "a table comes first"
+        found = json.loads(last)
+        assert found["benchmark"] == name
+        return found
+
+    return run
 
 
-def test_fleet_simulation() -> None:
+def test_fleet_simulation(printed: Printed) -> None:
     cases = printed("fleet_simulation", "--pictures", 10_000_000, "--mtbf", 24)["cases"]
     ideal = 10_000_000 / (64 * 15)
     assert 1.0 < cases["no failures"]["seconds"] / ideal < 1.1
@@ -36,7 +39,7 @@ def test_fleet_simulation() -> None:
     assert cases["spot machines"]["seconds"] > cases["as expected"]["seconds"] > cases["no failures"]["seconds"]
 
 
-def test_startup() -> None:
+def test_startup(printed: Printed) -> None:
     """What it measures is the benchmark's to say; that help loads no command is tested in test_cli.py."""
     (row,) = printed("startup", "--repeats", 1, "--only", "help")["rows"]
     assert row["what"] == "qinsight --help"
@@ -45,8 +48,8 @@ def test_startup() -> None:
     assert 0.01 < row["least"] < 60
 
 
-def test_samples() -> None:
-    found = printed("samples", "--samples", 3, "--tokens", 4, "--repeats", 1)
+def test_samples(printed: Printed, random_model: Path) -> None:
+    found = printed("samples", "--model", random_model, "--samples", 3, "--tokens", 4, "--repeats", 1)
     shared, separate = found["rows"]
     assert [shared["against"], separate["against"]] == ["1 sample", "3 samples"]
     assert shared["seconds"] > 0 < shared["other"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,19 @@ def dataset(tmp_path: Path, photos: Callable[[str], NDArray[np.uint8]]) -> Path:
     return tmp_path / "synth"
 
 
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands that train run in this process."""
+    from qinsight_cli.cli import run
+
+    def run_here(command: list[str]) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "qinsight_cli"]
+        return subprocess.CompletedProcess(command, run(command[3:]))
+
+    monkeypatch.setattr(claims.subprocess, "run", run_here)
+
+
+@pytest.mark.usefixtures("trained_here")
 def test_two_arms_train_are_told_and_kept(dataset: Path, random_model: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(claims.main)
