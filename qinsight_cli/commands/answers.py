@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -16,6 +17,7 @@ from qinsight_cli.core.errors import QInsightError, UsageError
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperatures
 ANSWERS = "Answers"
+_option = partial(typer.Option, rich_help_panel=ANSWERS)
 
 
 class Preset(StrEnum):
@@ -42,52 +44,33 @@ class Answers:
     """How answers are drawn. The preset, or greedy decoding, fills in what is not given."""
 
     max_new_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-new-tokens",
-            min=1,
-            metavar="N",
-            help="Cut an answer after N tokens. (default: 512)",
-            rich_help_panel=ANSWERS,
-        ),
+        int | None, _option("--max-new-tokens", min=1, metavar="N", help="Cut an answer after N tokens. (default: 512)")
     ] = None
     samples: Annotated[
-        int | None,
-        typer.Option(
-            "--samples",
-            min=1,
-            metavar="N",
-            help="Answers to draw for each question. (default: 1)",
-            rich_help_panel=ANSWERS,
-        ),
+        int | None, _option("--samples", min=1, metavar="N", help="Answers to draw for each question. (default: 1)")
     ] = None
     temperature: Annotated[
         float | None,
-        typer.Option(
+        _option(
             "--temperature",
             min=0.0,
             help="Temperature of sampling; 0 always takes the likeliest token. (default: 0, or 1 with several samples)",
-            rich_help_panel=ANSWERS,
         ),
     ] = None
-    preset: Annotated[
-        Preset | None, typer.Option("--preset", help="authors: sample as their demo does.", rich_help_panel=ANSWERS)
-    ] = None
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.", rich_help_panel=ANSWERS)] = 0
+    preset: Annotated[Preset | None, _option("--preset", help="authors: sample as their demo does.")] = None
+    seed: Annotated[int, _option("--seed", help="Seed of the random draws.")] = 0
     mode: Annotated[
         Mode,
-        typer.Option(
+        _option(
             "--mode",
             help="reasoned: the model reasons first; direct: its likeliest answer is read at once, much faster.",
-            rich_help_panel=ANSWERS,
         ),
     ] = Mode.reasoned
     prompt_style: Annotated[
         PromptStyle,
-        typer.Option(
+        _option(
             "--prompt-style",
             help="Ask in the words of Table A, or in those of the authors' code, which trained their weights.",
-            rich_help_panel=ANSWERS,
         ),
     ] = PromptStyle.paper
 
@@ -126,11 +109,10 @@ class ScoreAnswers(Answers):
     written: ClassVar = False  # whether a rating is the number as written when nothing else is asked for
     rating: Annotated[
         Rating | None,
-        typer.Option(
+        _option(
             "--rating",
             help="expected: the mean of the model's distribution over ratings; answer: the number as it writes it. "
             "(default: expected)",
-            rich_help_panel=ANSWERS,
         ),
     ] = None
 
@@ -153,11 +135,10 @@ class BenchAnswers(ScoreAnswers):
     written: ClassVar = True
     rating: Annotated[
         Rating | None,
-        typer.Option(
+        _option(
             "--rating",
             help="expected: the mean of the model's distribution over ratings; answer: the number as it writes it. "
             "(default: answer, as in the paper; expected with --mode direct)",
-            rich_help_panel=ANSWERS,
         ),
     ] = None
 

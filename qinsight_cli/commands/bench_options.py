@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ import typer
 from qinsight_cli.commands.flat import written
 
 SYSTEMS, PROTOCOL = "What is measured", "Protocol"
+_system_option = partial(typer.Option, rich_help_panel=SYSTEMS)
+_protocol_option = partial(typer.Option, rich_help_panel=PROTOCOL)
 
 
 class Plcc(StrEnum):
@@ -35,36 +38,29 @@ class Measured:
 
     model: Annotated[
         list[str] | None,
-        typer.Option(
+        _system_option(
             "--model",
             "--row",
             metavar="[LABEL=]NAME",
             help="A model by name, under a label that may be a row of the table; deqa:NAME reads its rating from level "
             "words; repeatable. (default: tiny)",
-            rich_help_panel=SYSTEMS,
         ),
     ] = None
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            "--metric", metavar="NAME", help="psnr, ssim, or a metric of pyiqa; repeatable.", rich_help_panel=SYSTEMS
-        ),
+        _system_option("--metric", metavar="NAME", help="psnr, ssim, or a metric of pyiqa; repeatable."),
     ] = None
     predictions: Annotated[
         list[str] | None,
-        typer.Option(
+        _system_option(
             "--predictions",
             metavar="LABEL=CSV",
             help="Answers from elsewhere: path,rating or path,distortion,severity or image_a,image_b,winner; "
             "repeatable.",
-            rich_help_panel=SYSTEMS,
         ),
     ] = None
     baselines_python: Annotated[
-        str | None,
-        typer.Option(
-            "--baselines-python", metavar="PATH", help="The interpreter that has pyiqa.", rich_help_panel=SYSTEMS
-        ),
+        str | None, _system_option("--baselines-python", metavar="PATH", help="The interpreter that has pyiqa.")
     ] = None
 
 
@@ -74,47 +70,28 @@ class Counting:
 
     plcc: Annotated[
         Plcc,
-        typer.Option(
-            "--plcc",
-            help="PLCC of the ratings as they are, or after a four-parameter logistic fit.",
-            rich_help_panel=PROTOCOL,
-        ),
+        _protocol_option("--plcc", help="PLCC of the ratings as they are, or after a four-parameter logistic fit."),
     ] = Plcc.raw
     ties: Annotated[
         Ties,
-        typer.Option(
-            "--ties",
-            help="What the answer Similar is worth on a pair with a winner: nothing, or half.",
-            rich_help_panel=PROTOCOL,
-        ),
+        _protocol_option("--ties", help="What the answer Similar is worth on a pair with a winner: nothing, or half."),
     ] = Ties.wrong
     original: Annotated[
-        bool,
-        typer.Option(
-            "--original/--no-original", help="Count pairs with the original picture.", rich_help_panel=PROTOCOL
-        ),
+        bool, _protocol_option("--original/--no-original", help="Count pairs with the original picture.")
     ] = True
     protocol: Annotated[
         DegradationQuestions,
-        typer.Option(
-            "--protocol",
-            help="Ask one question for all distortions, or one for each, as AgenticIR does.",
-            rich_help_panel=PROTOCOL,
+        _protocol_option(
+            "--protocol", help="Ask one question for all distortions, or one for each, as AgenticIR does."
         ),
     ] = DegradationQuestions.single
     bootstrap: Annotated[
         int,
-        typer.Option(
-            "--bootstrap",
-            min=0,
-            metavar="N",
-            help="Bootstrap resamples for the intervals; 0: no intervals.",
-            rich_help_panel=PROTOCOL,
+        _protocol_option(
+            "--bootstrap", min=0, metavar="N", help="Bootstrap resamples for the intervals; 0: no intervals."
         ),
     ] = 1000
-    intervals: Annotated[
-        bool, typer.Option("--intervals", help="Show the 95 % intervals in the tables.", rich_help_panel=PROTOCOL)
-    ] = False
+    intervals: Annotated[bool, _protocol_option("--intervals", help="Show the 95 % intervals in the tables.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

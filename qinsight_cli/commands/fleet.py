@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from qinsight_cli.core.tasks import Task
 
 PANEL = "Ray"
+_option = partial(typer.Option, rich_help_panel=PANEL)
 AUTO = "auto"
 _ADDRESS = re.compile(r"auto|local|ray://\S+|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
@@ -50,27 +52,18 @@ class Ray:
 
     ray: Annotated[
         str | None,
-        typer.Option(
+        _option(
             "--ray",
             metavar="[ADDRESS]",
             help="Run on a Ray cluster: the one that is there, else this machine; local; HOST:PORT; ray://HOST:PORT.",
-            rich_help_panel=PANEL,
         ),
     ] = None
     actors: Annotated[
-        int,
-        typer.Option(
-            "--actors",
-            min=1,
-            metavar="N",
-            help="Number of workers, each with a model of its own.",
-            rich_help_panel=PANEL,
-        ),
+        int, _option("--actors", min=1, metavar="N", help="Number of workers, each with a model of its own.")
     ] = 2
-    gpus_per_actor: Annotated[
-        float,
-        typer.Option("--gpus-per-actor", min=0.0, metavar="G", help="GPUs of each worker.", rich_help_panel=PANEL),
-    ] = 0.0
+    gpus_per_actor: Annotated[float, _option("--gpus-per-actor", min=0.0, metavar="G", help="GPUs of each worker.")] = (
+        0.0
+    )
 
     def __post_init__(self) -> None:
         """Raises UsageError for what is no address, and for the other options without --ray."""
@@ -101,9 +94,7 @@ class FleetJob(Ray):
             rich_help_panel=PANEL,
         ),
     ] = None
-    parts: Annotated[Form, typer.Option("--parts", help="The form of the files in --out.", rich_help_panel=PANEL)] = (
-        Form.parquet
-    )
+    parts: Annotated[Form, _option("--parts", help="The form of the files in --out.")] = Form.parquet
 
     def check(self, outputs: Sequence[str]) -> None:
         """Raises UsageError when it is not clear where the rows go."""

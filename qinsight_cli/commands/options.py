@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,9 @@ from qinsight_cli.core.inference.journal import journal_path
 from qinsight_cli.core.models.placement import NetworkOptions
 
 OUTPUT, MODEL = "Output", "Model"
+_output_option = partial(typer.Option, rich_help_panel=OUTPUT)
+_model_option = partial(typer.Option, rich_help_panel=MODEL)
+_max_pixels = partial(_model_option, "--max-pixels", min=0, metavar="N")
 
 
 class Dtype(StrEnum):
@@ -43,12 +47,8 @@ class Attention(StrEnum):
 Paths = Annotated[
     list[str], typer.Argument(metavar="PATH", help="Files, folders, quoted globs, or - for a list on stdin.")
 ]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace a file that qinsight did not write.", rich_help_panel=OUTPUT)
-]
-Restart = Annotated[
-    bool, typer.Option("--restart", help="Forget what an interrupted run has done.", rich_help_panel=OUTPUT)
-]
+Force = Annotated[bool, _output_option("--force", help="Replace a file that qinsight did not write.")]
+Restart = Annotated[bool, _output_option("--restart", help="Forget what an interrupted run has done.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +67,10 @@ class Output:
         written("--html", metavar="FILE", help="Write a gallery for a browser to FILE.", rich_help_panel=OUTPUT),
     ] = None
     show_reasoning: Annotated[
-        bool, typer.Option("--show-reasoning", help="Show the whole reasoning in the table.", rich_help_panel=OUTPUT)
+        bool, _output_option("--show-reasoning", help="Show the whole reasoning in the table.")
     ] = False
     restart: Restart = False
-    no_cache: Annotated[
-        bool,
-        typer.Option("--no-cache", help="Neither use nor keep answers in the cache.", rich_help_panel=OUTPUT),
-    ] = False
+    no_cache: Annotated[bool, _output_option("--no-cache", help="Neither use nor keep answers in the cache.")] = False
     force: Force = False
 
     def __post_init__(self) -> None:
@@ -109,52 +106,33 @@ class Output:
 class Compute:
     """How a model is run."""
 
-    device: Annotated[
-        str,
-        typer.Option("--device", help="auto (also over several GPUs), cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL),
-    ] = "auto"
+    device: Annotated[str, _model_option("--device", help="auto (also over several GPUs), cpu, cuda, cuda:1, mps.")] = (
+        "auto"
+    )
     dtype: Annotated[
-        Dtype,
-        typer.Option(
-            "--dtype", help="auto is float32 on CPU, bfloat16 on GPU, float16 before Ampere.", rich_help_panel=MODEL
-        ),
+        Dtype, _model_option("--dtype", help="auto is float32 on CPU, bfloat16 on GPU, float16 before Ampere.")
     ] = Dtype.auto
     batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size", min=1, metavar="N", help="Pictures to ask about at a time.", rich_help_panel=MODEL
-        ),
+        int, _model_option("--batch-size", min=1, metavar="N", help="Pictures to ask about at a time.")
     ] = 8
     max_pixels: Annotated[
         int | None,
-        typer.Option(
-            "--max-pixels",
-            min=0,
-            metavar="N",
+        _max_pixels(
             help="Resize to at most N pixels; 0 is the model's own limit. (default: 1003520 for models of billions of "
-            "weights, else 0)",
-            rich_help_panel=MODEL,
+            "weights, else 0)"
         ),
     ] = None
     quantize: Annotated[
-        Quantize | None,
-        typer.Option(
-            "--quantize", help="Hold the decoder's weights in 4 or 8 bits (bitsandbytes).", rich_help_panel=MODEL
-        ),
+        Quantize | None, _model_option("--quantize", help="Hold the decoder's weights in 4 or 8 bits (bitsandbytes).")
     ] = None
     attention: Annotated[
         Attention,
-        typer.Option(
-            "--attention",
-            help="Attention of the vision tower; auto is flash where flash-attn is installed.",
-            rich_help_panel=MODEL,
+        _model_option(
+            "--attention", help="Attention of the vision tower; auto is flash where flash-attn is installed."
         ),
     ] = Attention.auto
     offload: Annotated[
-        bool,
-        typer.Option(
-            "--offload", help="Keep in main memory what does not fit on the GPU; slow.", rich_help_panel=MODEL
-        ),
+        bool, _model_option("--offload", help="Keep in main memory what does not fit on the GPU; slow.")
     ] = False
 
     @property
@@ -168,14 +146,7 @@ class BenchCompute(Compute):
     """How a model is run, with pictures as large as the model takes them if nothing else is asked for."""
 
     max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            "--max-pixels",
-            min=0,
-            metavar="N",
-            help="Resize to at most N pixels. (default: 0, the model's own limit, as in the paper)",
-            rich_help_panel=MODEL,
-        ),
+        int | None, _max_pixels(help="Resize to at most N pixels. (default: 0, the model's own limit, as in the paper)")
     ] = None
 
 
@@ -187,26 +158,18 @@ class Judging:
     output: Output
     model: Annotated[
         str,
-        typer.Option(
+        _model_option(
             "--model",
             metavar="NAME",
             help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a name "
             "that --endpoint serves.",
-            rich_help_panel=MODEL,
         ),
     ] = "tiny"
     serving: Serving
     fleet: FleetJob
     compute: Compute
     max_image_pixels: Annotated[
-        int,
-        typer.Option(
-            "--max-image-pixels",
-            min=1,
-            metavar="N",
-            help="Refuse pictures of more than N pixels.",
-            rich_help_panel=MODEL,
-        ),
+        int, _model_option("--max-image-pixels", min=1, metavar="N", help="Refuse pictures of more than N pixels.")
     ] = MAX_PIXELS
     answers: Answers
     prompt: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qinsight_cli.commands.options import Compute
 
 PANEL = "Served models"
+_option = partial(typer.Option, rich_help_panel=PANEL)
 MOST = 1000  # requests at a time: the connections that the client opens
 
 
@@ -25,35 +27,18 @@ class Serving:
 
     endpoint: Annotated[
         list[str] | None,
-        typer.Option(
-            "--endpoint",
-            metavar="URL",
-            help="An OpenAI-compatible server that has --model; repeatable, for replicas.",
-            rich_help_panel=PANEL,
+        _option(
+            "--endpoint", metavar="URL", help="An OpenAI-compatible server that has --model; repeatable, for replicas."
         ),
     ] = None
     concurrency: Annotated[
-        int,
-        typer.Option(
-            "--concurrency",
-            min=1,
-            max=MOST,
-            metavar="N",
-            help="Requests at a time, over all endpoints.",
-            rich_help_panel=PANEL,
-        ),
+        int, _option("--concurrency", min=1, max=MOST, metavar="N", help="Requests at a time, over all endpoints.")
     ] = 32
     api_key_env: Annotated[
-        str | None,
-        typer.Option(
-            "--api-key-env", metavar="NAME", help="The environment variable with the key.", rich_help_panel=PANEL
-        ),
+        str | None, _option("--api-key-env", metavar="NAME", help="The environment variable with the key.")
     ] = None
     timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", min=0.1, metavar="SECONDS", help="The most time for one request.", rich_help_panel=PANEL
-        ),
+        float, _option("--timeout", min=0.1, metavar="SECONDS", help="The most time for one request.")
     ] = 300.0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, ClassVar
 
 import typer
@@ -13,6 +14,8 @@ from qinsight_cli.core.report.selection import BEST, WORST, Selection
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 
 SHOWN = "What is shown"
+_option = partial(typer.Option, rich_help_panel=SHOWN)
+_limit = partial(_option, min=LOWEST, max=HIGHEST, metavar="RATING")
 
 
 class RatingOrder(StrEnum):
@@ -33,17 +36,10 @@ class Showing:
     below: ClassVar[float | None] = None
     above: ClassVar[float | None] = None
     top: Annotated[
-        int | None,
-        typer.Option(
-            "--top", min=1, metavar="N", help="Only the first N, worst first without --sort.", rich_help_panel=SHOWN
-        ),
+        int | None, _option("--top", min=1, metavar="N", help="Only the first N, worst first without --sort.")
     ] = None
-    paths_only: Annotated[
-        bool, typer.Option("--paths", help="Print only the paths, to pipe them on.", rich_help_panel=SHOWN)
-    ] = False
-    null: Annotated[
-        bool, typer.Option("-0", "--null", help="With --paths: NUL after each, for xargs -0.", rich_help_panel=SHOWN)
-    ] = False
+    paths_only: Annotated[bool, _option("--paths", help="Print only the paths, to pipe them on.")] = False
+    null: Annotated[bool, _option("-0", "--null", help="With --paths: NUL after each, for xargs -0.")] = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for -0 without --paths, and for limits that no rating can meet."""
@@ -63,30 +59,13 @@ class ShowingScores(Showing):
     """Which ratings are shown."""
 
     sort: Annotated[  # type: ignore[misc]
-        RatingOrder | None,
-        typer.Option("--sort", help="rating: the worst first; best: the best first.", rich_help_panel=SHOWN),
+        RatingOrder | None, _option("--sort", help="rating: the worst first; best: the best first.")
     ] = None
     below: Annotated[  # type: ignore[misc]
-        float | None,
-        typer.Option(
-            "--below",
-            min=LOWEST,
-            max=HIGHEST,
-            metavar="RATING",
-            help="Only pictures rated lower than this.",
-            rich_help_panel=SHOWN,
-        ),
+        float | None, _limit("--below", help="Only pictures rated lower than this.")
     ] = None
     above: Annotated[  # type: ignore[misc]
-        float | None,
-        typer.Option(
-            "--above",
-            min=LOWEST,
-            max=HIGHEST,
-            metavar="RATING",
-            help="Only pictures rated higher than this.",
-            rich_help_panel=SHOWN,
-        ),
+        float | None, _limit("--above", help="Only pictures rated higher than this.")
     ] = None
 
 
@@ -95,6 +74,5 @@ class ShowingDistortions(Showing):
     """Which distortions are shown."""
 
     sort: Annotated[  # type: ignore[misc]
-        SeverityOrder | None,
-        typer.Option("--sort", help="severity: the worst first; best: the best first.", rich_help_panel=SHOWN),
+        SeverityOrder | None, _option("--sort", help="severity: the worst first; best: the best first.")
     ] = None
