@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import pixel_engine
+from prepare_runs import picture, write_csv
 from qinsight_cli import cli
 
 HELPERS = Path(pixel_engine.__file__).parent
@@ -114,3 +115,23 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for i in range(7):
         Image.new("RGB", (20 + i, 16), (40 * i,) * 3).save(f"photos/{i}.png")
     return [f"photos/{i}.png" for i in range(7)]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def kadid(here: Path) -> Path:
+    """KADID-10k in small: three references, five levels of one distortion."""
+    rows = [
+        (f"I{r:02d}_01_{level:02d}.png", f"I{r:02d}.png", 5 - level * 0.7, 0.5)
+        for r in range(1, 4)
+        for level in range(1, 6)
+    ]
+    write_csv(here / "kadid10k/dmos.csv", ("dist_img", "ref_img", "dmos", "var"), *rows)
+    for number, name in enumerate([row[0] for row in rows] + ["I01.png", "I02.png", "I03.png"]):
+        picture(here / "kadid10k/images" / name, number)
+    return here / "kadid10k"

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import processes
+from killed_training import killed_after
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.datasets import collect
@@ -134,34 +135,10 @@ def test_without_validation_rows_no_model_is_called_best(job: Any, tmp_path: Pat
     assert any("eval" in line for line in lines_of(tmp_path / "run"))
 
 
-class Stopped(Exception):
-    pass
-
-
-def stopping(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Training dies in the step after so many, as a killed process would."""
-    from transformers import Trainer
-
-    original, count = Trainer.training_step, 0
-
-    def step(self: Any, *arguments: Any, **settings: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count > after:
-            raise Stopped
-        return original(self, *arguments, **settings)
-
-    monkeypatch.setattr(Trainer, "training_step", step)
-
-
-def test_a_killed_run_resumes_to_the_same_steps_and_weights(
-    finished: Path, job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_resumes_to_the_same_steps_and_weights(finished: Path, job: Any, tmp_path: Path) -> None:
     out = tmp_path / "resumed"
-    with monkeypatch.context() as patch:
-        stopping(patch, 7)  # two backward passes an update: three updates and a half
-        with pytest.raises(Stopped):
-            run.run_grpo(job(), out)
+    with killed_after(7):  # two backward passes an update: three updates and a half
+        run.run_grpo(job(), out)
     assert [line["step"] for line in lines_of(out) if "eval" not in line] == [1, 2, 3]
     torn = out / "checkpoint-3"  # and a checkpoint that a kill left unfinished
     torn.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from killed_training import Killed, killed_after
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.recipe import load_sft
@@ -107,32 +107,6 @@ def test_talking_learns(small_rows: list[Sample], finished: Path, tmp_path: Path
     assert course[-1] < 0.6 * course[0]
 
 
-class Stopped(Exception):
-    pass
-
-
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes training die after a number of steps, as a killed process would: what is on disk is all that is left."""
-    from transformers import Trainer
-
-    original = Trainer.training_step
-
-    def arm(steps: int) -> None:
-        count = 0
-
-        def step(self: Any, *arguments: Any, **settings: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count > steps:
-                raise Stopped
-            return original(self, *arguments, **settings)
-
-        monkeypatch.setattr(Trainer, "training_step", step)
-
-    return arm
-
-
 def assert_same_run(out: Path, whole: Path) -> None:
     for name in ("3-talk/done", "final"):
         first, second = (load_file(folder / name / "model.safetensors") for folder in (whole, out))
@@ -143,7 +117,7 @@ def assert_same_run(out: Path, whole: Path) -> None:
 
 
 def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
-    small_rows: list[Sample], finished: Path, tmp_path: Path, stop_after: Any, monkeypatch: pytest.MonkeyPatch
+    small_rows: list[Sample], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "SAVE_EVERY", 2)
     monkeypatch.setattr(run, "LOG_EVERY", 1)
@@ -156,8 +130,7 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
         3,  # after one
     )
     for number, steps in enumerate(kills):
-        stop_after(steps)
-        with pytest.raises(Stopped):
+        with killed_after(steps):
             run.run_sft(RECIPE, small_rows, out, DATA, resume=number > 0)
         phase = max(out.glob("[1-3]-*"))
         for torn in (phase / "checkpoint-5", phase / "done.part"):  # left by a kill while a folder was written
@@ -166,7 +139,6 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
         with pytest.raises(QInsightError, match="add --resume"):
             run.run_sft(RECIPE, small_rows, out, DATA)
     assert (out / "3-talk" / "checkpoint-2").is_dir()
-    stop_after(100)
     run.run_sft(RECIPE, small_rows, out, DATA, resume=True)
     assert_same_run(out, finished)
 
@@ -200,10 +172,10 @@ def test_a_kill_before_the_vision_module_is_standardised_changes_nothing(
     with monkeypatch.context() as patch:
 
         def stop(*_: Any) -> None:
-            raise Stopped
+            raise Killed
 
         patch.setattr(start, "_standardise", stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(Killed):
             run.run_sft(CONV, small_rows, out, DATA)
     half = out / "0-new.part"  # what a kill would have left of it
     half.mkdir()
@@ -226,15 +198,13 @@ def test_a_kill_before_the_vision_module_is_standardised_changes_nothing(
 
 
 def test_phases_with_kept_cells_train_all_but_the_trunk_and_resume(
-    small_rows: list[Sample], tmp_path: Path, random_conv_model: Path, stop_after: Any
+    small_rows: list[Sample], tmp_path: Path, random_conv_model: Path
 ) -> None:
     kept = [replace(phase, crop=0, frozen_blocks=16, keep_cells=True) for phase in CONV.phases]
     recipe = replace(CONV, model=str(random_conv_model), phases=tuple(kept))
     run.run_sft(recipe, small_rows, tmp_path / "whole", DATA)
-    stop_after(3)  # in the second phase
-    with pytest.raises(Stopped):
+    with killed_after(3):  # in the second phase
         run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA)
-    stop_after(100)
     run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA, resume=True)
     first, second = (load_file(tmp_path / each / "final" / "model.safetensors") for each in ("whole", "resumed"))
     start = load_file(random_conv_model / "model.safetensors")
@@ -243,10 +213,9 @@ def test_phases_with_kept_cells_train_all_but_the_trunk_and_resume(
         assert torch.equal(value, start[name].float()) == ("trunk" in name), name
 
 
-def test_torn_heads_are_one_line(small_rows: list[Sample], finished: Path, tmp_path: Path, stop_after: Any) -> None:
+def test_torn_heads_are_one_line(small_rows: list[Sample], finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "torn"
-    stop_after(4)
-    with pytest.raises(Stopped):
+    with killed_after(4):
         run.run_sft(RECIPE, small_rows, out, DATA)
     heads = out / "1-see" / trainers.HEADS
     heads.write_bytes(heads.read_bytes()[:-10])
