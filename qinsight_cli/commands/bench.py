@@ -227,25 +227,35 @@ def _ablation(name: str, out: Path | None) -> None:
 
 
 def _list(python: str | None) -> None:
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from qinsight_cli.core.bench import availability
     from qinsight_cli.core.bench.paper import TABLES
 
-    shown = Table(pad_edge=False, header_style="bold", box=None)
-    for column in ("table", "row", "how it is obtained", "can run now"):
-        shown.add_column(column, overflow="fold")
-    before = ""
-    for entry in availability.entries(python):
-        table = next(table for table in TABLES if table.name == entry.table)
-        name = f"{table.name}\n({table.alias})" if entry.table != before else ""
-        ready = Text(entry.ready, style="green" if entry.ready.startswith("yes") else "dim")
-        if before and entry.table != before:
-            shown.add_section()
-        shown.add_row(name, entry.row, entry.how, ready)
-        before = entry.table
-    show(shown)
+    entries = list(availability.entries(python))
+    widest = max(len(entry.row) for entry in entries)
+    reasons: dict[str, int] = {}  # why a row cannot run now -> its number below the list
+    show(Text("Each row: whether it can run now, and how it is obtained.\n"))
+    for table in TABLES:
+        shown = Table.grid(padding=(0, 2, 0, 0))
+        shown.add_column(width=widest, no_wrap=True)
+        shown.add_column(width=3)
+        shown.add_column(overflow="fold")
+        for entry in (entry for entry in entries if entry.table == table.name):
+            answer, _, why = entry.ready.partition(": ")
+            answer, _, note = answer.partition(" ")
+            mark = f"[{reasons.setdefault(why, len(reasons) + 1)}]" if why else note
+            shown.add_row(
+                Text(entry.row),
+                Text(answer, style="green" if answer == "yes" else "dim"),
+                Text(f"{entry.how} {mark}".strip()),
+            )
+        show(Text(f"{table.name} ({table.alias})", style="bold"))
+        show(Padding(shown, (0, 0, 1, 2)))
+    for why, number in reasons.items():
+        show(Text(f"[{number}] {why}"))
     there, missing = availability.prepared()
     show(Text(f"prepared under data/: {', '.join(there) or 'nothing'}"))
     if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -14,6 +15,9 @@ from qinsight_cli.core.report.tables import WIDE, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+LEAST_ROOM = 20  # columns in which words are worth wrapping
 
 
 @cache
@@ -34,6 +38,18 @@ def say(words: str) -> None:
 def write(words: str) -> None:
     """One line on stdout, control characters escaped."""
     print(printable(words), flush=True)
+
+
+def write_beside(lead: str, words: str) -> None:
+    """A lead and words beside it on stdout: on a terminal wrapped under themselves, in a pipe one line."""
+    room = width() - len(lead)
+    if not sys.stdout.isatty() or room < LEAST_ROOM:
+        write(f"{lead}{words}")
+        return
+    first, *rest = textwrap.wrap(words, room, break_on_hyphens=False) or [""]
+    write(f"{lead}{first}")
+    for line in rest:
+        write(f"{' ' * len(lead)}{line}")
 
 
 def show(what: Any) -> None:

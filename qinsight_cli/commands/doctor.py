@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from qinsight_cli.commands.console import say, waiting, write
+from qinsight_cli.commands.console import say, waiting, write, write_beside
 
 TRAPPED = 1
 
@@ -26,7 +26,7 @@ def doctor() -> None:
             write(section)
         mark = "!" if finding.trap else " "
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
-        write(f"{mark} {finding.name:{width}}  {finding.state}{remedy}")
+        write_beside(f"{mark} {finding.name:{width}}  ", f"{finding.state}{remedy}")
     found = sum(finding.trap for finding in findings)
     say("nothing wrong" if not found else f"{found} to put right, marked with !")
     if found:

@@ -241,6 +241,11 @@ def test_the_list_shows_every_row(run: Callable[..., Any], tmp_path: Path, monke
     for row in ("NIQE", "C2Score", "Qwen-SFT", "DeQA", "AgenticIR", "A-FINE", "DepictQA", "ε = 0.15", "tiny"):
         assert row in done.out
     assert "--metric nima-koniq" in done.out
+    notes = dict(re.findall(r"^\[(\d+)\] (.+)$", done.out, re.MULTILINE))  # each reason once, below the list
+    assert len(set(notes.values())) == len(notes)
+    (number,) = re.findall(r"^  Qwen-SFT +no +fine-tune .*FOLDER \[(\d+)\] *$", done.out, re.MULTILINE)
+    assert notes[number] == "needs a training run"
+    assert re.search(r"^  tiny +yes +--model tiny", done.out, re.MULTILINE)
     assert "not prepared (qinsight prepare NAME SOURCE): koniq" in done.out
 
 

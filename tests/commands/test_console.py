@@ -36,6 +36,18 @@ def test_talk_is_neither_wrapped_nor_marked_up(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.rstrip("\n") == words
 
 
+def test_words_beside_a_lead_wrap_under_themselves_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "one two-and-a-half three four five six"
+    console.write_beside("lead  ", words)
+    assert capsys.readouterr().out == f"lead  {words}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    console.write_beside("lead  ", words)
+    assert capsys.readouterr().out.splitlines() == ["lead  one two-and-a-half three", "      four five six"]
+
+
 def test_a_table_in_a_pipe_is_wide(capsys: pytest.CaptureFixture[str]) -> None:
     console.show(Text("x" * console.WIDE))
     assert capsys.readouterr().out == "x" * console.WIDE + "\n"

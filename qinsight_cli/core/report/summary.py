@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.report.rows import Row
-from qinsight_cli.core.report.tables import printable, rating_colour
+from qinsight_cli.core.report.tables import folded, printable, rating_colour
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 
@@ -20,6 +20,7 @@ MANY = 20  # answers from which a summary is worth its lines
 WORST = 5
 STEP = 0.5  # of the histogram of a number in [1, 5]
 LONGEST_BAR = 40
+LEAST_VERDICT = 24  # columns
 TEXT_ROOM = 34  # columns beside the bars
 
 
@@ -108,11 +109,14 @@ class Summary:
             for row in self.worst()
         ]
         answers, names = (max(len(line[i]) for line in lines) for i in range(2))
-        names = max(8, min(names, (width - answers) // 2))
+        told = width - answers - names - 3 >= LEAST_VERDICT  # less of a verdict says nothing
+        names = max(8, min(names, (width - answers) // 2 if told else width - answers - 2))
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, width=answers)
         table.add_column(overflow="fold", width=names)
-        table.add_column(no_wrap=True, overflow="ellipsis", width=max(8, width - answers - names - 3))
-        for line in lines:
-            table.add_row(*map(Text, line))
+        if told:
+            table.add_column(no_wrap=True, overflow="ellipsis", width=width - answers - names - 3)
+        for answer, name, verdict in lines:
+            row = Text(answer), Text("\n".join(folded(name, names))), Text(verdict)
+            table.add_row(*(row if told else row[:2]))
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 WIDE = 160  # columns of a table in a pipe or a file: long names fit
 BAR = 8
+NARROWEST, LEAST_TEXT = 12, 14  # columns of a name at least, and of a text
+SET_IN = "  "  # before the later lines of a name
 # Columns of a terminal from which a table has room for them.
 ROOM_FOR_BARS, ROOM_FOR_SPREADS = 80, 100
 
@@ -50,6 +53,7 @@ def make_table(
     The verdict comes first, and the whole reasoning beside it only with `show_reasoning`. Bars and standard deviations
     are left out where the terminal is narrow.
     """
+    from rich import box
     from rich.table import Table
 
     rows = list(rows)
@@ -60,17 +64,46 @@ def make_table(
     if all(row.get("samples") in (None, 0, 1) for row in rows):
         hidden.add("samples")
     shown = [column for column in columns if column not in hidden]
-    table = Table(header_style="bold", pad_edge=False)
     names = [column for column in shown if any(column in (*t.image_columns, *t.optional) for t in TASKS.values())]
-    for column in shown:
-        widest = max(12, width * 2 // 5 // len(names)) if column in names else None
-        fixed = column not in (*names, "verdict", "reasoning")
-        table.add_column(column, overflow="fold", no_wrap=fixed, max_width=widest)
     colours = {word: colour for task in TASKS.values() for word, colour in task.colours.items()} | _WORD_COLOURS
     with_bar = width >= ROOM_FOR_BARS
-    for row in rows:
-        table.add_row(*(_cell(column, row, numbers, with_bar, colours) for column in shown))
+    cells = [{column: _cell(column, row, numbers, with_bar, colours) for column in shown} for row in rows]
+    room = _widths(cells, shown, names, width)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in shown:
+        table.add_column(column, overflow="fold", width=room.get(column))
+    for row in cells:
+        for name in names:
+            row[name].plain = "\n".join(folded(row[name].plain, room[name]))
+        table.add_row(*row.values())
     return table
+
+
+def _widths(
+    cells: Sequence[Mapping[str, Text]], shown: Sequence[str], names: Sequence[str], width: int
+) -> dict[str, int]:
+    """Columns -> how wide they are: a short one as its longest cell, one of names at most what leaves the texts room.
+    The texts have none here: they share what is left."""
+    longest = {column: max([len(column), *(row[column].cell_len for row in cells)]) for column in shown}
+    texts = {"verdict", "reasoning"}
+    fixed = {column: longest[column] for column in shown if column not in (*names, *texts)}
+    left = width - sum(fixed.values()) - 2 * len(shown) - LEAST_TEXT * len(texts & set(shown))
+    most = max(NARROWEST, min(width * 2 // 5, left) // max(len(names), 1))
+    return fixed | {name: min(longest[name], most) for name in names}
+
+
+def folded(name: str, width: int) -> list[str]:
+    """A name in lines of at most `width` columns, broken after separators where it can be; later lines are set in."""
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for part in re.split(r"(?<=[/\\_\- ])", name):
+        for piece in chop_cells(part, width - len(SET_IN)):  # a part of more than a line is cut
+            if cell_len(lines[-1] + piece) <= width:
+                lines[-1] += piece
+            else:
+                lines.append(SET_IN + piece)
+    return lines
 
 
 def _cell(

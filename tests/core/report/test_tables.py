@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from qinsight_cli.core.report.tables import bar, make_table, printable
+from qinsight_cli.core.report.tables import SET_IN, bar, folded, make_table, printable
 from qinsight_cli.core.tasks import TASKS
 
 
@@ -62,13 +62,30 @@ def test_every_width_shows_name_rating_and_verdict(width: int) -> None:
     lines = shown(TASKS["score"].row_columns, [long], width=width).splitlines()
     plain = [Text.from_ansi(line).plain for line in lines]
     assert max(map(len, plain)) <= width
-    cells = [line.strip("│").split("│") for line in plain if line.startswith("│")]
-    joined = ["".join(part.strip() for part in column) for column in zip(*cells, strict=True)]
+    header = next(line for line in plain if "path" in line)
+    starts = [header.index(name) for name in header.split()]
+    below = plain[plain.index(header) + 2 :]
+    spans = zip(starts, [*starts[1:], width], strict=True)
+    joined = ["".join(line[start:end].strip() for line in below) for start, end in spans]
     assert joined[0] == long["path"]
     assert joined[1].startswith("2.50")
     assert ("█" in joined[1]) == (width >= 80)
     assert ("0.612" in joined) == (width >= 100)
     assert joined[-1].replace(" ", "") == "seriousnoise,poorquality"
+
+
+def test_names_break_after_separators() -> None:
+    assert folded("photos/cat-blur.jpg", 19) == ["photos/cat-blur.jpg"]
+    assert folded("photos/cat-blur.jpg", 14) == ["photos/cat-", "  blur.jpg"]
+    assert folded("abcdefghij", 6) == ["abcd", "  efgh", "  ij"]
+
+
+@given(st.text(st.sampled_from("ab/-_. 写é"), max_size=60), st.integers(6, 30))
+def test_a_folded_name_is_whole_and_fits(name: str, width: int) -> None:
+    first, *rest = folded(name, width)
+    assert all(line.startswith(SET_IN) for line in rest)
+    assert first + "".join(line.removeprefix(SET_IN) for line in rest) == name
+    assert all(Text(line).cell_len <= width for line in (first, *rest))
 
 
 @pytest.mark.parametrize(("rating", "filled"), [(1, 0), (3, 4), (5, 8), (4.99, 8), (1.2, 0)])
