@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -94,21 +93,35 @@ def statements(measures: Measures) -> list[str]:
     ]
 
 
+def zones(said: str) -> dict[str, list[int]]:
+    """For each noun what a reasoning says of it: 0, 2, 4 are the words of its scale, 1 and 3 two neighbours at once.
+
+    Two words that are no neighbours are -1.
+    """
+    found = {}
+    for noun, (_, (_, words), _) in STATEMENTS.items():
+        choice = "|".join(words)
+        pairs = re.findall(rf"\b(?:({choice}) to )?({choice}) {noun}\b", said)
+        places = [(words.index(low) if low else None, words.index(high)) for low, high in pairs]
+        found[noun] = [2 * high if low is None else 2 * low + 1 if high == low + 1 else -1 for low, high in places]
+    return found
+
+
 def check_statements(said: str, measures: Measures) -> tuple[int, int]:
     """(right, all) of the statements in a reasoning, checked against the measures of the picture.
 
     A single word must be the word of the value; "balanced to bright" must lie within twice the margin of its cut point.
     """
     right = total = 0
-    for noun, (measure, (cuts, words), margin) in STATEMENTS.items():
+    for noun, claimed in zones(said).items():
+        measure, (cuts, words), margin = STATEMENTS[noun]
         value = getattr(measures, measure)
-        choice = "|".join(words)
-        for low, high in re.findall(rf"\b(?:({choice}) to )?({choice}) {noun}\b", said):
+        for zone in claimed:
             total += 1
-            if not low:
-                right += high == word(value, (cuts, words))
-            elif (low, high) in pairwise(words):
-                right += abs(value - cuts[words.index(low)]) <= 2 * margin
+            if zone % 2 == 0:
+                right += words[zone // 2] == word(value, (cuts, words))
+            elif zone > 0:
+                right += abs(value - cuts[zone // 2]) <= 2 * margin
     return right, total
 
 

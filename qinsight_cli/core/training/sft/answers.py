@@ -15,6 +15,8 @@ from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
+IGNORED = -100  # the label that torch's cross-entropy skips
+
 
 def with_image_tokens(prompt: str, token: str, counts: Sequence[int]) -> str:
     """The prompt with as many image tokens for each picture as the vision module gives, as the processor writes it."""
@@ -54,6 +56,13 @@ def gold_completion(row: Sample, rating: float | None = None) -> str:
     task = TASKS[row.task]
     answer = row.answer() if rating is None else task.truth({task.number: rating})
     return completion_of(row.reasoning, task.answer(answer))
+
+
+def stated_zones(reasoning: str) -> list[int]:
+    """For each measure the zone that the reasoning of one picture states (`reasoning.zones`), `IGNORED` without one."""
+    from qinsight_cli.core.data.reasoning import zones  # OpenCV comes with an extra
+
+    return [found[0] if found and found[0] >= 0 else IGNORED for found in zones(reasoning).values()]
 
 
 def with_other_damage(row: Sample, rng: np.random.Generator) -> Sample:

@@ -22,9 +22,11 @@ from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
 from qinsight_cli.core.training.images import resized_size, resized_sizes
 from qinsight_cli.core.training.sft.answers import (
+    IGNORED,
     digit_columns,
     draw_rating,
     gold_completion,
+    stated_zones,
     token_weights,
     unlearned_opening,
     with_image_tokens,
@@ -32,8 +34,6 @@ from qinsight_cli.core.training.sft.answers import (
 )
 from qinsight_cli.core.training.sft.cells import KeptCells
 from qinsight_cli.core.training.sft.recipe import Phase
-
-IGNORED = -100  # the label that torch's cross-entropy skips
 
 
 def plan_batches(
@@ -209,6 +209,7 @@ class Collator:
             "levels": torch.tensor(levels),
             "ratings": torch.tensor(ratings, dtype=torch.float32),
             "pseudo": torch.tensor(computed, dtype=torch.float32),
+            "stated": torch.tensor([stated_zones(row.reasoning) for row in rows]),
         }
 
     def _answers(self, rows: list[Sample], counts: list[list[int]], rng: np.random.Generator) -> dict[str, Any]:

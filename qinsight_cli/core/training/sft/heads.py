@@ -1,8 +1,8 @@
 """See first: the vision module alone, trained by direct heads on the mean of its tokens.
 
 Few tokens of an answer depend on the picture, so a vision module behind a language model learns to see slowly. Here it
-learns class, level and rating directly. The heads read the mean of the tokens, which the language model can compute in
-one attention step: what they learn is where it will be read.
+learns class, level, rating and what the reasoning states directly. The heads read the mean of the tokens, which the
+language model can compute in one attention step: what they learn is where it will be read.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qinsight_cli.core.tasks.degradation import CLASSES, SEVERITIES
-from qinsight_cli.core.training.sft.batches import IGNORED
+from qinsight_cli.core.training.sft.answers import IGNORED
 
 MIDDLE = 3.0  # of the rating scale; the heads predict the distance from it
 NEIGHBOURS = 0.15  # share of a level's probability that goes to the adjacent levels
 LEVEL_WEIGHT, CORRELATION_WEIGHT = 0.7, 0.5
 # Of pseudo-MOS: people's ratings of photos decide what a rating means.
 PSEUDO_WEIGHT = 0.25
-OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1)
+STATEMENTS_WEIGHT = 0.3
+# A statement of the reasoning: what is measured (light, contrast, colour, detail), and the zones of its scale.
+MEASURES, ZONES = 4, 5
+OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1, MEASURES * ZONES)
 
 
 class SeeingTower(nn.Module):
     """A vision module with two sets of direct heads on the mean of its tokens, one linear, one with a hidden layer.
 
-    Each gives a class, a level for every class, and a rating.
+    Each gives a class, a level for every class, a rating, and the statements of the reasoning.
     """
 
     def __init__(self, tower: nn.Module, width: int) -> None:
@@ -52,24 +55,31 @@ class SeeingTower(nn.Module):
         levels: Tensor,
         ratings: Tensor,
         pseudo: Tensor,
+        stated: Tensor,
     ) -> dict[str, Tensor]:
+        labels = (classes, levels, ratings, pseudo, stated)
         both = self.outputs(pixel_values, image_grid_thw)
-        return {"loss": torch.stack([seeing_loss(output, classes, levels, ratings, pseudo) for output in both]).mean()}
+        return {"loss": torch.stack([seeing_loss(output, *labels) for output in both]).mean()}
 
 
-def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(images, sum of OUTPUTS) -> classes (images, 5), levels (images, 5 classes, 5 levels), ratings in [1, 5]."""
-    by_class, by_level, rating = output.split(list(OUTPUTS), dim=-1)
-    return by_class, by_level.view(-1, len(CLASSES), len(SEVERITIES)), rating[:, 0] + MIDDLE
+def split_outputs(output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(images, sum of OUTPUTS) -> classes (images, 5), levels (images, 5 classes, 5 levels), ratings in [1, 5], and
+    statements (images, 4 measures, 5 zones)."""
+    by_class, by_level, rating, stated = output.split(list(OUTPUTS), dim=-1)
+    by_level = by_level.view(-1, len(CLASSES), len(SEVERITIES))
+    return by_class, by_level, rating[:, 0] + MIDDLE, stated.view(-1, MEASURES, ZONES)
 
 
-def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor, pseudo: Tensor) -> Tensor:
+def seeing_loss(
+    output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor, pseudo: Tensor, stated: Tensor
+) -> Tensor:
     """Cross-entropy of the class and of the level under the true class, softened towards its neighbours; squared error
-    of the rating and one minus its correlation; squared error of pseudo-MOS. Missing labels of a row are left out.
+    of the rating and one minus its correlation; squared error of pseudo-MOS; cross-entropy of the statements. Missing
+    labels of a row are left out.
 
     The correlation is that of people's ratings alone: over both kinds it would mostly be the distance between them.
     """
-    by_class, by_level, rating = split_outputs(output)
+    by_class, by_level, rating, by_zone = split_outputs(output)
     loss = output.sum() * 0.0
     known = classes != IGNORED
     if known.any():
@@ -84,6 +94,9 @@ def seeing_loss(output: Tensor, classes: Tensor, levels: Tensor, ratings: Tensor
     known = ~pseudo.isnan()
     if known.any():
         loss = loss + PSEUDO_WEIGHT * functional.mse_loss(rating[known], pseudo[known])
+    if (stated != IGNORED).any():
+        said = functional.cross_entropy(by_zone.flatten(0, 1), stated.flatten(), ignore_index=IGNORED)
+        loss = loss + STATEMENTS_WEIGHT * said
     if rated.sum() > 4:
         loss = loss + CORRELATION_WEIGHT * (1.0 - _correlation(rating[rated], ratings[rated]))
     return loss

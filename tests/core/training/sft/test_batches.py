@@ -12,14 +12,21 @@ from PIL import Image
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS, PSEUDO_MOS_CLEAN
-from qinsight_cli.core.data.reasoning import CLEAN, damage_sentence, describe_damage, describe_pair
+from qinsight_cli.core.data.reasoning import (
+    CLEAN,
+    STATEMENTS,
+    damage_sentence,
+    describe_damage,
+    describe_pair,
+    measure_image,
+)
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import Degradation, parse
 from qinsight_cli.core.training.images import check_images, resized_size
-from qinsight_cli.core.training.sft.answers import digit_columns, draw_rating, gold_completion, token_weights
-from qinsight_cli.core.training.sft.batches import IGNORED, Collator, plan_batches
+from qinsight_cli.core.training.sft.answers import IGNORED, digit_columns, draw_rating, gold_completion, token_weights
+from qinsight_cli.core.training.sft.batches import Collator, plan_batches
 from qinsight_cli.core.training.sft.recipe import Phase
 
 TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
@@ -143,6 +150,13 @@ def test_see_labels(small_rows: list[Sample], processor: Any) -> None:
     assert batch["levels"].tolist() == [IGNORED, 4]
     assert batch["pseudo"][0] == pytest.approx(4.7)
     assert math.isnan(batch["ratings"][0])  # nobody rated it
+    for index, zones in zip((clean, worst), batch["stated"].tolist(), strict=True):
+        with Image.open(rows[index].images["image"]) as image:
+            measures = measure_image(image.convert("RGB"))
+        for zone, (measure, (cuts, _), margin) in zip(zones, STATEMENTS.values(), strict=True):
+            value = getattr(measures, measure)
+            edges = [edge for cut in cuts for edge in (cut - margin, cut + margin)]
+            assert zone == sum(value > edge for edge in edges)
     assert batch["image_grid_thw"].tolist() == [[1, 4, 4], [1, 4, 4]]  # 64 x 64 in patches of 16
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from qinsight_cli.core.models.loading import load_model
-from qinsight_cli.core.training.sft.batches import IGNORED
+from qinsight_cli.core.training.sft.answers import IGNORED
 from qinsight_cli.core.training.sft.heads import (
     OUTPUTS,
     SeeingTower,
@@ -40,12 +40,14 @@ def test_a_level_shares_with_its_neighbours() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    """Eight rows: of class and level, of class alone, of a rating alone, of a pseudo-MOS, of nothing."""
+    """Eight rows: of class and level, of class alone, of a rating alone, of a pseudo-MOS; two with statements."""
     output = random_output(8)
     classes = torch.tensor([2, 4, IGNORED, 0, IGNORED, IGNORED, IGNORED, IGNORED])
     levels = torch.tensor([4, IGNORED, IGNORED, 1, IGNORED, IGNORED, IGNORED, IGNORED])
     ratings = torch.tensor([2.5, NAN, 4.0, 1.2, 3.3, 4.9, 1.0, NAN])
     pseudo = torch.tensor([NAN, 4.1, NAN, NAN, NAN, NAN, NAN, 2.0])
+    stated = torch.full((8, 4), IGNORED)
+    stated[2], stated[5, 3] = torch.tensor([0, 4, 2, 1]), 3
     values = output.double().numpy()
     by_class = -np.mean([log_softmax(values[row, :5])[kind] for row, kind in ((0, 2), (1, 4), (3, 0))])
     of_first = log_softmax(values[0, 5 + 2 * 5 : 5 + 3 * 5])  # levels under the true class
@@ -61,33 +63,40 @@ def test_the_loss_by_hand() -> None:
     squared = np.mean((predicted - truth) ** 2)
     correlation = np.corrcoef(predicted, truth)[0, 1]
     of_pseudo = np.mean([(values[1, 30] + 3 - 4.1) ** 2, (values[7, 30] + 3 - 2.0) ** 2])
-    expected = by_class + 0.7 * by_level + squared + 0.5 * (1 - correlation) + 0.25 * of_pseudo
-    assert seeing_loss(output, classes, levels, ratings, pseudo).item() == pytest.approx(expected, rel=1e-5)
+    places = [(2, 0, 0), (2, 1, 4), (2, 2, 2), (2, 3, 1), (5, 3, 3)]  # row, measure, zone
+    said = -np.mean([log_softmax(values[row, 31 + 5 * which : 36 + 5 * which])[zone] for row, which, zone in places])
+    expected = by_class + 0.7 * by_level + squared + 0.5 * (1 - correlation) + 0.25 * of_pseudo + 0.3 * said
+    assert seeing_loss(output, classes, levels, ratings, pseudo, stated).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_few_ratings_have_no_correlation() -> None:
     output = random_output(3)
     nothing = torch.full((3,), IGNORED)
-    found = seeing_loss(output, nothing, nothing, torch.tensor([NAN, 4.0, 2.0]), torch.full((3,), NAN)).item()
+    found = seeing_loss(
+        output, nothing, nothing, torch.tensor([NAN, 4.0, 2.0]), torch.full((3,), NAN), torch.full((3, 4), IGNORED)
+    ).item()
     assert found == pytest.approx(((output[1, 30] - 1) ** 2 + (output[2, 30] + 1) ** 2).item() / 2, rel=1e-5)
 
 
 def test_rows_that_know_nothing_cost_nothing_and_have_a_gradient() -> None:
     output = random_output(2).requires_grad_()
     nothing = torch.full((2,), IGNORED)
-    loss = seeing_loss(output, nothing, nothing, torch.full((2,), NAN), torch.full((2,), NAN))
+    loss = seeing_loss(
+        output, nothing, nothing, torch.full((2,), NAN), torch.full((2,), NAN), torch.full((2, 4), IGNORED)
+    )
     loss.backward()
     assert loss.item() == 0.0
     assert output.grad is not None
     assert not output.grad.any()
 
 
-def test_outputs_are_split_into_classes_levels_and_rating() -> None:
-    output = torch.arange(31.0).view(1, 31)
-    by_class, by_level, rating = split_outputs(output)
+def test_outputs_are_split_into_classes_levels_rating_and_statements() -> None:
+    output = torch.arange(51.0).view(1, 51)
+    by_class, by_level, rating, stated = split_outputs(output)
     assert by_class.tolist() == [[0, 1, 2, 3, 4]]
     assert by_level[0, 2].tolist() == [15, 16, 17, 18, 19]
     assert rating.tolist() == [33.0]
+    assert stated[0, 1].tolist() == [36, 37, 38, 39, 40]
 
 
 def test_standardised_statistics_have_mean_0_and_spread_1(random_conv_model: Path) -> None:
@@ -119,7 +128,13 @@ def test_both_sets_of_heads_read_the_mean_of_the_tokens(random_conv_model: Path)
             mean = tokens[6 * row : 6 * (row + 1)].mean(0)
             torch.testing.assert_close(linear[row], seeing.linear_heads(mean), rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(hidden[row], seeing.hidden_heads(mean), rtol=1e-4, atol=1e-5)
-        labels = (torch.tensor([1, 2]), torch.tensor([0, 3]), torch.tensor([2.0, NAN]), torch.tensor([NAN, 3.0]))
+        labels = (
+            torch.tensor([1, 2]),
+            torch.tensor([0, 3]),
+            torch.tensor([2.0, NAN]),
+            torch.tensor([NAN, 3.0]),
+            torch.tensor([[0, 1, 2, 3], [4, IGNORED, 0, 0]]),
+        )
         loss = seeing(patches, grids, *labels)["loss"]
         expected = (seeing_loss(linear, *labels) + seeing_loss(hidden, *labels)) / 2
     assert loss.item() == pytest.approx(expected.item())
