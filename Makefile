@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test docs lint constraints audit clean
+.PHONY: demo test test-page docs lint constraints audit clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -21,6 +21,17 @@ demo: .venv/installed  ## install, make example photos, score them into out.csv
 
 test: .venv/tested  ## the whole suite
 	$(BIN)/python -m pytest
+
+# Gradio takes an older Pillow than the suite runs with, so it has an environment of its own above .venv.
+build/serve/installed: pyproject.toml .venv/tested
+	$(BIN)/python -m venv build/serve
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	$$(build/serve/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth
+	build/serve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,browser]'
+	touch $@
+
+test-page: build/serve/installed  ## the page of qinsight serve, and pictures under its Pillow
+	build/serve/bin/python -m pytest tests/core/page tests/commands/test_serve.py tests/browser tests/core/images
 
 docs: .venv/tested  ## the documentation as a site, in build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

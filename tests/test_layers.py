@@ -1,6 +1,6 @@
 """Imports run one way: commands, api -> core, and inside core downwards only:
 
-report, bench, training -> inference -> engines -> models, data, images, metrics -> tasks -> errors, files
+page -> report, bench, training -> inference -> engines -> models, data, images, metrics -> tasks -> errors, files
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ LAYERS = (
     ("core.engines",),
     ("core.inference",),
     ("core.report", "core.bench", "core.training"),
+    ("core.page",),
     ("commands", "api"),
     ("cli",),
     ("__main__",),

@@ -39,6 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("qinsight explain photo.jpg --model old=runs/a/final --model new=runs/b/final --html page.html", "as a page"),
         ("qinsight explain a.png b.png --task comparison --ref lr.png", "why one of two is better"),
     ),
+    "serve": (
+        ("qinsight serve", "then open http://localhost:7860 and drop a picture, or two"),
+        ("qinsight serve --model runs/mine/final --port 8000", "a model of your own, on another port"),
+        ("qinsight serve --host 0.0.0.0", "for the other machines of your network too; there is no password"),
+    ),
     "train": (
         ("qinsight train --dry-run", "check data and recipe, and print what would be done"),
         ("qinsight train --tasks score,degradation --data data/koniq --data data/kadis", "as in the paper"),

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from os import environ
-from typing import Any
+from typing import Any, Protocol
 
 import typer
 
 from qinsight_cli.commands import fleet
-from qinsight_cli.commands.answers import read_prompt
+from qinsight_cli.commands.answers import Answers, read_prompt
 from qinsight_cli.commands.console import progress, say, waiting
 from qinsight_cli.commands.delivery import Delivery
-from qinsight_cli.commands.options import Judging, Output
+from qinsight_cli.commands.options import Compute, Judging, Output
+from qinsight_cli.commands.remote import Serving
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.errors import UsageError
@@ -57,7 +58,7 @@ def judge(
     delivery = Delivery(task, columns, run.output, showing)
     task = task.styled(run.answers.prompt_style.value)
     prompt = _prompt(run, task, items)
-    engine = _load(run, task)
+    engine = load_engine(run, task)
     decoding = run.serving.readable(run.answers.decoding, engine, say)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -209,14 +210,28 @@ def _prompt(run: Judging, task: Task, items: Sequence[Item]) -> str | None:
     return prompt
 
 
-def model_of(run: Judging, task: Task) -> str:
+class Asking(Protocol):
+    """The options that say which model is asked, and how."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def serving(self) -> Serving: ...
+    @property
+    def compute(self) -> Compute: ...
+    @property
+    def answers(self) -> Answers: ...
+
+
+def model_of(run: Asking, task: Task) -> str:
     """The name of the model, with the weights that are for this task where it has several."""
     from qinsight_cli.core.models.names import for_task
 
     return run.model if run.serving.endpoint else for_task(run.model, task.folder)
 
 
-def _load(run: Judging, task: Task) -> Engine:
+def load_engine(run: Asking, task: Task) -> Engine:
+    """The engine for a task, after a line that says which model it is."""
     from qinsight_cli.core.engines import load
     from qinsight_cli.core.models.names import TINY
 

@@ -47,6 +47,18 @@ class Attention(StrEnum):
 Paths = Annotated[
     list[str], typer.Argument(metavar="PATH", help="Files, folders, quoted globs, or - for a list on stdin.")
 ]
+ModelName = Annotated[
+    str,
+    _model_option(
+        "--model",
+        metavar="NAME",
+        help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a name "
+        "that --endpoint serves.",
+    ),
+]
+MaxImagePixels = Annotated[
+    int, _model_option("--max-image-pixels", min=1, metavar="N", help="Refuse pictures of more than N pixels.")
+]
 Force = Annotated[bool, _output_option("--force", help="Replace a file that qinsight did not write.")]
 Restart = Annotated[bool, _output_option("--restart", help="Forget what an interrupted run has done.")]
 
@@ -156,21 +168,11 @@ class Judging:
 
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Ask only about the first N.")] = None
     output: Output
-    model: Annotated[
-        str,
-        _model_option(
-            "--model",
-            metavar="NAME",
-            help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a name "
-            "that --endpoint serves.",
-        ),
-    ] = "tiny"
+    model: ModelName = "tiny"
     serving: Serving
     fleet: FleetJob
     compute: Compute
-    max_image_pixels: Annotated[
-        int, _model_option("--max-image-pixels", min=1, metavar="N", help="Refuse pictures of more than N pixels.")
-    ] = MAX_PIXELS
+    max_image_pixels: MaxImagePixels = MAX_PIXELS
     answers: Answers
     prompt: Annotated[
         Path | None,

@@ -16,6 +16,7 @@ COMMANDS = {
     "degrade": "Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.",
     "compare": "Say which of two pictures is better: Image A, Image B, or Similar.",
     "explain": "Show the reasoning of several models about the same pictures side by side.",
+    "serve": "Show a page in the browser on which pictures are dropped, rated and compared.",
     "prepare": "Turn a dataset, or a folder of photos, into a manifest for train and bench.",
     "train": "Train a model on prepared datasets by a recipe: GRPO from rewards, or SFT from written answers.",
     "bench": "Print the paper's tables with figures measured here beside the published ones.",

@@ -26,6 +26,7 @@ EXTRAS = {
     "data": Extra(("cv2", "skimage", "openpyxl"), "prepare datasets, damage photos, PSNR and SSIM"),
     "photos": Extra(("rawpy", "pillow_heif"), "camera raw and HEIC pictures"),
     "endpoint": Extra(("openai",), "models behind OpenAI-compatible servers"),
+    "serve": Extra(("gradio",), "the page of qinsight serve"),
     "ray": Extra(("ray",), "more pictures than one machine can do"),
     "cloud": Extra(("s3fs", "gcsfs"), "pictures and results in object stores"),
     "lora": Extra(("peft",), "training of adapters"),

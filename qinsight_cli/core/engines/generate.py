@@ -250,8 +250,10 @@ def decode(
     choose: Chooser,
     ends: Endings,
     leave: Callable[[Leaving], None] = lambda _: None,
+    hear: Callable[[Written], None] | None = None,
 ) -> list[Written]:
-    """Decode every row to its end, at most `steps` tokens. `leave` gets every row once, with its cache.
+    """Decode every row to its end, at most `steps` tokens. `leave` gets every row once, with its cache; `hear` the
+    first row after each step.
 
     Runs under torch.inference_mode.
     """
@@ -266,6 +268,8 @@ def decode(
         for row, token in zip(active, chosen.tolist(), strict=True):
             if row.finish_reason != "stop":
                 _write(row, token, ends.eos, closing, tokenizer)
+        if hear is not None:
+            hear(rows[0])
         going = [index for index, row in enumerate(active) if row.finish_reason != "stop"]
         last = not going or step == steps - 1
         if last or len(going) < COMPACT_BELOW * len(active):

@@ -7,7 +7,7 @@ answer in any batch, and so does each sample, because it has its own generator.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,10 @@ class ModelInputs:
 
 
 class LocalEngine:
-    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread than `generate`."""
+    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread than `generate`.
+
+    `listener` gets the first completion of each batch while it is written: its text so far, again and again.
+    """
 
     reads_choices = True
 
@@ -59,6 +62,7 @@ class LocalEngine:
         from qinsight_cli.core.engines.parts import Writer
 
         self.identity, self.notes = model.identity, model.notes
+        self.listener: Callable[[str], None] | None = None
         self._network, self._processor = model.network, model.processor
         self.target = _target(model.processor.image_processor)
         # Fast tokenizers must not be shared between threads: `prepare` uses the processor's, `generate` this one.
@@ -131,7 +135,8 @@ class LocalEngine:
             return self._read_directly(batch, reader, decoding)
         leave = {} if reader is None else {"leave": reader.read_written}
         with torch.inference_mode():
-            written = self._writer.write(batch.prompts, batch.seeds, decoding, **leave)
+            hear = None if self.listener is None else self._hear
+            written = self._writer.write(batch.prompts, batch.seeds, decoding, hear=hear, **leave)
         return [
             [self._completion(row, length) for row in rows for _ in range(decoding.samples // len(rows))]
             for rows, length in zip(written, batch.lengths, strict=True)
@@ -142,6 +147,10 @@ class LocalEngine:
         from qinsight_cli.core.models.memory import release
 
         release()
+
+    def _hear(self, row: Written) -> None:
+        if self.listener is not None:
+            self.listener(self._tokenizer.decode(row.tokens, skip_special_tokens=True))
 
     def _completion(self, row: Written, prompt_tokens: int) -> Completion:
         from qinsight_cli.core.engines.generate import STOP

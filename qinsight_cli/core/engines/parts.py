@@ -33,8 +33,9 @@ class Writer:
         seeds: tuple[int, ...],
         decoding: Decoding,
         leave: Callable[[Leaving], None] = lambda _: None,
+        hear: Callable[[Written], None] | None = None,
     ) -> list[list[Written]]:
-        """For each prompt its samples, one where they are greedy. `leave` as in `decode`.
+        """For each prompt its samples, one where they are greedy. `leave` and `hear` as in `decode`.
 
         Raises torch.OutOfMemoryError if not even one sample of each prompt fits. Runs under torch.inference_mode.
         """
@@ -51,7 +52,7 @@ class Writer:
             count = min(copies - done, *(most for most in (self._most, fitting) if most is not None))
             try:
                 part = None if draws is None else draws[:, done : done + count].flatten(0, 1)
-                rows = self._part(read, count, part, decoding, leave, keep=copies > 1)
+                rows = self._part(read, count, part, decoding, leave, None if done else hear, keep=copies > 1)
             except Exception as error:
                 if not out_of_memory(error) or count == 1:
                     raise
@@ -72,14 +73,14 @@ class Writer:
         draws: torch.Tensor | None,
         decoding: Decoding,
         leave: Callable[[Leaving], None],
+        hear: Callable[[Written], None] | None,
         keep: bool,
     ) -> list[Written]:
         moved = None if draws is None else draws.to(read.logits.device)
         choose = generate.Chooser(decoding, moved, self._banned)
         start = read.copied(count, decoding.max_new_tokens, keep)
-        return generate.decode(
-            self._network, self._tokenizer, start, decoding.max_new_tokens, choose, self._endings, leave
-        )
+        ends, steps = self._endings, decoding.max_new_tokens
+        return generate.decode(self._network, self._tokenizer, start, steps, choose, ends, leave, hear)
 
 
 def check_finite(network: Any, read: ReadPrompts) -> None:

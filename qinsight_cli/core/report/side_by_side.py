@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qinsight_cli.core.report.gallery.cards import Card, Picture
-from qinsight_cli.core.report.gallery.page import GENERATOR
+from qinsight_cli.core.report.gallery.page import GENERATOR, plain
 from qinsight_cli.core.report.tables import printable
 
 if TYPE_CHECKING:
@@ -73,13 +73,8 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = _plain
+    environment.filters["plain"] = plain
     return environment.from_string(_PAGE)
-
-
-def _plain(text: Any) -> str:
-    """A text without lone surrogates, which UTF-8 cannot hold, and without NUL, which HTML cannot."""
-    return str(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\ufffd")
 
 
 def folder_of(path: str) -> str:

@@ -93,10 +93,10 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = _plain
+    environment.filters["plain"] = plain
     return environment.from_string(_part("gallery.html"))
 
 
-def _plain(text: Any) -> str:
+def plain(text: Any) -> str:
     """A text without lone surrogates, which UTF-8 cannot hold, and without NUL, which HTML cannot."""
     return str(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\ufffd")

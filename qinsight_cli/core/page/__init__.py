@@ -1,0 +1,1 @@
+"""The page of `qinsight serve`: pictures are dropped on it and judged while one looks on."""

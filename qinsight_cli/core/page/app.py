@@ -1,0 +1,160 @@
+"""The page: one place to drop pictures, and their answers below it, made with Gradio.
+
+Nothing is asked of any other machine, neither by the server nor by the page, and no other site may ask this one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import require
+from qinsight_cli.core.images import MAX_BYTES
+from qinsight_cli.core.page.asking import Answered, Asker
+from qinsight_cli.core.page.html import answer_html, picture_html, title_of
+from qinsight_cli.core.report.gallery.cards import ROLE_NAMES
+from qinsight_cli.core.report.gallery.thumbnails import MOST_BYTES, thumbnail
+from qinsight_cli.core.report.tables import printable
+from qinsight_cli.core.tasks import TASKS, Task
+
+MOST = 2  # pictures on the page
+ROLES = tuple(ROLE_NAMES.values())[:MOST]
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+Update = Mapping[str, str]  # the part of the page -> its HTML
+PARTS = ("status", "pair", *(f"{what} {place}" for place in range(MOST) for what in ("picture", "answer")))
+_HEADERS = {
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+def judged(asker: Asker, paths: Sequence[str], style: Callable[[Task], Task] = lambda task: task) -> Iterator[Update]:
+    """The parts of the page that change while one or two pictures are judged. Errors are lines on it."""
+    if len(paths) > MOST:
+        yield {"status": status(f"{len(paths)} pictures: take some away, two can be compared")}
+        return
+    for place, path in enumerate(paths):
+        label = f"{ROLES[place]}: " if len(paths) > 1 else ""
+        address = thumbnail(path, MOST_BYTES, asker.max_image_pixels)
+        yield {f"picture {place}": picture_html(label + os.path.basename(path), address)}
+    questions = [
+        (f"answer {place}", task, {task.roles[0]: path})
+        for place, path in enumerate(paths)
+        for task in TASKS.values()
+        if len(task.roles) == 1
+    ]
+    if len(paths) == MOST:
+        pair = [task for task in TASKS.values() if len(task.roles) == MOST]
+        questions += [("pair", task, dict(zip(task.roles, paths, strict=True))) for task in pair]
+    done: dict[str, str] = {}
+    broken: set[str] = set()
+    for part, task, item in questions:
+        if broken & set(item.values()):
+            continue
+        yield {"status": status(f"{title_of(task)} of {_names(item)} …")}
+        try:
+            for found in asker.ask(style(task), item):
+                html = done.get(part, "") + answer_html(task, found)
+                yield {part: html}
+        except QInsightError as error:
+            yield {"status": status(str(error))}
+            return
+        done[part] = html
+        if isinstance(found, Answered) and found.broken:
+            broken.update(item.values())
+    yield {"status": status("" if not paths else "done")}
+
+
+def status(words: str) -> str:
+    from html import escape
+
+    return f'<p class="qi-status" role="status">{escape(printable(words))}</p>'
+
+
+def _names(item: Mapping[str, str]) -> str:
+    return " and ".join(os.path.basename(path) for path in item.values())
+
+
+def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task], Task] = lambda task: task) -> Any:
+    """The page as an ASGI application. `about` is a line below its title, `host` the address that it listens on,
+    `folder` a place for the pictures while they are looked at. Raises QInsightError without Gradio."""
+    require("serve", "qinsight serve")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    import gradio
+    from fastapi import FastAPI
+
+    plain = "system-ui, sans-serif", "ui-monospace, monospace"
+    theme = gradio.themes.Default(font=[plain[0]], font_mono=[plain[1]])  # its own fonts come from elsewhere
+    with gradio.Blocks(title="qinsight", analytics_enabled=False) as blocks:
+        gradio.HTML(_head(about))
+        dropped = gradio.File(label="Drop a picture, or two to compare", file_count="multiple", height=150)
+        shown = {"status": gradio.HTML(status("")), "pair": gradio.HTML()}
+        with gradio.Row():
+            for place in range(MOST):
+                with gradio.Column(min_width=300, elem_classes="qi-side"):
+                    shown |= {f"{what} {place}": gradio.HTML() for what in ("picture", "answer")}
+
+        def judge(paths: list[str] | None) -> Iterator[dict[Any, str]]:
+            yield {each: status("") if name == "status" else "" for name, each in shown.items()}
+            for update in judged(asker, [str(path) for path in paths or ()], style):
+                yield {shown[part]: html for part, html in update.items()}
+
+        dropped.change(
+            *(judge, dropped, list(shown.values())),
+            trigger_mode="always_last",
+            show_progress="hidden",
+            concurrency_limit=None,  # the asker answers one question at a time
+            api_visibility="private",
+        )
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gradio.mount_gradio_app(
+        *(app, blocks, "/"),
+        footer_links=[],
+        run_history=False,
+        max_file_size=MAX_BYTES,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=theme,
+        css=(files(__package__) / "page.css").read_text(encoding="utf-8"),
+    )
+    return guarded(app, LOOPBACK if host in LOOPBACK else None)
+
+
+def _head(about: str) -> str:
+    from html import escape
+
+    return f'<header class="qi-head"><h1>qinsight</h1><p>{escape(printable(about))}</p></header>'
+
+
+def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
+    """The application with headers that keep its page to itself. With `hosts` only requests to these names are
+    answered: a page elsewhere whose name was turned to this machine's address asks in its own name."""
+    headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def send_on(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            await send(message)
+
+        if scope["type"] == "http" and hosts is not None and _host(scope) not in hosts:
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"this page answers to the name localhost alone\n"})
+            return
+        await app(scope, receive, send_on)
+
+    return answer
+
+
+def _host(scope: Any) -> str:
+    named = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    try:
+        return urlsplit(f"//{named}").hostname or ""
+    except ValueError:
+        return ""

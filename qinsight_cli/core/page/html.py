@@ -1,0 +1,83 @@
+"""An answer as a part of the page: while it is written, and when it is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from qinsight_cli.core.page.asking import Answered
+from qinsight_cli.core.report.gallery.page import plain
+from qinsight_cli.core.tasks import Task
+from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
+from qinsight_cli.core.tasks.verdict import QUALITY
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TITLES = {"score": "Rating", "degradation": "Damage", "comparison": "Comparison"}
+STEP = 0.1  # of the ratings in the chart
+
+
+def answer_html(task: Task, found: str | Answered) -> str:
+    """What has been written so far, or an answer, as HTML. Words of the model are escaped."""
+    answer = found if isinstance(found, Answered) else None
+    return _template("answers.html").render(
+        name=task.name,
+        title=title_of(task),
+        busy=answer is None,
+        written="" if isinstance(found, Answered) else reasoning_so_far(found),
+        card=answer and answer.card,
+        chances=[(name.replace("_", " "), chance) for name, chance in (answer.chances if answer else {}).items()],
+        bars=bars(answer.shares) if answer else [],
+        about=spoken(answer.shares) if answer else "",
+        scale=QUALITY,
+    )
+
+
+def picture_html(name: str, address: str) -> str:
+    """A picture with its name; `address` is a data address, "" for one that cannot be shown."""
+    return _template("picture.html").render(name=name, address=address)
+
+
+def title_of(task: Task) -> str:
+    return TITLES.get(task.name, task.name.capitalize())
+
+
+def reasoning_so_far(text: str) -> str:
+    """The reasoning of an unfinished completion: without tags, whole or begun."""
+    inside = text.partition("</think>")[0].partition("<answer>")[0]
+    inside = inside.partition("<think>")[2] if "<think>" in inside else inside
+    return re.sub(r"</?[a-z]*$", "", inside).strip()
+
+
+def bars(shares: Mapping[float, float]) -> list[float]:
+    """The heights, 0 to 1, of a chart over the ratings from 1 to 5 in steps of 0.1; none without a distribution."""
+    if not shares:
+        return []
+    heights = [0.0] * (round((HIGHEST - LOWEST) / STEP) + 1)
+    for value, share in shares.items():
+        heights[round((value - LOWEST) / STEP)] += share
+    return [height / max(heights) for height in heights]
+
+
+def spoken(shares: Mapping[float, float]) -> str:
+    """The distribution in words, for those who do not see the chart."""
+    if not shares:
+        return ""
+    by_word = dict.fromkeys(reversed(QUALITY), 0.0)
+    for value, share in shares.items():
+        by_word[QUALITY[min(4, int(value + 0.5) - 1)]] += share
+    said = [f"{word} {100 * share:.0f} %" for word, share in by_word.items() if share >= 0.005]
+    return f"Distribution of the rating: {', '.join(said)}"
+
+
+@cache
+def _template(name: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["plain"] = plain
+    return environment.from_string((files(__package__) / name).read_text(encoding="utf-8"))
