@@ -1,10 +1,11 @@
-"""The page of `qinsight serve` in a browser: dropping, streaming, two pictures, mistakes, phone, dark mode, no network."""
+"""The page of `qinsight serve` in a browser: streaming, two pictures, mistakes, phone, dark mode, no other network."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_on_a_phone_nothing_overflows_and_words_can_be_read(open_served: Any, pi
     wait_for(page, "done")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     boxes = [each.bounding_box() for each in page.locator(".qi-axis").first.locator("span").all()]
-    assert all(left["x"] + left["width"] <= right["x"] for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes))
     assert page.evaluate(CONTRAST) >= 4.5
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background.removeprefix("rgb(").rstrip(")").split(",")[:3])) < 200) == dark
