@@ -5,14 +5,14 @@ Imports torch and trl: import this module only when a model is in use.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import gcd
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType, is_peft_model
+from accelerate.utils import AutocastKwargs, DistributedType, is_peft_model
 from PIL.Image import Resampling
 from torch import Tensor
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.optim.lr_scheduler import LambdaLR
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
@@ -249,14 +249,16 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
 
 
 def whole_precision(accelerator: Any) -> None:
-    """Under FSDP 2, outputs as they were computed and gradients summed in float32, whatever it computes in: Accelerate
-    rounds both to bfloat16, which leaves nothing of a KL divergence of 1e-4."""
+    """Under FSDP 2 everything but matrix products stays float32, as in one process under autocast.
+
+    Accelerate's policy rounds weights, what goes from layer to layer, log-probabilities and gradient sums to bfloat16,
+    which leaves little of a KL divergence of 1e-4. Here weights are gathered as they are, and autocast rounds what it
+    rounds in one process. It keeps no rounded copies for later: together they would be a whole model.
+    """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
-        # None is no cast: of the log-probabilities, which are float32, and of what goes from layer to layer.
-        plugin.mixed_precision_policy = replace(
-            plugin.mixed_precision_policy, reduce_dtype=torch.float32, output_dtype=None, cast_forward_inputs=False
-        )
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+        accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
 
 
 def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:

@@ -121,7 +121,7 @@ def test_the_kl_divergence_under_fsdp_is_that_of_one_process(command: Any, tmp_p
     out, records = tmp_path / "run", tmp_path / "records"
     records.mkdir()
     environment = processes.launch_environment(CONFIGS / "fsdp.yaml")
-    arguments = command(out, "--learning-rate", "5e-5", "--max-steps", "2", "--save-every", "1")
+    arguments = command(out, "--bf16", "--learning-rate", "5e-5", "--max-steps", "2", "--save-every", "1")
     processes.run_two(arguments, {**environment, "RECORD_LOG_PROBS": str(records)})
     assert read_lines(out / "metrics.jsonl")[0]["kl"] == 0.0
     networks = {"reference": plain(talking_model), "policy": plain(out / "checkpoint-1")}
@@ -142,7 +142,5 @@ def test_the_kl_divergence_under_fsdp_is_that_of_one_process(command: Any, tmp_p
     assert torch.cat(one).mean() > 1e-5  # there is something to measure
     assert read_lines(out / "metrics.jsonl")[1]["kl"] == pytest.approx(torch.cat(ours).mean().item(), rel=0.2)
     check_layout(out / "final", talking_model)
-    apart = abs(torch.cat(ours).mean().item() - torch.cat(one).mean().item())
-    assert apart < torch.cat(one).mean().item()
-    if apart > 1e-5:  # the goal, which rounding to bfloat16 inside the network may miss: docs/training.md
-        pytest.xfail(f"the KL divergence is {apart:.1e} from that of one process")
+    # The goal is 1e-5. Weights that FSDP rounds to bfloat16 make 9e-6, other shapes of the same products 4e-7.
+    assert torch.cat(ours).mean().item() == pytest.approx(torch.cat(one).mean().item(), abs=3e-6)
