@@ -17,6 +17,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import check_shape
 from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.models.loading import PLAIN, Model, load_model
+from qinsight_cli.core.models.memory import keep_freed
 from qinsight_cli.core.models.placement import NetworkOptions
 
 if TYPE_CHECKING:
@@ -142,6 +143,13 @@ class LocalEngine:
             for rows, length in zip(written, batch.lengths, strict=True)
         ]
 
+    def at_a_time(self, pictures: int, decoding: Decoding) -> int:
+        """How many requests of so many pictures fit into the free memory, and are worth it."""
+        from qinsight_cli.core.engines.batch_size import requests_at_a_time
+
+        largest = self._processor.image_processor.size["longest_edge"]
+        return requests_at_a_time(self._network, largest, pictures, decoding)
+
     def release(self) -> None:
         """Give back the memory that a batch has left behind, before a smaller one is tried."""
         from qinsight_cli.core.models.memory import release
@@ -196,4 +204,7 @@ def load_engine(
     options: NetworkOptions = PLAIN,
 ) -> LocalEngine:
     """A model by name, ready to answer; the options are those of `load_model`."""
-    return LocalEngine(load_model(model, device, dtype, max_pixels, options))
+    loaded = load_model(model, device, dtype, max_pixels, options)
+    if loaded.identity["device"] == "cpu":
+        keep_freed()
+    return LocalEngine(loaded)

@@ -47,6 +47,7 @@ CELL = 32  # pixels of a token's side: the stride of the last stage
 # The mean of every stage, and the spread of those with more than one value in a cell.
 STATISTICS = sum(channels for channels, _ in STAGES) + sum(channels for channels, stride in STAGES if stride < CELL)
 FLOOR = 1e-4  # below this a variance inside a cell counts as none
+AT_ONCE = 300_000  # pixels that go through the trunk together on a CPU; what is between its layers then fits its caches
 
 
 class ConvVisionConfig(PreTrainedConfig):
@@ -175,7 +176,7 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """hidden_states: (patches of all pictures, values per patch); grid_thw: (pictures, 3) patches in time, height
-        and width. Pictures of one size are computed together.
+        and width. Pictures of one size are computed together, on a CPU a few at a time.
 
         Training with a frozen trunk gives its output, (cells of all pictures, STATISTICS), in place of patches.
         """
@@ -189,10 +190,14 @@ class ConvTower(qwen.Qwen2_5_VLPreTrainedModel):
             by_size.setdefault((height, width), []).append(index)
         found: list[Tensor | None] = [None] * len(grids)
         for (height, width), members in by_size.items():
-            pictures = torch.cat([self.assemble(pieces[index], height, width) for index in members])
-            counts = [grids[index][0] for index in members]
-            for index, part in zip(members, self.tokens(self.statistics(pictures)).split(counts), strict=True):
-                found[index] = part.flatten(0, 1)
+            area = height * width * self.config.patch_size**2
+            most = max(1, AT_ONCE // area) if hidden_states.device.type == "cpu" else len(members)
+            for start in range(0, len(members), most):
+                some = members[start : start + most]
+                pictures = torch.cat([self.assemble(pieces[index], height, width) for index in some])
+                counts = [grids[index][0] for index in some]
+                for index, part in zip(some, self.tokens(self.statistics(pictures)).split(counts), strict=True):
+                    found[index] = part.flatten(0, 1)
         tokens = torch.cat([part for part in found if part is not None])
         return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=tokens)
 

@@ -64,6 +64,23 @@ def test_pictures_of_mixed_sizes_get_the_tokens_they_get_alone(tower: conv_tower
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
+def test_pictures_of_one_size_go_a_few_at_a_time(tower: conv_tower.ConvTower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 parts of any length give the same tokens, and no part has more pixels than it may."""
+    grids = torch.tensor([[1, 4, 6]] * 7)
+    patches = torch.randn(7 * 24, 3 * 2 * 16 * 16)
+    parts: list[int] = []
+    statistics = tower.statistics
+    monkeypatch.setattr(tower, "statistics", lambda pictures: parts.append(len(pictures)) or statistics(pictures))
+    found = []
+    for most in (1, 2, 7):
+        monkeypatch.setattr(conv_tower, "AT_ONCE", most * 64 * 96)
+        with torch.inference_mode():
+            found.append(tower(patches, grids).pooler_output)
+    assert parts == [1] * 7 + [2, 2, 2, 1] + [7]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-4)
+
+
 def test_a_grid_of_two_frames_is_two_pictures(tower: conv_tower.ConvTower) -> None:
     first, _, second, _ = pictures()
     patches, grids = cut([first, second])
