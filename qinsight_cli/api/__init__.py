@@ -55,7 +55,7 @@ class QInsight:
     device      "auto", "cpu", "cuda", "cuda:1", "mps"
     dtype       "auto", "float32", "bfloat16", "float16"
     max_pixels  larger pictures are scaled down to this area; None keeps the model's own limit
-    batch_size  pictures at a time
+    batch_size  pictures at a time; None: as many as fit into the free memory, at most 256
     cache       use the answers of earlier calls and commands, and keep new ones
     endpoint    address of one or several OpenAI-compatible servers that have the model, instead of loading it here
     Raises QInsightError for a model that cannot be; `score`, `degrade` and `compare` for one that cannot be loaded.
@@ -68,7 +68,7 @@ class QInsight:
         device: str = "auto",
         dtype: str = "auto",
         max_pixels: int | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         cache: bool = True,
         endpoint: str | Sequence[str] | None = None,
     ) -> None:

@@ -86,7 +86,7 @@ def _tables(names: list[str] | None) -> list[Table]:
 
 
 def _settings(
-    folder: Path, answers: BenchAnswers, batch_size: int, restart: bool, counting: Counting
+    folder: Path, answers: BenchAnswers, batch_size: int | None, restart: bool, counting: Counting
 ) -> AnswerSettings:
     from qinsight_cli.core.bench.systems.base import AnswerSettings
 

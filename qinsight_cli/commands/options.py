@@ -26,6 +26,15 @@ _model_option = partial(typer.Option, rich_help_panel=MODEL)
 _max_pixels = partial(_model_option, "--max-pixels", min=0, metavar="N")
 
 
+def _count(word: str) -> int | None:
+    """A number of at least 1; None for auto."""
+    if word == "auto":
+        return None
+    if not (word.isascii() and word.isdigit() and int(word)):
+        raise typer.BadParameter("Input should be greater than or equal to 1, or auto")
+    return int(word)
+
+
 class Dtype(StrEnum):
     auto = "auto"
     float32 = "float32"
@@ -125,8 +134,15 @@ class Compute:
         Dtype, _model_option("--dtype", help="auto is float32 on CPU, bfloat16 on GPU, float16 before Ampere.")
     ] = Dtype.auto
     batch_size: Annotated[
-        int, _model_option("--batch-size", min=1, metavar="N", help="Pictures to ask about at a time.")
-    ] = 8
+        int | None,
+        _model_option(
+            "--batch-size",
+            parser=_count,
+            metavar="N|auto",
+            help="Pictures to ask about at a time; auto is as many as fit into the free memory, at most 32 on a CPU "
+            "and 256 on a GPU. (default: auto)",
+        ),
+    ] = None
     max_pixels: Annotated[
         int | None,
         _max_pixels(

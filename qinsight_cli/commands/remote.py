@@ -62,8 +62,9 @@ class Serving:
         urls = dict.fromkeys(_with_path(url) for url in self.endpoint)
         return Served(tuple(urls), self.concurrency, self.api_key_env, self.timeout)
 
-    def batch_size(self, compute: Compute) -> int:
-        """Images at a time: with servers, as many as requests, so that each batch can be wholly under way."""
+    def batch_size(self, compute: Compute) -> int | None:
+        """Images at a time, None for as many as the engine says. With servers as many as requests, so that each batch
+        can be wholly under way."""
         return self.concurrency if self.endpoint else compute.batch_size
 
     def check(self, compute: Compute, direct: bool) -> None:

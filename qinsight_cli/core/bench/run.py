@@ -228,5 +228,5 @@ def recorded_settings(protocol: Protocol, settings: AnswerSettings) -> dict[str,
         **vars(protocol),
         "decoding": settings.decoding.as_dict(),
         "questions": "sequential" if settings.sequential else "single",
-        "batch_size": settings.batch_size,
+        "batch_size": settings.batch_size or "auto",
     }

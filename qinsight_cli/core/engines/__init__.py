@@ -87,7 +87,8 @@ class Engine(Protocol):
     """`identity` names the weights and the preprocessing, for the journal: {"model": ..., ...}.
 
     `reads_choices` says whether the engine gives the probabilities of a request's choices. An engine may also have
-    `notes`, lines that tell a person what was decided when it was loaded.
+    `notes`, lines that tell a person what was decided when it was loaded, and `at_a_time(pictures, decoding)`, how many
+    requests of so many pictures it answers best together.
     """
 
     identity: dict[str, Any]

@@ -117,7 +117,7 @@ def assess(
     engine: Engine,
     decoding: Decoding,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     seed: int = 0,
     journal: Journal | None = None,
     prompt: str | None = None,
@@ -132,14 +132,15 @@ def assess(
     Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
     yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C, SIGTERM or SIGHUP
     calls `on_interrupt`, finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once.
-    `prompt` replaces the words of Table A, `read` gives the bytes of a picture. `reuse` has answers of earlier
-    commands, and keeps the new ones. A batch for which memory runs out is asked in halves, as are all later ones, and
-    `say` is told. Raises QInsightError when the journal cannot be written.
+    Without `batch_size` the engine says how many it takes at a time. `prompt` replaces the words of Table A, `read`
+    gives the bytes of a picture. `reuse` has answers of earlier commands, and keeps the new ones. A batch for which
+    memory runs out is asked in halves, as are all later ones, and `say` is told. Raises QInsightError when the journal
+    cannot be written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
     choices = choices_of(task, engine, decoding)
-    size = BatchSize(batch_size)
+    size = BatchSize(batch_size or at_a_time(task, engine, decoding))
     reuse = reuse or Reuse(None)
     settings = QuestionSettings(
         *(task, size, seed, prompt, max_image_pixels),
@@ -157,6 +158,13 @@ def assess(
                 known.append(records)
                 reuse.keep({q.kept_as: records[q.key] for q in batch.questions if q.key in records})
             yield from (_result(task, question, known, failed, decoding) for question in batch.questions)
+
+
+def at_a_time(task: Task, engine: Engine, decoding: Decoding) -> int:
+    """How many questions of a task to ask an engine at a time; 8 where it does not say."""
+    pictures = len(task.roles) + len(task.optional)
+    choose: Callable[[int, Decoding], int] = getattr(engine, "at_a_time", lambda *_: BatchSize.most)
+    return choose(pictures, decoding)
 
 
 def _result(

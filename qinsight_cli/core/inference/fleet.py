@@ -51,7 +51,7 @@ class Job:
     max_pixels: int | None = None
     network: NetworkOptions = PLAIN
     served: Served | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     seed: int = 0
     prompt: str | None = None
     max_image_pixels: int = MAX_PIXELS

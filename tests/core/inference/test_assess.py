@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,24 @@ def test_results_come_in_order_whatever_the_batch(
     results = scored(photos, pixel_engine(), batch_size=batch_size)
     assert [result.images["image"] for result in results] == photos
     assert ratings(results) == [[rating_of(Image.open(path))] for path in photos]
+
+
+def test_the_engine_says_how_many_at_a_time(photos: list[str], pixel_engine: Any) -> None:
+    asked = []
+
+    def at_a_time(pictures: int, decoding: Decoding) -> int:
+        asked.append((pictures, decoding))
+        return 4
+
+    engine, usual = pixel_engine(), pixel_engine()
+    engine.at_a_time = at_a_time
+    scored(photos, engine)
+    assert engine.batches == [4, 4, 3]
+    pairs = [{"image_a": a, "image_b": b} for a, b in pairwise(photos)]
+    list(assess(COMPARISON, pairs, engine, DRAWN))
+    assert asked == [(1, GREEDY), (3, DRAWN)]
+    scored(photos, usual)
+    assert usual.batches == [8, 3]
 
 
 def test_draws_do_not_depend_on_batch_or_order_but_on_the_seed(photos: list[str], pixel_engine: Any) -> None:

@@ -31,13 +31,14 @@ class AnswerSettings:
     folder      of the bench; journals go to `folder`/journals
     sequential  ask for one distortion at a time
     say         one line for the user
+    batch_size  None: as many as the engine says
     style       of the prompts, as `Task.styled`
     progress    called with a noun and a total, a context manager of the function to call after each row
     """
 
     folder: Path
     decoding: Decoding
-    batch_size: int
+    batch_size: int | None
     seed: int
     restart: bool
     sequential: bool
