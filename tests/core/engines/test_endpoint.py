@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import chat_server
+from qinsight_cli import QInsight
 from qinsight_cli.core.engines import Decoding, Served, endpoint, replicas
 from qinsight_cli.core.engines.endpoint import EndpointEngine, load_endpoint
 from qinsight_cli.core.errors import QInsightError
@@ -325,3 +327,27 @@ def test_no_api_and_nobody_there(web_page: str, pixel_engine: Any) -> None:
         load_endpoint("tiny", Served((url, "http://127.0.0.1:9/v1")), say=lines.append)
     assert len(lines) == 1
     assert "tried again later" in lines[0]
+
+
+def test_within_a_running_event_loop(pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any) -> None:
+    """As in a notebook: in the thread of the loop, and in another beside it."""
+
+    async def loaded_and_asked(url: str) -> list[float | str | None]:
+        return ratings(answers(served(url), grey))
+
+    async def nobody_there() -> None:
+        served("http://127.0.0.1:9/v1")
+
+    with chat_server.serving(pixel_engine()) as (url, _):
+        assert asyncio.run(loaded_and_asked(url)) == expected(grey, rating_of)
+
+        async def through_the_api() -> tuple[Any, Any]:
+            model = QInsight("tiny", endpoint=url, cache=False)
+            paths = [item["image"] for item in grey]
+            return model.score(paths), await asyncio.to_thread(model.score, paths[3])
+
+        several, one = asyncio.run(through_the_api())
+    assert [answer.rating for answer in several] == expected(grey, rating_of)
+    assert one.rating == several[3].rating
+    with pytest.raises(QInsightError, match="nothing answers at"):
+        asyncio.run(nobody_there())
