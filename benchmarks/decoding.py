@@ -14,7 +14,7 @@ import statistics
 import time
 from typing import Any
 
-import psutil
+from measuring import processor_seconds
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import load_engine
@@ -37,13 +37,6 @@ class Here:
         return
 
 
-def processor() -> float:
-    """Seconds of processor time of this process and those it has started."""
-    me = psutil.Process()
-    used = [one.cpu_times() for one in (me, *me.children(recursive=True))]
-    return sum(times.user + times.system for times in used)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+")
@@ -57,11 +50,11 @@ def main() -> None:
     for turn in range(given.rounds + 1):
         for name, decoder in (("here", Here()), ("worker", WORKER)):
             prefetch.WORKER = decoder  # type: ignore[assignment]
-            start, before = time.perf_counter(), processor()
+            start, before = time.perf_counter(), processor_seconds()
             count = sum(1 for _ in assess(TASKS["score"], items, engine, Decoding()))
             if turn:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
-                busy[name].append(processor() - before)
+                busy[name].append(processor_seconds() - before)
     here, worker = (statistics.median(seconds[name]) for name in ("here", "worker"))
     own, both = (statistics.median(busy[name]) for name in ("here", "worker"))
     for what, first, second in (("on the clock", here, worker), ("of processor time", own, both)):

@@ -38,6 +38,15 @@ def process(
     return usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def processor_seconds() -> float:
+    """Of this process so far, and of those it has started and that are still there."""
+    import psutil
+
+    me = psutil.Process()
+    used = [one.cpu_times() for one in (me, *me.children(recursive=True))]
+    return float(sum(times.user + times.system for times in used))
+
+
 def qinsight(*arguments: object) -> list[str]:
     """A command line of qinsight for this interpreter."""
     start = "import sys; sys.argv[0] = 'qinsight'; from qinsight_cli import cli; cli.main()"

@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 Printed = Callable[..., dict[str, Any]]
 
@@ -54,3 +56,69 @@ def test_samples(printed: Printed, random_model: Path) -> None:
     assert [shared["against"], separate["against"]] == ["1 sample", "3 samples"]
     assert shared["seconds"] > 0 < shared["other"]
     assert separate["other"] == shared["seconds"]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> list[Path]:
+    """Three pictures of mixed sizes, of which two are alike in size."""
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, (width, height) in zip(paths, ((160, 120), (160, 120), (96, 200)), strict=True):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def test_throughput(printed: Printed, made: list[Path]) -> None:
+    """Both sides write the same, letter by letter, for pictures that share a batch as for one alone."""
+    found = printed("throughput", *made, "--threads", 1)
+    assert found["same_answers"] == found["pictures"] == 3
+    ours, theirs = found["rows"]
+    assert theirs["times as fast"] == 1.0
+    assert ours["images/s"] / theirs["images/s"] == pytest.approx(ours["times as fast"])
+
+
+def test_large_photos(printed: Printed) -> None:
+    found = printed("large_photos", "--count", 2, "--pixels", 600_000, "--rounds", 1)
+    run, decoding, model = (row["seconds"] for row in found["rows"])
+    assert found["ratio"] == pytest.approx(run / max(decoding, model))
+    assert found["draft"]["largest"] >= found["draft"]["mean"] > 0
+
+
+def test_many(printed: Printed) -> None:
+    found = printed("many", "--few", 3, "--many", 6, "--mode", "direct")
+    few, many = found["rows"]
+    assert (few["pictures"], many["pictures"]) == (3, 6)
+    assert many["ms/picture"] == pytest.approx(1000 * (many["processor s"] - found["start_s"]) / 5)
+    assert found["more_mb"] == pytest.approx(many["peak MB"] - few["peak MB"])
+
+
+def test_synth_workers(printed: Printed, made: list[Path]) -> None:
+    """Any number of workers makes the same pictures: the program checks that."""
+    found = printed("synth_workers", made[0].parent, "--per-photo", 2, "--repeats", 1)
+    assert [row["workers"] for row in found["rows"]] == [1, 2]
+    assert found["same_pictures"] is True
+
+
+def test_gpu_throughput(printed: Printed) -> None:
+    arguments = ("--shape", "small", "--device", "cpu", "--batches", "1,3", "--sizes", "112x84", "--tokens", 4)
+    found = printed("gpu_throughput", *arguments, "--repeats", 1)
+    one, three = found["rows"]
+    assert [one["batch"], three["batch"]] == [1, 3]
+    assert one["prompt"] == three["prompt"] > 4 * 3  # 4 x 3 tokens of 28 x 28 pixels, and words
+    assert three["share"] == pytest.approx(three["images/s"] / three["roofline/s"])
+    assert three["roofline/s"] > one["roofline/s"]
+
+
+def test_roofline_of_the_7b_model() -> None:
+    """By hand for 1024 x 768: 37 x 27 tokens of four patches; 6.53 billion weights in the layers."""
+    from roofline import KNOWN, Shape
+
+    shape = Shape(32, 1280, 3420, 4, 64, 3584, 28, 28, 4, 18944, 152064)
+    assert shape.layer_weights == 28 * (2 * 3584 * (3584 + 512) + 3 * 3584 * 18944)
+    assert shape.cache_bytes == 57_344
+    assert shape.seeing(3996) == pytest.approx(5.5e12, rel=0.01)
+    assert 150 * shape.step(1, 1254)[0] == pytest.approx(2.2e12, rel=0.01)
+    # One picture alone: 150 times the weights at 3.35 TB/s is 0.63 s, and the prompt a few hundredths.
+    assert 1 / shape.seconds(1, 3996, 1179, 150, *KNOWN["H100"]) == pytest.approx(1.5, abs=0.05)
+    assert 256 / shape.seconds(256, 3996, 1179, 150, *KNOWN["H100"]) == pytest.approx(37, abs=1)

@@ -1,0 +1,90 @@
+"""The loop of the authors' demo (src/eval/demo_score.py in bytedance/Q-Insight): one picture, one `generate`.
+
+Their settings, made greedy so that answers can be compared. The prompt is that of Table A, as qinsight's is.
+As a program it answers paths on standard input, one a line, with one JSON text a line: `apart` starts it, so that the
+two sides of a benchmark share neither memory nor threads.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.engines import AUTHORS_DECODING
+from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.tasks import TASKS
+
+
+def load(folder: Path, device: str, dtype: Any, max_pixels: int | None = None) -> tuple[Any, Any]:
+    """Network and processor as transformers gives them, with nothing of qinsight's in between."""
+    from transformers import AutoModelForImageTextToText
+
+    from qinsight_cli.core.models.conv_tower import register
+
+    register()
+    network = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    return network.to(device).eval(), load_processor(folder, max_pixels)
+
+
+def asker(
+    network: Any, processor: Any, tokens: int = AUTHORS_DECODING.max_new_tokens, exactly: bool = False
+) -> Callable[[str], str]:
+    """A function that opens one picture and returns what the model writes about it, at most `tokens` tokens, or
+    `exactly` so many."""
+    import torch
+    from PIL import Image
+
+    text = processor.apply_chat_template(TASKS["score"].messages(("image",)), add_generation_prompt=True)
+    least = {"min_new_tokens": tokens} if exactly else {}
+
+    def ask(path: str) -> str:
+        picture = Image.open(path).convert("RGB")
+        inputs = processor(text=[text], images=[picture], padding=True, return_tensors="pt").to(network.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(network.dtype)
+        with torch.inference_mode():
+            written = network.generate(**inputs, use_cache=True, do_sample=False, max_new_tokens=tokens, **least)
+        trimmed = written[:, inputs["input_ids"].shape[1] :]
+        return processor.batch_decode(trimmed, skip_special_tokens=True, clean_up_tokenization_spaces=False)[0]
+
+    return ask
+
+
+@contextmanager
+def apart(model: str, threads: int) -> Iterator[Callable[[Sequence[str]], list[str]]]:
+    """A function of paths, answered by the loop in a process of its own, in float32 on the CPU."""
+    command = [sys.executable, __file__, model, str(threads)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        asked, told = child.stdin, child.stdout
+        assert asked is not None
+        assert told is not None
+
+        def ask(paths: Sequence[str]) -> list[str]:
+            texts = []
+            for path in paths:
+                asked.write(f"{path}\n")
+                asked.flush()
+                texts.append(json.loads(told.readline()))
+            return texts
+
+        yield ask
+        asked.close()
+
+
+def main() -> None:
+    import torch
+
+    from qinsight_cli.core.models.names import locate
+
+    torch.set_num_threads(int(sys.argv[2]))
+    ask = asker(*load(locate(sys.argv[1]), "cpu", torch.float32))
+    for line in sys.stdin:
+        print(json.dumps(ask(line.rstrip("\n"))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
