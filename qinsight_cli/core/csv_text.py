@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +9,8 @@ from typing import Any
 # A spreadsheet takes text that begins so for a formula: a sign, also a full-width one, perhaps after white space that
 # it drops; or white space that some drop together with what a reader would see.
 _FORMULA = re.compile(r"'*(?:[\t\r\n\0]|[\s\0\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+
+_SPECIAL = frozenset(',"\r\n')
 
 
 def guarded(text: str) -> str:
@@ -25,10 +25,14 @@ def unguarded(text: str) -> str:
 
 def csv_line(values: Iterable[Any]) -> bytes:
     """One line of UTF-8 CSV. Text that a spreadsheet would run as a formula gets a leading apostrophe, paths too."""
-    buffer = io.StringIO()
-    # The csv module quotes the characters of its line end: with "\r\n" a lone "\r" or "\n" in a name is quoted.
-    csv.writer(buffer, lineterminator="\r\n").writerow([_cell(value) for value in values])
-    return (buffer.getvalue()[:-2] + "\n").encode("utf-8", "backslashreplace")
+    return (",".join(_quoted(_cell(value)) for value in values) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _quoted(cell: str) -> str:
+    """A cell in quotes where it needs them: white space at its ends too, which many readers drop outside of quotes."""
+    if cell == cell.strip() and not _SPECIAL.intersection(cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
 
 
 def _cell(value: Any) -> str:

@@ -18,15 +18,20 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def path_parts(path: str) -> list[str]:
-    """The normalised names in a path with either separator, with `.` and `..` resolved."""
+def exact_parts(path: str) -> list[str]:
+    """The names in a path with either separator, as they are, with `.` and `..` resolved."""
     parts: list[str] = []
-    for part in map(str.strip, same_name(path.replace("\\", "/")).split("/")):
-        if part == ".." and parts:
+    for part in path.replace("\\", "/").split("/"):
+        if part.strip() == ".." and parts:
             parts.pop()
-        elif part not in ("", ".", ".."):
+        elif part.strip() not in ("", ".", ".."):
             parts.append(part)
     return parts
+
+
+def path_parts(path: str) -> list[str]:
+    """`exact_parts`, normalised and without space at their ends."""
+    return [same_name(part).strip() for part in exact_parts(path)]
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:

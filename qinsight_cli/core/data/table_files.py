@@ -26,7 +26,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table, stripped; lines without any text are left out.
+    """The cells of a table as they are; lines without any text are left out.
 
     header  names of the columns, "1", "2", ... without a header; a column may have no name
     rows    ("FILE, line N", cells), as many cells as the header has
@@ -48,12 +48,17 @@ class Table:
             raise QInsightError(f"{self.path}: the column {name!r} could be {both}; write it as it is there")
         return places[0] if places else None
 
-    def records(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-        """(where, {column: text}) for each row, by the names in the header and those of `names` that fit a column."""
-        places = {name: place for name in names if (place := self.column(name)) is not None}
+    def records(self, names: Iterable[str], pictures: Iterable[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+        """(where, {column: text}) for each row, by the names in the header and those of `names` that fit a column.
+
+        Texts are stripped, but not those of `pictures`: a file name may begin or end with a space.
+        """
+        pictures = set(pictures)
+        places = {name: place for name in (*names, *pictures) if (place := self.column(name)) is not None}
         for where, cells in self.rows:
-            row = dict(zip(self.header, cells, strict=True))
-            yield where, row | {name: cells[place] for name, place in places.items()}
+            row = {name: cell.strip() for name, cell in zip(self.header, cells, strict=True)}
+            row |= {name: cells[place].strip() for name, place in places.items() if name not in pictures}
+            yield where, row | {name: cells[place] for name, place in places.items() if name in pictures}
 
 
 def read_table(path: Path, header: bool = True) -> Table:
@@ -67,15 +72,14 @@ def read_table(path: Path, header: bool = True) -> Table:
         raise QInsightError(f"{path} is an Excel file of the old kind; save it as .xlsx or as CSV")
     excel = data.startswith(_EXCEL)
     kind, lines = ("a sheet of Excel", _sheet(path, data)) if excel else _text_lines(path, decode(data, str(path)))
-    filled = [(number, [cell.strip() for cell in cells]) for number, cells in lines]
-    filled = [(number, cells) for number, cells in filled if any(cells)]
+    filled = [(number, cells) for number, cells in lines if any(map(str.strip, cells))]
     first = filled[0][1] if filled else []
     names = _without_empty_end(unique_header(path, first) if header else [str(n + 1) for n in range(len(first))])
     word = "row" if excel else "line"
     rows = []
     for number, cells in filled[1 if header else 0 :]:
         where = f"{path.name}, {word} {number}"
-        if any(cells[len(names) :]):
+        if any(map(str.strip, cells[len(names) :])):
             raise QInsightError(
                 f"{where}: {len(_without_empty_end(cells))} cells under {len(names)} columns ({kind}); put a name that "
                 'holds the separator in "quotes"'
@@ -97,7 +101,7 @@ def unique_header(path: Path, header: Iterable[object]) -> list[str]:
 
 
 def _without_empty_end(cells: Sequence[str]) -> list[str]:
-    return list(cells[: max((place + 1 for place, cell in enumerate(cells) if cell), default=0)])
+    return list(cells[: max((place + 1 for place, cell in enumerate(cells) if cell.strip()), default=0)])
 
 
 def _text_lines(path: Path, text: str) -> tuple[str, list[tuple[int, list[str]]]]:

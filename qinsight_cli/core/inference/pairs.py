@@ -27,7 +27,7 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
             raise QInsightError(
                 f"{path} has no column {role}; it needs image_a,image_b[,reference] and has {seen} ({table.kind})"
             )
-    items = [_item(table, where, row) for where, row in table.records((*PAIR, REFERENCE))]
+    items = [_item(table, where, row) for where, row in table.records((), (*PAIR, REFERENCE))]
     if not items:
         raise QInsightError(f"{path} holds no pairs")
     return items
@@ -36,7 +36,7 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
 def _item(table: Table, where: str, row: dict[str, str]) -> dict[str, str]:
     item = {}
     for role in (*PAIR, REFERENCE):
-        if row.get(role):
+        if row.get(role, "").strip():
             item[role] = _found(table.path, where, row[role])
         elif role in PAIR:
             raise QInsightError(f"{where}: no {role}")
@@ -45,17 +45,17 @@ def _item(table: Table, where: str, row: dict[str, str]) -> dict[str, str]:
 
 def _found(path: Path, where: str, name: str) -> str:
     """A name in the table -> its file, in the table's folder or the working directory."""
-    spellings = dict.fromkeys((name, unguarded(name)))  # the guard of our own CSV files
+    spellings = dict.fromkeys(each for text in (name, name.strip()) for each in (text, unguarded(text)))
     places = [os.path.join(folder, each) for each in spellings for folder in (path.parent, "")]
     for place in places:
         if os.path.lexists(found := on_disk(place)):
             return found
-    if os.path.splitext(name)[1].lower() in EXTENSIONS:
-        return name
+    if os.path.splitext(name.strip())[1].lower() in EXTENSIONS:
+        return name.strip()
     for place in places:
         found_all = [found for ending in EXTENSIONS if os.path.lexists(found := on_disk(place + ending))]
         if len(found_all) > 1:
             raise QInsightError(f"{where}: {name!r} could be {' or '.join(found_all)}; write its extension")
         if found_all:
             return found_all[0]
-    return name
+    return name.strip()

@@ -157,7 +157,7 @@ class Parts:
             raise ValueError("the last line is cut short")
         text = data.decode("utf-8")
         if self.form == "jsonl":
-            return [json.loads(line) for line in text.splitlines()]
+            return [json.loads(line) for line in text[:-1].split("\n")]
         table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         return [{name: unguarded(value) if value else None for name, value in row.items()} for row in table]
 

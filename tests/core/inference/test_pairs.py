@@ -51,6 +51,19 @@ def test_what_compare_writes_is_read_back(folder: Path) -> None:
     assert read_pairs(folder / "p.csv") == [{"image_a": row[0], "image_b": row[1]}]
 
 
+@pytest.mark.parametrize("name", [" c.png", "  c.png", "c.png ", " =c.png", "\tc.png", "\u3000c.png", " 'c.png", "'c.png"])
+def test_a_name_that_begins_or_ends_with_space_is_read_back(folder: Path, name: str) -> None:
+    for there in (name, "c.png", "=c.png"):
+        (folder / there).write_bytes(b"x")
+    (folder / "p.csv").write_bytes(csv_line(["image_a", "image_b"]) + csv_line(["b.png", name]))
+    assert read_pairs(folder / "p.csv") == [{"image_a": str(folder / "b.png"), "image_b": str(folder / name)}]
+
+
+def test_space_in_quotes_that_no_name_has_is_dropped(folder: Path) -> None:
+    (folder / "p.csv").write_text('image_a,image_b\n" a.png","b.png "\n')
+    assert read_pairs(folder / "p.csv") == [{"image_a": str(folder / "a.png"), "image_b": str(folder / "b.png")}]
+
+
 def test_names_without_extension(folder: Path) -> None:
     (folder / "p.csv").write_text("image_a,image_b\na,b\n")
     assert read_pairs(folder / "p.csv") == [{"image_a": str(folder / "a.png"), "image_b": str(folder / "b.png")}]

@@ -13,7 +13,7 @@ from typing import Any
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.csv_text import unguarded
-from qinsight_cli.core.data.names import path_parts
+from qinsight_cli.core.data.names import exact_parts, path_parts
 from qinsight_cli.core.data.table_files import read_table
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
@@ -134,7 +134,8 @@ class PredictionsFile:
 
 
 class ImageMatcher:
-    """Pictures found by any tail of their paths, also without their extension.
+    """Pictures found by any tail of their paths, also without their extension. Of two whose names are the same but for
+    case, normal form or space, the one that is named to the letter.
 
     unknown  names that match no picture
     by_name  names with folders that match by file name alone
@@ -146,15 +147,19 @@ class ImageMatcher:
         self.by_name: dict[str, None] = {}
         self._by_tail: dict[Parts, set[Parts]] = {}
         for parts in dict.fromkeys(map(parts_of, paths)):
+            loose = tuple(path_parts("/".join(parts)))
             for length in range(1, len(parts) + 1):
-                self._by_tail.setdefault(parts[-length:], set()).add(parts)
-                self._by_tail.setdefault(_without_extension(parts[-length:]), set()).add(parts)
+                self._by_tail.setdefault(loose[-length:], set()).add(parts)
+                self._by_tail.setdefault(_without_extension(loose[-length:]), set()).add(parts)
 
     def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
-        parts = parts_of(unguarded(name))
+        exact = parts_of(unguarded(name))
+        parts = tuple(path_parts("/".join(exact)))
         for length in range(len(parts), 0, -1):
             found = self._by_tail.get(parts[-length:], set())
+            if len(found) > 1:
+                found = {path for path in found if path[-length:] == exact[-length:]} or found
             if len(found) > 1:
                 raise QInsightError(
                     f"{name!r} names {len(found)} pictures of the datasets; write more of its path, or name one --data"
@@ -173,7 +178,7 @@ def _without_extension(parts: Parts) -> Parts:
 
 def parts_of(path: str | Path) -> Parts:
     """What identifies the picture of a path."""
-    return tuple(path_parts(str(path)))
+    return tuple(exact_parts(str(path)))
 
 
 def rating_task() -> Task:
@@ -226,7 +231,8 @@ def answer_of(task: Task, row: Row) -> RowAnswer:
 def _read(path: Path) -> tuple[list[str], list[Row]]:
     table = read_table(path)
     known = dict.fromkeys(name for task in TASKS.values() for layout in _layouts(task) for name in (*layout, "error"))
-    rows: list[Row] = [row for _, row in table.records(known)]
+    pictures = [name for task in TASKS.values() for name in task.image_columns]
+    rows: list[Row] = [row for _, row in table.records([name for name in known if name not in pictures], pictures)]
     if not rows:
         raise QInsightError(f"{path} holds no predictions")
     return [*table.header, *(name for name in known if name in rows[0] and name not in table.header)], rows

@@ -54,9 +54,9 @@ def read(
     if any(found.column(column) is None for column in needed):
         raise _missing(found, needed, task, header)
     labels = []
-    for where, row in found.records((*needed, *task.optional)):
-        images_of = {role: unguarded(row[role]) for role in task.optional if row.get(role)}
-        images_of |= {role: unguarded(row[column]) for role, column in roles.items() if row[column]}
+    for where, row in found.records(named, (*roles.values(), *task.optional)):
+        images_of = {role: name for role in task.optional if (name := unguarded(row.get(role, "").rstrip()))}
+        images_of |= {role: name for role, column in roles.items() if (name := unguarded(row[column].rstrip()))}
         shown = " and ".join(images_of.values())
         missing = next((column for role, column in roles.items() if role in task.roles and role not in images_of), None)
         if missing:

@@ -60,6 +60,15 @@ def test_a_name_that_several_pictures_have_needs_more_of_its_path() -> None:
     assert ImageMatcher([Path("/a/1.png")]).find("b/1.png") == ("a", "1.png")
 
 
+def test_of_names_that_differ_in_case_space_or_form_alone_the_exact_one_counts() -> None:
+    names = ["A.png", "a.png", " a.png", "caf\u00e9.png", "cafe\u0301.png"]
+    pictures = ImageMatcher([Path("/p") / name for name in names])
+    assert [pictures.find(f"other/{name}") for name in names] == [("p", name) for name in names]
+    assert ImageMatcher([Path("/p/A.png")]).find("a.PNG ") == ("p", "A.png")
+    with pytest.raises(QInsightError, match="names 3 pictures"):
+        pictures.find("a.PNG")
+
+
 def test_missing_and_unreadable_ratings_are_rows_with_an_error(
     tmp_path: Path, koniq: Dataset, answer_settings: AnswerSettings
 ) -> None:

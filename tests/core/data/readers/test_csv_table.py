@@ -194,6 +194,18 @@ def test_what_score_writes_is_read_back(scores: Path, prepared, monkeypatch: pyt
     }
 
 
+def test_names_that_differ_in_space_or_case_alone_are_read_back(scores: Path, prepared, draw) -> None:
+    names = ["z.png", " z.png", "  z.png", "Z.png", " =z.png", "Caf\u00e9.png", "Cafe\u0301.png"]
+    for shade, name in enumerate(names):
+        draw(scores.parent / name, shade)
+    out = scores.parent / "out.csv"
+    rows = [(name, float(place), 0.1, 1, "", "") for place, name in enumerate(names)]
+    out.write_bytes(b"".join(map(csv_line, [TASK.row_columns, *rows])))
+    found, _, _ = prepared(read(out, Columns(), "mine", label_range=(0, len(names))))
+    labels = {row.images["image"].name: row.raw_label for row in found.values()}
+    assert labels == {name: float(place) for place, name in enumerate(names)}
+
+
 def test_a_name_without_extension_that_fits_two_pictures(scores: Path, prepared, draw) -> None:
     draw(scores.parent / "a/x.jpg", 9)
     scores.write_text("file,score\na/x,1\nb/y,2\n")
