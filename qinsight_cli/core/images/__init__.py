@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from qinsight_cli.core import storage
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import colour, photos
-from qinsight_cli.core.images.containers import HEIC, RAW, RAW_EXTENSIONS, kind_of
+from qinsight_cli.core.images.containers import HEIC, RAW, RAW_EXTENSIONS, TIFF_BEGINNINGS, kind_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,6 +134,8 @@ def decode_plain(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> t
     except UnidentifiedImageError:
         if os.path.splitext(name)[1].lower() in RAW_EXTENSIONS:
             photos.refuse(RAW)
+        if data.startswith(TIFF_BEGINNINGS):
+            raise ImageError("a TIFF of a kind that cannot be read; save it with 8 or 16 bits and no float") from None
         raise ImageError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ImageError(f"too large: more than {max_pixels:,} {TOO_MANY}") from None
@@ -165,6 +167,7 @@ def plain(opened: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str,
     """An opened picture -> (upright, 8 bits, sRGB, mode L or RGB; notes). Raises ImageError, or what decoders raise."""
     if opened.width * opened.height > max_pixels:
         raise ImageError(_too_large(max_pixels).format(width=opened.width, height=opened.height))
+    colour.check_layout(opened)
     notes: list[str] = []
     frames = getattr(opened, "n_frames", 1)
     if frames > 1 and opened.format not in ("MPO", "HEIF"):  # there the first picture is the photo, the rest its own

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BACKGROUND = (255, 255, 255)
 SAME = 2  # a profile that moves no colour by more levels than this is sRGB
 ROWS = 256  # rows that are scaled to 8 bits at a time
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 259, 262, 284, 339  # tags of TIFF
 
 
 def to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -34,7 +34,7 @@ def to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
     elif image.has_transparency_data:
         grey = image.mode in ("L", "LA", "La")
         with_alpha = image.convert("RGBA")
-        alpha = with_alpha.getchannel("A")
+        alpha = _seen(with_alpha.getchannel("A"), image.format, notes)
         image = with_alpha.getchannel("R") if grey else with_alpha.convert("RGB")
     elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
@@ -44,6 +44,37 @@ def to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
         image = image.convert("RGB")
         return Image.composite(image, Image.new("RGB", image.size, BACKGROUND), alpha)
     return image if image.mode == "L" else image.convert("RGB")
+
+
+def _seen(alpha: Image.Image, kind: str | None, notes: list[str]) -> Image.Image | None:
+    """The opacity; None where it says nothing: many programs leave the fourth byte of a BMP empty."""
+    if alpha.getextrema()[1] == 0:
+        if kind == "BMP":
+            return None
+        notes.append("every pixel is transparent: only the background is seen")
+    return alpha
+
+
+def check_layout(image: Image.Image) -> None:
+    """Raise ImageError for a TIFF that Pillow opens and reads wrongly: it would be another picture.
+
+    Those are signed samples of up to 16 bits; compressed samples of 32 bits with the largest byte first; and planes one
+    after the other, if they are of Lab, of grey with alpha, or of 16 bits without compression.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
+    bits = tags.get(_BITS_PER_SAMPLE, (1,))
+    if 2 in tags.get(_SAMPLE_FORMAT, ()) and max(bits) <= 16:
+        raise ImageError("signed pixels: the white value is unknown; save it with 8 or 16 bits, unsigned")
+    raw = tags.get(_COMPRESSION, 1) == 1
+    if tags.prefix == b"MM" and not raw and max(bits) > 16:
+        raise ImageError(
+            "a TIFF of 32 bits, big-endian and compressed, which cannot be read; save it with 8 or 16 bits"
+        )
+    misread = (raw and max(bits) > 8) or image.mode not in ("RGB", "RGBA", "RGBX", "CMYK")
+    if tags.get(_PLANES, 1) == 2 and len(bits) > 1 and misread:
+        raise ImageError("a TIFF of separate planes, which cannot be read; save it with its channels interleaved")
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:

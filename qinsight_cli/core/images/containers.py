@@ -23,7 +23,7 @@ VIDEO_EXTENSIONS = (
 RAW, HEIC, VIDEO, PREVIEW = "raw", "heic", "video", "preview"
 
 _RAW_BEGINNINGS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR")
-_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _VIDEO_BRANDS = {b"qt  ", b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"3gp4", b"3gp5", b"3g2a"}
 
@@ -33,8 +33,9 @@ _CFA_REPEAT, _CFA_PATTERN, _DNG_VERSION = 33421, 33422, 50706
 _WANTED = {_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SUB_IFDS}
 _WANTED |= {_CFA_REPEAT, _CFA_PATTERN, _DNG_VERSION}
 _SENSOR_DATA = {32803, 34892}  # photometric interpretations: colour filter array, linear raw
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_REDUCED, _PAGE, _MASK = 1, 2, 4  # bits of NewSubfileType
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}  # field types
+COPY, SHAPE = 9, 0.05  # a page of 3 x 3 times the pixels, whose sides have the same ratio within 5%
 MOST_DIRECTORIES, MOST_ENTRIES, MOST_VALUES = 64, 4096, 64
 
 Directory = dict[int, tuple[int, ...]]  # tag -> values, of the tags wanted here
@@ -49,7 +50,7 @@ def kind_of(data: bytes, name: str = "") -> str | None:
         return RAW
     if data[4:8] == b"ftyp":
         return _media_kind(data)
-    if data.startswith(_TIFF_BEGINNINGS):
+    if data.startswith(TIFF_BEGINNINGS):
         if data[8:10] == b"CR" or os.path.splitext(name)[1].lower() in RAW_EXTENSIONS:
             return RAW
         return _tiff_kind(data)
@@ -80,8 +81,18 @@ def _tiff_kind(data: bytes) -> str | None:
             return RAW
     if _is_part(first):
         return PREVIEW
-    larger = any(below and not _is_part(other) and _area(other) > _area(first) for other, below in found[1:])
-    return PREVIEW if larger else None
+    return PREVIEW if any(_is_copied_small(first, *other) for other in found[1:]) else None
+
+
+def _is_copied_small(first: Directory, other: Directory, below: bool) -> bool:
+    """Whether `other` is the picture of which `first` is a small copy: larger and nested in it, or a page of the same
+    shape and over `COPY` times the area."""
+    if _is_part(other) or _area(other) <= _area(first):
+        return False
+    shapes = [_side(each, _WIDTH) / max(1, _side(each, _HEIGHT)) for each in (first, other)]
+    alike = min(shapes) >= (1 - SHAPE) * max(shapes)
+    paged = next(iter(first.get(_NEW_SUBFILE_TYPE, ())), 0) & _PAGE
+    return below or (alike and not paged and _area(other) >= COPY * _area(first))
 
 
 def _is_part(directory: Directory) -> bool:
@@ -91,7 +102,11 @@ def _is_part(directory: Directory) -> bool:
 
 
 def _area(directory: Directory) -> int:
-    return next(iter(directory.get(_WIDTH, ())), 0) * next(iter(directory.get(_HEIGHT, ())), 0)
+    return _side(directory, _WIDTH) * _side(directory, _HEIGHT)
+
+
+def _side(directory: Directory, tag: int) -> int:
+    return next(iter(directory.get(tag, ())), 0)
 
 
 def directories(data: bytes) -> Iterator[tuple[Directory, bool]]:

@@ -66,6 +66,10 @@ KINDS = [
     ({}, None, None, None),
     ({SUBFILE: (0,), OLD_SUBFILE: (1,)}, None, None, None),
     ({SUBFILE: (2,)}, None, {SUBFILE: (2,)}, None),  # pages
+    ({SUBFILE: (3,)}, None, {SUBFILE: (2,)}, PREVIEW),  # a page, and a small copy
+    ({}, None, {SUBFILE: (0,)}, PREVIEW),  # a small copy without a mark in front of the picture
+    ({}, None, {256: (600,)}, None),  # another picture: another shape
+    ({}, None, {256: (32,), 257: (24,)}, None),  # another picture: not much larger
     ({}, {SUBFILE: (1,), 256: (8,)}, None, None),  # a pyramid: the first is the picture
     ({}, None, {SUBFILE: (1,), 256: (8,)}, None),  # a thumbnail behind
 ]

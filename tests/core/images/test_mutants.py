@@ -8,15 +8,21 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pixel_engine import PixelEngine
+from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.errors import ImageError
-from qinsight_cli.core.images import FORMATS, load_image
+from qinsight_cli.core.images import FORMATS
 from qinsight_cli.core.images.worker import Worker
+from qinsight_cli.core.inference.assess import assess
+from qinsight_cli.core.report.rows import row_of
+from qinsight_cli.core.tasks import score
 
 PICTURE = Image.fromarray(np.random.default_rng(7).integers(0, 256, (24, 20, 3), dtype=np.uint8))
 KEPT = (0.01, 0.2, 0.6, 0.95, 0.999)
@@ -94,10 +100,18 @@ def test_bombs_are_a_small_picture_or_one_line(name: str) -> None:
 
 
 def test_a_corpus_of_odd_files() -> None:
-    """QINSIGHT_CORPUS names a folder such as Pillow's Tests/images."""
+    """A row for each, with a rating or one line that says why not. QINSIGHT_CORPUS names a folder such as Pillow's
+    Tests/images."""
     folder = os.environ.get("QINSIGHT_CORPUS")
     if not folder:
         pytest.skip("QINSIGHT_CORPUS is not set")
     paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-    seen = [outcome(lambda path=path: load_image(path).image) for path in paths]  # type: ignore[misc]
-    assert not [words for words in seen if "\n" in words]
+    items = [{"image": str(path)} for path in paths]
+    with closing(assess(score.TASK, items, PixelEngine(), Decoding())) as results:
+        rows = [row_of(score.TASK, result, "pixels") for result in results]
+    assert [row["path"] for row in rows] == [str(path) for path in paths]
+    for row in rows:
+        error = row["error"] or ""
+        assert bool(error) == (row["rating"] is None), row
+        assert not error.startswith(("the picture", "the model")), row  # its time or memory spent, a broken decoder
+        assert "\n" not in error

@@ -78,6 +78,92 @@ def test_16_bit_colour_png_is_scaled_within_one_level() -> None:
     assert np.abs(seen - values / 257).max() <= 1
 
 
+def tiff(strips: list[bytes], bits: list[int], order: str = "<", **tags: int) -> bytes:
+    """A TIFF of `SMOOTH`'s size from its strips, with tags by the names below."""
+    codes = {"compression": 259, "photometric": 262, "planes": 284, "predictor": 317, "extra": 338, "format": 339}
+    entries = {256: [48], 257: [40], 258: bits, 259: [1], 262: [2], 277: [len(bits)], 278: [40]}
+    entries |= {codes[name]: [value] * (len(bits) if name == "format" else 1) for name, value in tags.items()}
+    data, places = b"", []
+    for strip in strips:
+        places.append(8 + len(data))
+        data += strip
+    entries |= {273: places, 279: [len(strip) for strip in strips]}
+    at = 8 + len(data)
+    body, more = struct.pack(f"{order}H", len(entries)), b""
+    behind = at + 2 + 12 * len(entries) + 4
+    for tag, values in sorted(entries.items()):
+        packed = struct.pack(f"{order}{len(values)}I", *values)
+        if len(values) > 1:
+            more, packed = more + packed, struct.pack(f"{order}I", behind + len(more))
+        body += struct.pack(f"{order}HHI", tag, 4, len(values)) + packed
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", at)
+    return head + data + body + bytes(4) + more
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "depth"), [("RGB", "u1"), ("RGB", "u2"), ("RGBA", "u2"), ("CMYK", "u2"), ("LA", "u1")]
+)
+def test_a_tiff_of_separate_planes_is_read_right_or_refused(kind: str, depth: str, packed: bool, order: str) -> None:
+    image = Image.fromarray(SMOOTH).convert(kind)
+    planes = np.moveaxis(np.asarray(image), -1, 0).astype(f"{order}{depth}") * (257 if depth == "u2" else 1)
+    strips = [zlib.compress(plane.tobytes()) if packed else plane.tobytes() for plane in planes]
+    tags = {"planes": 2, "compression": 8 if packed else 1, "photometric": {"CMYK": 5, "LA": 1}.get(kind, 2)}
+    tags |= {"extra": 2} if kind in ("LA", "RGBA") else {}
+    data = tiff(strips, [8 * int(depth[1])] * len(planes), order, **tags)
+    with suppress(ImageError):
+        assert np.array_equal(pixels(data), np.asarray(image.convert("RGB")))
+    if kind == "RGB" and (packed or depth == "u1"):
+        pixels(data)
+    if kind != "LA" and not packed and depth == "u2":
+        with pytest.raises(ImageError, match="channels interleaved"):
+            pixels(data)
+
+
+@pytest.mark.parametrize("depth", ["i1", "i2"])
+def test_signed_samples_are_refused(depth: str) -> None:
+    grey = (SMOOTH[..., 0] // 3).astype(f"<{depth}")
+    with pytest.raises(ImageError, match="signed pixels: the white value is unknown"):
+        decode_image(tiff([grey.tobytes()], [8 * int(depth[1])], photometric=1, format=2))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_float_samples_are_read_right_or_refused(order: str, packed: bool) -> None:
+    """Swapped bytes of 0.5 are 8.6e-44, which lies in [0, 1] too."""
+    grey = np.full((40, 48), 0.5, f"{order}f4").tobytes()
+    data = tiff(
+        [zlib.compress(grey) if packed else grey], [32], order, photometric=1, format=3, compression=8 if packed else 1
+    )
+    if packed and order == ">":
+        with pytest.raises(ImageError, match="big-endian and compressed"):
+            decode_image(data)
+    else:
+        assert set(np.unique(pixels(data))) == {128}
+
+
+def test_a_tiff_that_is_not_read_is_not_called_unknown() -> None:
+    floats = np.zeros((40, 48, 3), np.float32).tobytes()
+    with pytest.raises(ImageError, match="a TIFF of a kind that cannot be read; save it with 8 or 16 bits"):
+        decode_image(tiff([floats], [32, 32, 32], format=3))
+
+
+def test_an_empty_fourth_byte_of_a_bitmap_hides_nothing() -> None:
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"sRGB" + bytes(48)
+    head = struct.pack("<IiiHHIIiiII", 108, 48, 40, 1, 32, 3, 0, 0, 0, 0, 0) + masks
+    for alpha, seen in ((0, SMOOTH), (255, SMOOTH)):
+        rows = np.dstack([SMOOTH[::-1, :, ::-1], np.full((40, 48), alpha, np.uint8)]).tobytes()
+        bmp = b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + rows
+        assert np.array_equal(pixels(bmp), seen)
+
+
+def test_a_picture_that_is_all_transparent_is_noted() -> None:
+    image, notes = decode_image(encoded(Image.new("RGBA", (8, 8)), "PNG"))
+    assert image.getpixel((3, 3)) == BACKGROUND
+    assert notes == ("every pixel is transparent: only the background is seen",)
+
+
 def test_a_tiff_of_white_is_zero_is_not_a_negative() -> None:
     values = np.array([[0, 65535], [30000, 257]], dtype=np.uint16)
     data = encoded(Image.fromarray(values), "TIFF", tiffinfo={262: 0})

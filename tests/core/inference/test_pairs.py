@@ -51,7 +51,9 @@ def test_what_compare_writes_is_read_back(folder: Path) -> None:
     assert read_pairs(folder / "p.csv") == [{"image_a": row[0], "image_b": row[1]}]
 
 
-@pytest.mark.parametrize("name", [" c.png", "  c.png", "c.png ", " =c.png", "\tc.png", "\u3000c.png", " 'c.png", "'c.png"])
+@pytest.mark.parametrize(
+    "name", [" c.png", "  c.png", "c.png ", " =c.png", "\tc.png", "\u3000c.png", " 'c.png", "'c.png"]
+)
 def test_a_name_that_begins_or_ends_with_space_is_read_back(folder: Path, name: str) -> None:
     for there in (name, "c.png", "=c.png"):
         (folder / there).write_bytes(b"x")
