@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference.cache_file import cache_file, open_database, set_aside, shrink, transaction
 
 Record = dict[str, Any]
@@ -28,6 +29,8 @@ READERS = ("rawpy", "pillow-heif")  # packages that decode pictures where they a
 DECIDING = ("engines", "images", "models", "tasks")
 DECIDING_HERE = ("assess.py", "prefetch.py", "distributions.py")
 _BROKEN = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
 
 
 def scope_of(settings: Mapping[str, Any], max_image_pixels: int) -> bytes | None:
@@ -73,12 +76,16 @@ class AnswerCache:
 
     def __init__(self, scope: bytes, say: Callable[[str], None], path: Path | None = None) -> None:
         self._scope, self._say = scope, say
-        self._path = path or cache_file()
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._place: tuple[int, int] | None = None
-        self._busy = False
+        self._busy = self._closed = False  # told that it is busy; that it cannot be written
         self._read_today: set[bytes] = set()
+        try:
+            self._path = path or cache_file()
+        except QInsightError as error:
+            self._give_up(str(error))
+            return
         with self._guarded():
             self._open()
 
@@ -116,7 +123,7 @@ class AnswerCache:
             asked, value = hashlib.sha256(question.encode()).digest(), json.dumps(record).encode()
             rows.append((self._scope, asked, value, self._digest(asked, value), _today()))
         with self._guarded() as database:
-            if database is None:
+            if database is None or self._closed:
                 return
             with transaction(database):
                 database.executemany(
@@ -127,7 +134,7 @@ class AnswerCache:
 
     def close(self) -> None:
         with self._guarded() as database:
-            if database is not None and self._read_today:
+            if database is not None and self._read_today and not self._closed:
                 with transaction(database):
                     self._mark_read(database)
         if self._database is not None:
@@ -162,7 +169,10 @@ class AnswerCache:
                 yield self._database
             except (OSError, sqlite3.Error, ValueError, RecursionError) as error:
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-                if isinstance(error, OSError) or code not in {*_BROKEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                if not isinstance(error, OSError) and code in _UNWRITABLE:
+                    self._closed = True
+                    self._say(f"no answers are kept, the cache cannot be written: {self._path}: {error}")
+                elif isinstance(error, OSError) or code not in {*_BROKEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     self._give_up(f"{self._path}: {error}")
                 elif code in _BROKEN:
                     self._set_aside()

@@ -27,17 +27,30 @@ CREATE TABLE IF NOT EXISTS bound (bytes INTEGER NOT NULL);
 
 
 def cache_file() -> Path:
-    """Where answers are kept: in QINSIGHT_CACHE, or in the folder for caches of this system."""
+    """Where answers are kept: in QINSIGHT_CACHE, or in the folder for caches of this system.
+
+    Raises QInsightError where this user has no home folder, as some containers run.
+    """
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
-        return Path(given).expanduser() / FILE
+        return Path(os.path.expanduser(given)) / FILE
     if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "qinsight" / FILE
+        return (_in_environment("LOCALAPPDATA") or _home() / "AppData" / "Local") / "qinsight" / FILE
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Caches" / "qinsight" / FILE
+    return (_in_environment("XDG_CACHE_HOME") or _home() / ".cache") / "qinsight" / FILE
+
+
+def _in_environment(variable: str) -> Path | None:
+    given = os.environ.get(variable)
+    return Path(given) if given else None
+
+
+def _home() -> Path:
+    home = Path(os.path.expanduser("~"))
+    if not home.is_absolute():
+        raise QInsightError(f"this user has no home folder for the answer cache; name a folder in {FOLDER_VARIABLE}")
+    return home
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,10 @@ def open_database(path: Path) -> sqlite3.Connection:
     """The database of a cache file, made if need be. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
     try:
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes hold in a new file
         database.execute("PRAGMA synchronous = NORMAL")
         tables = database.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('answers', 'by_day', 'bound')")
-        if tables.fetchone() != (3,):
+        if tables.fetchone() != (3,):  # else nothing is written: the file may be on a disk that is read-only
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes hold in a new file
             with transaction(database):
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
@@ -145,4 +158,6 @@ def manage(clear: bool = False, bound: int | None = None) -> CacheFacts:
         finally:
             database.close()
     except (OSError, sqlite3.Error) as error:
-        raise QInsightError(f"the answer cache {path} cannot be used: {error}; remove the file") from None
+        read_only = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+        way_out = f"name another folder in {FOLDER_VARIABLE}" if read_only else "remove the file"
+        raise QInsightError(f"the answer cache {path} cannot be used: {error}; {way_out}") from None

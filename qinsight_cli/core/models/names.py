@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def resolve(name: str) -> ModelName:
     """
     if name == TINY:
         return ModelName(name, folder=TINY_FOLDER)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if name and folder.is_dir():
         return ModelName(name, folder=folder)
     base, _, revision = name.partition("@")

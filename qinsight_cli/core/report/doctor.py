@@ -155,7 +155,9 @@ def cache() -> Finding:
     try:
         facts = manage()
     except QInsightError as error:
-        return Finding("cache", "answers", str(error), f"remove {cache_file()}", trap=True)
+        what, _, remedy = str(error).rpartition("; ")
+        remedy = f"remove {cache_file()}" if remedy == "remove the file" else remedy
+        return Finding("cache", "answers", what, remedy, trap=True)
     return Finding("cache", "answers", f"{facts.answers:,}, {facts.size / MEGABYTE:.1f} MB in {cache_file()}")
 
 

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference import cache as module
 from qinsight_cli.core.inference import cache_file as cache_file_module
 from qinsight_cli.core.inference.cache import AnswerCache, scope_of
 from qinsight_cli.core.inference.cache_file import FILE, cache_file, manage
+from qinsight_cli.core.models.names import resolve
+from qinsight_cli.core.report.doctor import cache as cache_finding
 
 SCOPE = b"s" * 32
 
@@ -243,6 +246,52 @@ def test_no_place_for_the_file_costs_one_line(tmp_path: Path) -> None:
         assert cache.get("q") is None
         assert not cache
     assert len(said) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a mode that forbids writing")
+def test_a_read_only_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    with AnswerCache(SCOPE, print, path) as cache:
+        cache.put({"q": record(1)})
+    said: list[str] = []
+    read_only = f"{path.as_uri()}?mode=ro"
+    connect = sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:  # as on a disk that is mounted read-only, also for root
+        patch.setattr(sqlite3, "connect", lambda _, **settings: connect(read_only, uri=True, **settings))
+        with AnswerCache(SCOPE, said.append, path) as cache:
+            assert cache.get("q") == record(1)
+            assert said == []
+            for number in range(2):
+                cache.put({f"new {number}": record(2)})
+            assert cache.get("q") == record(1)
+    assert len(said) == 1
+    assert "no answers are kept, the cache cannot be written" in said[0]
+
+
+def test_a_user_without_a_home_costs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("QINSIGHT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
+    said: list[str] = []
+    with AnswerCache(SCOPE, said.append) as cache:
+        cache.put({"q": record(1)})
+        assert cache.get("q") is None
+    assert len(said) == 1
+    assert "name a folder in QINSIGHT_CACHE" in said[0]
+    with pytest.raises(QInsightError, match="no home folder"):
+        manage()
+    monkeypatch.delenv("QINSIGHT_NO_CACHE", raising=False)
+    assert cache_finding().trap
+
+
+def test_the_home_of_somebody_unknown_is_a_plain_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QINSIGHT_CACHE", "~nobody-of-this-name/x")
+    monkeypatch.chdir(tmp_path)
+    with AnswerCache(SCOPE, print) as cache:
+        cache.put({"q": record(1)})
+    assert manage().answers == 1
+    with pytest.raises(QInsightError, match="no such folder"):
+        resolve("~nobody-else/x")
 
 
 def test_a_file_locked_for_long_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
