@@ -22,6 +22,11 @@ def encoding_of(data: bytes) -> str:
     return next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
 
 
+def is_text(name: str) -> bool:
+    """Whether a file name can be written in UTF-8: on Linux its bytes may be anything."""
+    return name.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def decode(data: bytes, shown: str) -> str:
     """Bytes -> text, its line ends as they are. Raises QInsightError, which begins with `shown`, for other bytes."""
     encoding = encoding_of(data)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.data.manifest import FileFacts
 from qinsight_cli.core.data.near_duplicates import difference_hash
+from qinsight_cli.core.encodings import is_text
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.files import write_bytes
 from qinsight_cli.core.images import read_image
@@ -57,7 +58,9 @@ class InspectedImage:
 
 
 def inspect_image(wanted: ImageToInspect) -> InspectedImage | str:
-    """Read and decode one picture; if it cannot be read, return the reason."""
+    """Read and decode one picture; if it cannot be read, or its name cannot be written, return the reason."""
+    if not is_text(wanted.path.name):
+        return "the file name is not text; rename the file"
     try:
         data, digest = read_image(wanted.path)
         image, _ = WORKER.decode(data, wanted.path.name)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.card import CARD, read_card, refuse_to_shrink
-from qinsight_cli.core.encodings import read_text
+from qinsight_cli.core.encodings import is_text, read_text
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import disk_errors, sync_everything, write_text
 from qinsight_cli.core.tasks import TASKS
@@ -167,7 +167,7 @@ def tasks_of(folder: Path, split: str | None = None) -> set[str]:
 def _to_row(sample: Sample, folder: Path) -> dict[str, Any]:
     images = {role: Path(os.path.relpath(path, folder)).as_posix() for role, path in sample.images.items()}
     for path in images.values():
-        if not path.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in path):
+        if not is_text(path):
             raise QInsightError(f"the file name {path!a} is not text; rename the file")
     row = {"id": sample.id, "task": sample.task, "split": sample.split, "source": sample.source, "images": images}
     if sample.files:

@@ -11,7 +11,7 @@ from qinsight_cli.core.data.names import path_parts, same_name
 from qinsight_cli.core.data.readers import published
 from qinsight_cli.core.encodings import encoding_of
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.images.find import EXTENSIONS
+from qinsight_cli.core.images.find import EXTENSIONS, unescaped
 
 DEPTH = 3  # label files are searched in the folder and this many levels below it
 
@@ -131,6 +131,9 @@ class ImageFinder:
 
     def find(self, name: str) -> Path | None:
         """Raises QInsightError if a name without its extension fits several pictures equally well."""
+        return self._found(name) or (self._found(plain) if (plain := unescaped(name)) != name else None)
+
+    def _found(self, name: str) -> Path | None:
         parts = path_parts(name)
         if not parts:
             return None

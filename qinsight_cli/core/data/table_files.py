@@ -124,10 +124,10 @@ def _text_lines(path: Path, text: str) -> tuple[str, list[tuple[int, list[str]]]
 
 
 def _separator(text: str) -> str:
-    """What parts the first line with text into the most cells."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    unquoted = re.sub(r'"[^"]*"', "", first)
-    return max(SEPARATORS, key=unquoted.count)
+    """What parts the first line with text into the most cells; a name in quotes may go over several lines."""
+    unquoted = re.sub(r'"[^"]*"', '""', text[:LONGEST_CELL])
+    first = next((line for line in unquoted.splitlines() if line.strip()), "")
+    return max(SEPARATORS, key=first.count)
 
 
 def _with_point(cell: str) -> str:

@@ -101,9 +101,14 @@ def on_disk(name: str) -> str:
     that are no text written as escapes, as our CSV has them."""
     if os.path.lexists(name):
         return name
-    spellings = [name, name.replace("\\", "/"), _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)]
+    spellings = [name, name.replace("\\", "/"), unescaped(name)]
     spellings += [unicodedata.normalize(form, each) for each in spellings for form in ("NFC", "NFD")]
     return next((each for each in spellings if os.path.lexists(each)), name)
+
+
+def unescaped(name: str) -> str:
+    """A name with the bytes that are no text, which our CSV writes as escapes."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
 
 
 def _read_names(stdin: BinaryIO | None) -> list[str]:

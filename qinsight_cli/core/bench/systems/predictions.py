@@ -16,6 +16,7 @@ from qinsight_cli.core.csv_text import unguarded
 from qinsight_cli.core.data.names import exact_parts, path_parts
 from qinsight_cli.core.data.table_files import read_table
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images.find import unescaped
 from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 
 MISSING = "no prediction for it"
@@ -154,7 +155,11 @@ class ImageMatcher:
 
     def find(self, name: str) -> Parts | None:
         """The one picture with the longest tail in common. Raises QInsightError when there are several."""
-        exact = parts_of(unguarded(name))
+        plain = unguarded(name)
+        return self._find(name, plain) or (self._find(name, other) if (other := unescaped(plain)) != plain else None)
+
+    def _find(self, name: str, plain: str) -> Parts | None:
+        exact = parts_of(plain)
         parts = tuple(path_parts("/".join(exact)))
         for length in range(len(parts), 0, -1):
             found = self._by_tail.get(parts[-length:], set())
@@ -167,6 +172,7 @@ class ImageMatcher:
             if found:
                 if length == 1 < len(parts):
                     self.by_name[name] = None
+                self.unknown.pop(name, None)
                 return next(iter(found))
         self.unknown[name] = None
         return None

@@ -55,8 +55,9 @@ def read(
         raise _missing(found, needed, task, header)
     labels = []
     for where, row in found.records(named, (*roles.values(), *task.optional)):
-        images_of = {role: name for role in task.optional if (name := unguarded(row.get(role, "").rstrip()))}
-        images_of |= {role: name for role, column in roles.items() if (name := unguarded(row[column].rstrip()))}
+        named_in = {**{role: role for role in task.optional}, **roles}
+        pictures = {role: unguarded(row.get(column, "").rstrip()) for role, column in named_in.items()}
+        images_of = {role: picture for role, picture in pictures.items() if picture}
         shown = " and ".join(images_of.values())
         missing = next((column for role, column in roles.items() if role in task.roles and role not in images_of), None)
         if missing:

@@ -65,6 +65,7 @@ def test_of_names_that_differ_in_case_space_or_form_alone_the_exact_one_counts()
     pictures = ImageMatcher([Path("/p") / name for name in names])
     assert [pictures.find(f"other/{name}") for name in names] == [("p", name) for name in names]
     assert ImageMatcher([Path("/p/A.png")]).find("a.PNG ") == ("p", "A.png")
+    assert ImageMatcher([Path("/p/bad\udcff.png")]).find("bad\\udcff.png") == ("p", "bad\udcff.png")
     with pytest.raises(QInsightError, match="names 3 pictures"):
         pictures.find("a.PNG")
 

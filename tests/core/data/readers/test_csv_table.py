@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -104,6 +105,7 @@ def as_excel(path: Path) -> None:
         PLAIN.replace("a/", ".\\a\\").replace("b/", "../t/b/"),
         PLAIN.replace(".png", ""),
         'file,score\n"a/x.png", "3.5"\n"b/y.png",7',
+        '"said, of\nmany,";file;score\n;a/x.png;3,5\n;b/y.png;7\n',
         PLAIN.encode("utf-16"),
         PLAIN.encode("utf-32"),
         as_excel,
@@ -201,9 +203,24 @@ def test_names_that_differ_in_space_or_case_alone_are_read_back(scores: Path, pr
     out = scores.parent / "out.csv"
     rows = [(name, float(place), 0.1, 1, "", "") for place, name in enumerate(names)]
     out.write_bytes(b"".join(map(csv_line, [TASK.row_columns, *rows])))
-    found, _, _ = prepared(read(out, Columns(), "mine", label_range=(0, len(names))))
+    found, card, _ = prepared(read(out, Columns(), "mine", label_range=(0, len(names))))
+    assert card["name"] == "mine"
     labels = {row.images["image"].name: row.raw_label for row in found.values()}
     assert labels == {name: float(place) for place, name in enumerate(names)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are not text")
+def test_a_name_that_is_no_text_is_found_and_is_a_problem(scores: Path, prepared, draw) -> None:
+    draw(scores.parent / "good.png", 5)
+    draw(scores.parent / "z.png", 9).rename(scores.parent / "bad\udcff.png")
+    out = scores.parent / "out.csv"
+    rows = [("good.png", 1.0, 0.1, 1, "", ""), ("./bad\udcff.png", 2.0, 0.1, 1, "", "")]
+    out.write_bytes(b"".join(map(csv_line, [TASK.row_columns, *rows])))
+    found, _, problems = prepared(read(out, Columns(), "mine", label_range=(1, 5)), skip_bad=True)
+    assert list(found) == ["good.png"]
+    told = {problem.kind: problem.detail for problem in problems}
+    assert told["broken image"] == "the file name is not text; rename the file"
+    assert "missing image" not in told
 
 
 def test_a_name_without_extension_that_fits_two_pictures(scores: Path, prepared, draw) -> None:
