@@ -15,6 +15,7 @@ from qinsight_cli.core.errors import QInsightError
 # Values that differ by less than this share of the largest are equal up to rounding: some 500 times the spacing of
 # doubles, which sums and means over thousands of values do not exceed.
 ROUNDING = 1e-13
+TIE = 16 * np.finfo(np.float64).eps  # neighbours in rank that differ by less than this share of themselves are a tie
 
 
 def plcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
@@ -31,11 +32,22 @@ def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def srcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank, in [-1, 1]."""
+    """Spearman's rank correlation, in [-1, 1]. Values that are equal up to rounding share their mean rank."""
+    first, second = _paired(predicted, truth)
+    return plcc(_ranks(first).tolist(), _ranks(second).tolist())
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0.1 + 0.2 and 0.3 are a tie: means over samples differ in their last digits with the order of the sum."""
     from scipy.stats import rankdata
 
-    first, second = _paired(predicted, truth)
-    return plcc(rankdata(first).tolist(), rankdata(second).tolist())
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    larger = np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
+    apart = ordered[1:] / 2 - ordered[:-1] / 2 > TIE / 2 * larger  # halves: a difference may overflow
+    steps = np.empty(len(values))
+    steps[order] = np.concatenate([[0.0], np.cumsum(apart)])
+    return np.asarray(rankdata(steps), dtype=np.float64)
 
 
 NARROWEST = 1e-12  # width of the steepest curve that a fit takes, in standard deviations of the predictions
@@ -122,7 +134,7 @@ def _slopes(
 
 
 def _paired(predicted: Sequence[float], truth: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    first, second = np.asarray(predicted, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    first, second = _numbers("predictions", predicted), _numbers("labels", truth)
     if first.shape != second.shape:
         raise QInsightError(f"{first.size} predictions for {second.size} labels")
     if first.size < 3:
@@ -134,6 +146,13 @@ def _paired(predicted: Sequence[float], truth: Sequence[float]) -> tuple[NDArray
         if most == 0 or np.ptp(values / most) <= ROUNDING:
             raise QInsightError(f"all {name} are {values[0]:g}: the correlation is undefined")
     return first, second
+
+
+def _numbers(name: str, values: Sequence[float]) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64).reshape(-1)
+    except (OverflowError, TypeError, ValueError):
+        raise QInsightError(f"the {name} hold a value that is not a number") from None
 
 
 def balanced_accuracy(groups: Mapping[Any, Sequence[float]]) -> float:

@@ -44,6 +44,26 @@ def test_undefined_correlations_say_why(predicted: list[float], truth: list[floa
         metrics.plcc(predicted, truth)
 
 
+@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-290, 1e290])
+def test_a_tie_up_to_rounding_is_a_tie(scale: float) -> None:
+    noisy, plain = [0.3, 0.1 + 0.2, 0.5, 0.7, 1.1 * 3], [0.3, 0.3, 0.5, 0.7, 3.3]
+    assert noisy != plain
+    truth = [2.0, 1.0, 3.0, 3.0, 4.0]
+    expected = stats.spearmanr(plain, truth).statistic * np.sign(scale)
+    assert metrics.srcc([scale * value for value in noisy], truth) == pytest.approx(expected, abs=1e-12)
+    assert metrics.srcc(truth, [scale * value for value in noisy]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_values_of_very_different_sizes_are_no_ties() -> None:
+    values, truth = [1e300, 1.0, 2.0, 3.0, -1e-300, 0.0], [5.0, 1.0, 3.0, 2.0, 0.0, 1.0]
+    assert metrics.srcc(values, truth) == pytest.approx(stats.spearmanr(values, truth).statistic, abs=1e-12)
+
+
+def test_a_number_beyond_all_floats_is_said() -> None:
+    with pytest.raises(QInsightError, match="the labels hold a value that is not a number"):
+        metrics.plcc([1.0, 2.0, 3.0], [1.0, 10**400, 3.0])
+
+
 def test_macro_average_is_that_of_table_2() -> None:
     # Table 2 gives Q-Insight's class accuracies and their mean; counts follow from them (226 noise, 205 blur, ...).
     hits = {"noise": (226, 226), "blur": (200, 205), "compression": (222, 222), "darken": (204, 226), "null": (92, 121)}
