@@ -16,7 +16,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+# The same examples every time, and however long a busy machine takes; QINSIGHT_FUZZ=1 looks for new ones.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=not os.environ.get("QINSIGHT_FUZZ"),
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 # A suite started in the background may inherit an ignored Ctrl-C, and so would the programs it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SECONDS = 30.0  # of processor time for one picture of up to MAX_PIXELS pixels, more for larger ones
-PATIENCE = 6  # times as long may pass on the clock, where the processor is shared
+# So many times as long may pass on the clock, where the processor is shared: long where the system ends what takes too
+# much of the processor, and the clock only what waits for ever.
+PATIENCE = 6 if os.name == "nt" else 40
 MEMORY, PER_PIXEL = 1 << 30, 24  # bytes: of the process itself, and for each pixel allowed
 _HEAD = struct.Struct(">IQ")
 _CHANNELS = {"L": 1, "RGB": 3}

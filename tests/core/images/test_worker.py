@@ -62,9 +62,9 @@ def test_a_process_that_dies_is_started_anew(worker: Worker) -> None:
     assert worker.decode(data)[0].size == (240, 180)
     process = worker._process
     os.kill(process.pid, 19)  # stopped: it answers nothing, as a decoder in an endless loop
-    slow = Worker(seconds=0.05)
+    slow = Worker(seconds=0.02)
     slow._process, worker._process = process, None
-    with pytest.raises(ImageError, match=r"took over 0\.05 seconds to decode"):
+    with pytest.raises(ImageError, match=r"took over 0\.02 seconds to decode"):
         slow.decode(data)
     assert slow._process is None
     slow.stop()
