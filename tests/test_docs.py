@@ -1,6 +1,7 @@
 """The generated parts of the documentation are up to date."""
 
 import ast
+import re
 from pathlib import Path
 
 import generate
@@ -55,3 +56,20 @@ def test_the_table_of_keys_is_the_recipe() -> None:
         value = vars(GrpoRecipe())[key]
         assert default == "" or load_grpo("paper", {key: read_yaml(default)}).__dict__[key] == value
         assert default or value in ("", {})
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    """Each word of a selection names a test, or a file of tests, that its path holds."""
+    commands = re.findall(
+        r"`(tests/[^` ]+)(?: -k (?:\"([^\"]+)\"|([^ `]+)))?`", (TESTS.parent / "docs/reliability.md").read_text("utf-8")
+    )
+    assert len(commands) > 40
+    for path, several, one in commands:
+        place = TESTS.parent / path
+        files = [place] if place.suffix else sorted(place.rglob("test_*.py"))
+        names = [
+            (file.stem, found) for file in files for found in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+        ]
+        assert names, path
+        for word in (several or one).split(" or ") if several or one else ():
+            assert any(word in part for name in names for part in name), f"{path} -k {word}"
