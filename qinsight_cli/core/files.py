@@ -204,6 +204,15 @@ def locked(lock: str, shown: str) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder against other commands that write there; the lock lies beside it. Raises QInsightError."""
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(_beside(os.path.realpath(folder), "lock"), os.fspath(folder)):
+        yield
+
+
 def open_locked(path: str, shown: str, flags: int = 0) -> int:
     """Open for reading and writing, made if need be, and locked. Raises QInsightError when another process holds it."""
     while True:

@@ -18,7 +18,7 @@ from qinsight_cli.core.bench.protocols import protocol_of, score
 from qinsight_cli.core.bench.run import Bench
 from qinsight_cli.core.bench.systems.base import RowAnswer, System, file_name
 from qinsight_cli.core.csv_text import csv_line
-from qinsight_cli.core.files import claim_folder, write_atomically
+from qinsight_cli.core.files import claim_folder, held_folder, write_atomically
 from qinsight_cli.core.tasks import TASKS, Task
 
 RECORD = "bench.json"
@@ -31,7 +31,12 @@ def claim(folder: Path) -> None:
 
 
 def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
-    """Write all files, each atomically. Raises QInsightError on a disk error."""
+    """Write all files, each atomically. Raises QInsightError on a disk error, or while another writes there."""
+    with held_folder(folder):
+        _write(bench, systems, folder, settings, intervals)
+
+
+def _write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
     for table, grid in zip(bench.tables, bench.grids, strict=True):
         _put(folder / f"{table.name}.csv", render.printed_csv(grid))
         _put(folder / f"{table.name}-long.csv", render.long_csv(grid))

@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,8 @@ from typing import Any
 import yaml
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import holds_files, write_text
+from qinsight_cli.core.files import held_folder, holds_files, write_text
+from qinsight_cli.core.training.devices import is_main
 
 WHOLE = "complete"  # a file in every complete checkpoint
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")
@@ -65,6 +66,10 @@ class RunFolder:
     @property
     def completions(self) -> Path:
         return self.path / "completions.jsonl"
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other runs out of the folder while this one trains. Raises QInsightError when one is there."""
+        return held_folder(self.path) if is_main() else nullcontext()
 
     def check_resumable(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
         """Raises QInsightError if the folder holds another run, holds a run without --resume, holds none with --resume,

@@ -120,6 +120,25 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["best", "b"]
 
 
+def test_a_run_keeps_others_out_of_its_folder_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "run")
+    with folder.held():
+        folder.open(GrpoRecipe(), DATA, resume=False)
+        with pytest.raises(QInsightError, match=r"another qinsight is writing .*run"), folder.held():
+            pass
+    with folder.held():  # over, as after a kill
+        folder.open(GrpoRecipe(), DATA, resume=True)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+
+
+def test_the_other_processes_of_a_run_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.held():
+        monkeypatch.setenv("RANK", "1")
+        with folder.held():
+            pass
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -65,7 +65,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
     """Train and return `out`/final, a model folder. `RunFolder` says what else `out` holds.
 
     Raises QInsightError before the first step for anything in the recipe, the data or the model that cannot work, for
-    a folder of another run, for a full disk, and at the first number that is not finite.
+    a folder of another run or one in use, for a full disk, and at the first number that is not finite.
     """
     recipe = training_run.recipe
     _check_installed(recipe)
@@ -79,7 +79,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
         print(f"checking {len(training_run.asked(chosen.rows)):,} rows and their pictures", file=sys.stderr)
         check_run(training_run, chosen, model_folder, processor)
     trainer = _trainer(training_run, chosen, model_folder, processor, folder)
-    with full_disk_in_one_line(out):
+    with full_disk_in_one_line(out), folder.held():
         checkpoint = None
         if is_main():
             folder.open(recipe, training_run.data, resume)

@@ -48,7 +48,7 @@ def run_sft(
     """Train by the recipe and return `out`/final, a model folder. `run_folder` says what else `out` holds.
 
     Raises QInsightError before the first step if the data lacks rows that the recipe needs or a picture cannot be
-    used, for a folder of another run, for a full disk, and at the first number that is not finite.
+    used, for a folder of another run or one in use, for a full disk, and at the first number that is not finite.
     """
     from transformers.utils import logging
 
@@ -58,7 +58,7 @@ def run_sft(
     if is_main():
         folder.check_resumable(recipe, data, resume)
     found = check_run(recipe, samples)
-    with full_disk_in_one_line(out):
+    with full_disk_in_one_line(out), folder.held():
         if is_main():
             folder.open(recipe, data, resume)
         return _train(SftRun(recipe, samples, found, folder))
