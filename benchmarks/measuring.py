@@ -64,6 +64,14 @@ def taking_turns(works: Mapping[str, Callable[[], float]], repeats: int) -> dict
     return best
 
 
+def random_model(folder: Path) -> str:
+    """The folder, with a network of tiny's size and random weights."""
+    from qinsight_cli.core.training.sft.new_model import Shape, build
+
+    build(folder, ["The photo is sharp, and its colours are natural."], Shape(), seed=0)
+    return str(folder)
+
+
 def report(benchmark: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """A table, then one JSON line with the rows, the load of the machine and `more`."""
     shown = [[_cell(row.get(column)) for column in columns] for row in rows]

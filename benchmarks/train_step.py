@@ -20,6 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from measuring import random_model
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 GENERATIONS = 8
@@ -37,7 +39,7 @@ def main() -> None:
     logging.disable_progress_bar()
     warnings.simplefilter("ignore", FutureWarning)
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or _random_model(Path(folder) / "model")
+        model = options.model or random_model(Path(folder) / "model")
         rows = _rows(Path(folder), options.prompts)
         sides = {name: _trainer(model, rows, options, Path(folder), name == "qinsight") for name in ("trl", "qinsight")}
         same = _same_batch(sides)
@@ -74,13 +76,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     return parser.parse_args()
-
-
-def _random_model(folder: Path) -> str:
-    from qinsight_cli.core.training.sft.new_model import Shape, build
-
-    build(folder, ["The photo is sharp, and its colours are natural."], Shape(), seed=0)
-    return str(folder)
 
 
 def _rows(folder: Path, prompts: int) -> list[Any]:
