@@ -10,16 +10,23 @@ RECORD_LOG_PROBS  a folder for what the trainer asks of policy and reference, an
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 900.0  # seconds; machines that test are busy
+RANKS = ("0", "1")
+SERVE = "serve"
 
 
 def free_port() -> int:
@@ -46,40 +53,81 @@ def launch_environment(config: Path) -> dict[str, str]:
 def run_two(arguments: Sequence[Any], environment: dict[str, str] | None = None) -> list[str]:
     """Two processes of this program, with what torchrun sets; the stdout of each. Fails unless both end well."""
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, *map(str, arguments)],
-            env={
-                **os.environ,
-                **(environment or {}),
-                **shared,
-                "OMP_NUM_THREADS": "1",
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        job = {
+            "arguments": [str(each) for each in arguments],
+            "environment": {**os.environ, **(environment or {}), **shared},
+        }
+        codes = _ask(json.dumps({**job, "folder": folder, "cwd": os.getcwd()}))
+        out, errors = ([Path(folder, f"{name}-{rank}").read_text() for rank in RANKS] for name in ("out", "err"))
+    assert codes == [0, 0], errors[0][-3000:] + errors[1][-3000:]
+    return out
+
+
+def _ask(job: str) -> list[int]:
+    """The exit codes of the processes of a job."""
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    late = threading.Timer(PATIENCE, os.killpg, (server.pid, signal.SIGKILL))
+    late.start()
     try:
-        with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(lambda process: _until_end(process, processes), processes))
+        print(job, file=server.stdin, flush=True)
+        return list(json.loads(server.stdout.readline()))
     finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], told[0][1][-3000:] + told[1][1][-3000:]
-    return [out for out, _ in told]
+        late.cancel()
 
 
-def _until_end(process: subprocess.Popen[str], all_of_them: Sequence[subprocess.Popen[str]]) -> tuple[str, str]:
-    """What a process wrote. When it fails the others are ended: they would wait for it."""
-    told = process.communicate(timeout=PATIENCE)
-    if process.returncode:
-        for other in all_of_them:
-            other.kill()
-    return told
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """A process that has imported what training needs, which takes longer than the small runs of the tests; the
+    processes of a run are forks of it."""
+    server = subprocess.Popen(
+        [sys.executable, __file__, SERVE],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdin is not None
+    atexit.register(server.stdin.close)  # it ends with its input
+    return server
+
+
+def serve() -> None:
+    """Read a job a line, run its two processes, and print their exit codes. Returns in these processes alone."""
+    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor  # noqa: F401
+
+    import qinsight_cli.core.training.grpo.recorder
+    import qinsight_cli.core.training.sft.trainers  # noqa: F401
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        running = {}
+        for rank in RANKS:
+            child = os.fork()
+            if not child:
+                return _become(job, rank)
+            running[child] = rank
+        codes = {}
+        while running:
+            child, status = os.wait()
+            codes[running.pop(child)] = os.waitstatus_to_exitcode(status)
+            if status:  # the other would wait for it
+                for other in running:
+                    os.kill(other, signal.SIGKILL)
+        print(json.dumps([codes[rank] for rank in RANKS]), flush=True)
+    sys.exit()
+
+
+def _become(job: dict[str, Any], rank: str) -> None:
+    os.environ.update(job["environment"], OMP_NUM_THREADS="1", RANK=rank, LOCAL_RANK=rank)
+    os.chdir(job["cwd"])
+    sys.argv[1:] = job["arguments"]
+    names = (os.devnull, f"{job['folder']}/out-{rank}", f"{job['folder']}/err-{rank}")
+    for number, name in enumerate(names):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
 
 
 def shard_on_cpu() -> None:
@@ -157,6 +205,8 @@ def changed() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == [SERVE]:
+        serve()
     from qinsight_cli.cli import main
 
     changed()

@@ -59,12 +59,10 @@ def test_without_ray(run: Any, photos: list[str], monkeypatch: pytest.MonkeyPatc
 
 def test_an_address_that_does_not_answer(run: Any, photos: list[str]) -> None:
     pytest.importorskip("ray")
-    start = time.monotonic()
     for address in ("127.0.0.1:9", "ray://127.0.0.1:9"):
         done = run("score", "photos", "--ray", address, "--out", "x")
         assert done.code == 1
         assert f"--ray {address}: no Ray answers there" in done.err
-    assert time.monotonic() - start < 60
     assert not os.path.exists("x")
 
 

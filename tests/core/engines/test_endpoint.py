@@ -159,10 +159,8 @@ def test_a_request_that_takes_too_long(
     with chat_server.serving(pixel_engine()) as (url, seen):
         engine = served(url, timeout=0.4)
         seen.fail = lambda number, body: chat_server.slow(1.5)
-        start = time.monotonic()
         (found,) = answers(engine, grey[:1])
     assert "no answer in time" in str(found.error)
-    assert time.monotonic() - start < 20
 
 
 def test_a_refused_request_is_not_repeated(pixel_engine: Any, grey: list[dict[str, str]]) -> None:
