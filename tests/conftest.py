@@ -10,6 +10,7 @@ from pathlib import Path
 
 # Set before anything loads torch or huggingface_hub: waiting threads sleep, and no test talks to a hub.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks of the tests are too small to share among cores
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["QINSIGHT_NO_CACHE"] = "1"  # no test finds the answers of another, but for those of the cache
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

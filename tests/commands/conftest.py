@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 from PIL import Image
 
 import pixel_engine
 from prepare_runs import picture, write_csv
 from qinsight_cli import cli
+from qinsight_cli.core.data.manifest import Sample, write_dataset
+from qinsight_cli.core.models import names
 
 HELPERS = Path(pixel_engine.__file__).parent
 
@@ -135,3 +138,29 @@ def kadid(here: Path) -> Path:
     for number, name in enumerate([row[0] for row in rows] + ["I01.png", "I02.png", "I03.png"]):
         picture(here / "kadid10k/images" / name, number)
     return here / "kadid10k"
+
+
+def sample(folder: Path, task: str, number: int, **truth: Any) -> Sample:
+    return Sample(f"{task}{number}", task, "train", "made", {"image": folder / f"{number}.png"}, truth)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with data/made: 10 score rows and 10 degradation rows."""
+    folder = tmp_path / "data" / "made"
+    folder.mkdir(parents=True)
+    coffee = Image.fromarray(skimage.data.coffee())
+    rows = []
+    for number in range(10):
+        coffee.crop((number, number, number + 96, number + 64)).save(folder / f"{number}.png")
+        rows.append(sample(folder, "score", number, rating=1.0 + 0.4 * number))
+        rows.append(sample(folder, "degradation", number, distortion="blur", severity="serious"))
+    write_dataset(folder, rows, {"name": "made"})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def embedded(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tiny` is the random model."""
+    monkeypatch.setattr(names, "TINY_FOLDER", random_model)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from qinsight_cli.core.engines import Request
+from qinsight_cli.core.engines import Request, replicas
 from qinsight_cli.core.engines.local import LocalEngine, load_engine
 from qinsight_cli.core.tasks import TASKS
 
@@ -28,6 +28,14 @@ def engine(random_model: Path) -> LocalEngine:
             if weight.ndim > 1 and "embed_tokens" not in name:
                 weight.mul_(6.0)
     return engine
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that fail are repeated at once, more or less."""
+    monkeypatch.setattr(replicas, "SHORTEST", 0.05)
+    monkeypatch.setattr(replicas, "LONGEST", 0.2)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.02)
 
 
 def ask(*images: Image.Image, seed: int = 0) -> Request:
