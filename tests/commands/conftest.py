@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,11 @@ import pytest
 import skimage.data
 from PIL import Image
 
+import bench_data
 import pixel_engine
 from prepare_runs import picture, write_csv
 from qinsight_cli import cli
+from qinsight_cli.core.bench import output
 from qinsight_cli.core.data.manifest import Sample, write_dataset
 from qinsight_cli.core.models import names
 
@@ -138,6 +141,26 @@ def kadid(here: Path) -> Path:
     for number, name in enumerate([row[0] for row in rows] + ["I01.png", "I02.png", "I03.png"]):
         picture(here / "kadid10k/images" / name, number)
     return here / "kadid10k"
+
+
+@pytest.fixture(scope="session")
+def bench_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "data"
+    bench_data.everything(folder)
+    return folder
+
+
+@pytest.fixture
+def all_tasks(bench_datasets: Path, here: Path) -> Path:
+    """A working folder with datasets of all three tasks under data/."""
+    shutil.copytree(bench_datasets, here / "data")
+    return here
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bench draws no plots, which takes longer than all the rest of a small one."""
+    monkeypatch.setattr(output, "_plots", lambda bench, folder: None)
 
 
 def sample(folder: Path, task: str, number: int, **truth: Any) -> Sample:

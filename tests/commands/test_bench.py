@@ -21,15 +21,7 @@ RAISED = str.maketrans("", "", "¹²³⁴⁵⁶⁷⁸⁹")  # footnotes
 TABLES = ("table1", "table2", "table3", "table4", "table5", "tableB")
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with datasets of all three tasks under data/."""
-    monkeypatch.chdir(tmp_path)
-    bench_data.everything(Path("data"))
-    return tmp_path
-
-
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model")
 def test_everything_on_every_table(run: Callable[..., Any]) -> None:
     done = run("bench", "all", "--model", "pixels=tiny", "--out", "out", "--bootstrap", 50)
     assert done.code == 0, done.err
@@ -73,7 +65,7 @@ def test_everything_on_every_table(run: Callable[..., Any]) -> None:
     ]
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any]) -> None:
     run("bench", "table1", "--out", "out", "--bootstrap", 20, "--limit", 5, "--seed", 3)
     record = json.loads(Path("out/bench.json").read_text())["tables"]["table1"]
@@ -90,11 +82,11 @@ def test_the_record_leads_back_to_model_settings_and_data(run: Callable[..., Any
     assert cell["count"] == 5
 
 
-@pytest.mark.usefixtures("pixel_model")
-def test_the_shortest_form_works(prepared: Path, run: Callable[..., Any]) -> None:
+@pytest.mark.usefixtures("pixel_model", "undrawn")
+def test_the_shortest_form_works(all_tasks: Path, run: Callable[..., Any]) -> None:
     done = run("bench", "srbench")
     assert done.code == 0
-    (folder,) = (prepared / "runs").iterdir()
+    (folder,) = (all_tasks / "runs").iterdir()
     assert folder.name.endswith("-bench-table5")
     assert folder.name[:8].isdigit()
     assert "▸ tiny" in done.out
@@ -116,7 +108,7 @@ def test_without_any_data_the_published_figures_are_printed(
     assert {name: table["figures"] for name, table in record.items()} == {"table1": [], "tableB": []}
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_a_sample_is_said_in_the_title(run: Callable[..., Any]) -> None:
     done = run("bench", "table1", "table5", "--limit", 6, "--out", "out", "--bootstrap", 0)
     assert (
@@ -126,9 +118,9 @@ def test_a_sample_is_said_in_the_title(run: Callable[..., Any]) -> None:
     assert "a stratified sample: 55 of 110 of srbench" in " ".join(done.out.split())
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> None:
-    first = run("bench", "table5", "--model", "Q-Insight (Zero-Shot)=tiny", "--out", "one")
+    first = run("bench", "table5", "--model", "Q-Insight (Zero-Shot)=tiny", "--out", "one", "--bootstrap", 0)
     assert first.code == 0
     answers = "one/predictions/Q-Insight__Zero-Shot_-srbench-comparison.csv"
     done = run(
@@ -155,7 +147,7 @@ def test_systems_of_every_kind_stand_side_by_side(run: Callable[..., Any]) -> No
     ]
 
 
-@pytest.mark.usefixtures("prepared")
+@pytest.mark.usefixtures("all_tasks", "undrawn")
 def test_answers_of_one_bench_are_predictions_for_the_next(run: Callable[..., Any], pixel_model: list[Any]) -> None:
     run("bench", "table1", "table2", "--out", "one", "--bootstrap", 0)
     done = run(
@@ -168,7 +160,7 @@ def test_answers_of_one_bench_are_predictions_for_the_next(run: Callable[..., An
     assert [row["value"] for row in first.values()] == [row["value"] for row in second.values()]
 
 
-@pytest.mark.usefixtures("prepared")
+@pytest.mark.usefixtures("all_tasks", "undrawn")
 def test_one_question_per_distortion(run: Callable[..., Any], pixel_model: list[Any]) -> None:
     done = run("bench", "table2", "--protocol", "sequential", "--out", "out", "--bootstrap", 0)
     assert done.code == 3  # the stand-in does not understand the question
@@ -177,7 +169,7 @@ def test_one_question_per_distortion(run: Callable[..., Any], pixel_model: list[
     assert len(list(Path("out/journals").iterdir())) == 4
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable[..., Any]) -> None:
     Path("data/koniq/images/03.png").write_bytes(b"no picture")
     done = run("bench", "table1", "--data", "data/koniq", "--out", "out", "--bootstrap", 0)
@@ -187,21 +179,21 @@ def test_unreadable_pictures_are_counted_and_the_exit_code_says_so(run: Callable
     assert bench_data.long_rows(Path("out/table1-long.csv"))["tiny", "KonIQ", "SRCC"]["failed"] == "1"
 
 
-@pytest.mark.usefixtures("pixel_model")
-def test_killed_and_resumed_it_comes_to_the_same(prepared: Path, run: Callable[..., Any], mortal: Any) -> None:
+@pytest.mark.usefixtures("pixel_model", "undrawn")
+def test_killed_and_resumed_it_comes_to_the_same(all_tasks: Path, run: Callable[..., Any], mortal: Any) -> None:
     arguments = ("bench", "table1", "--batch-size", 2, "--bootstrap", 20)
     assert run(*arguments, "--out", "whole", "--model", "m=tiny").code == 0
     done = mortal("kill", 4, *arguments, "--out", "broken", "--model", "m=tiny")
     assert done.returncode == -signal.SIGKILL
-    assert not (prepared / "broken/bench.json").exists()
+    assert not (all_tasks / "broken/bench.json").exists()
     again = run(*arguments, "--out", "broken", "--model", "m=tiny")
     assert again.code == 0, again.err
     assert "going on: " in again.err
     for name in ("table1.csv", "table1-long.csv", "table1.md", "table1.tex"):
-        assert (prepared / "broken" / name).read_bytes() == (prepared / "whole" / name).read_bytes()
+        assert (all_tasks / "broken" / name).read_bytes() == (all_tasks / "whole" / name).read_bytes()
 
 
-@pytest.mark.usefixtures("prepared")
+@pytest.mark.usefixtures("all_tasks")
 def test_interrupted_it_says_how_to_go_on(mortal: Any) -> None:
     done = mortal("interrupt", 1, "bench", "table1", "--batch-size", 2, "--out", "a b")
     assert done.returncode == 130
@@ -209,7 +201,7 @@ def test_interrupted_it_says_how_to_go_on(mortal: Any) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.usefixtures("prepared")
+@pytest.mark.usefixtures("all_tasks", "undrawn")
 def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
     run: Callable[..., Any], pixel_model: list[Any]
 ) -> None:
@@ -220,14 +212,14 @@ def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
     assert run("bench", "table2", "--out", "out", "--max-new-tokens", 9, "--restart", "--bootstrap", 0).code == 0
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_a_table_measured_later_in_the_same_folder_joins_the_record(run: Callable[..., Any]) -> None:
     run("bench", "table1", "--out", "out", "--bootstrap", 0)
     run("bench", "table2", "--out", "out", "--bootstrap", 0)
     assert sorted(json.loads(Path("out/bench.json").read_text())["tables"]) == ["table1", "table2"]
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_datasets_under_data_without_the_split_are_passed_over(run: Callable[..., Any]) -> None:
     done = run("bench", "table1", "table2", "--split", "validation", "--out", "out")
     assert done.code == 0
@@ -249,7 +241,7 @@ def test_the_list_shows_every_row(run: Callable[..., Any], tmp_path: Path, monke
     assert "not prepared (qinsight prepare NAME SOURCE): koniq" in done.out
 
 
-@pytest.mark.usefixtures("prepared")
+@pytest.mark.usefixtures("all_tasks")
 def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., Any], random_model: Path) -> None:
     # It writes nonsense, so every answer is a failed row, and level words give a number for every picture.
     done = run(
@@ -272,7 +264,7 @@ def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., An
     assert os.path.exists("out/table2-confusion-random-kadis.png")
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_the_gallery_has_every_answer_the_most_wrong_first(run: Callable[..., Any]) -> None:
     done = run("bench", "table1", "table2", "--out", "out", "--bootstrap", 0, "--html", "r.html")
     assert done.code == 0

@@ -11,15 +11,7 @@ import pytest
 import bench_data
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with datasets of all three tasks under data/."""
-    monkeypatch.chdir(tmp_path)
-    bench_data.everything(Path("data"))
-    return tmp_path
-
-
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -53,7 +45,7 @@ def test_mistakes_are_one_line(run: Callable[..., Any], arguments: list[str], co
     assert "Traceback" not in done.err
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -71,7 +63,7 @@ def test_mistakes_in_predictions_are_one_line(run: Callable[..., Any], lines: li
     assert words in done.err.splitlines()[-1]
 
 
-@pytest.mark.usefixtures("prepared", "pixel_model")
+@pytest.mark.usefixtures("all_tasks", "pixel_model", "undrawn")
 def test_constant_and_nan_predictions_are_said_and_not_computed(run: Callable[..., Any]) -> None:
     rows = [f"koniq/images/{i:02d}.png,3" for i in range(11)] + ["koniq/images/11.png,nan"]
     Path("p.csv").write_text("\n".join(["path,rating", *rows]) + "\n")
