@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from qinsight_cli.core.errors import QInsightError
 
@@ -44,6 +45,14 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package, by its name in the index; None without it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def install(extra: str) -> str:

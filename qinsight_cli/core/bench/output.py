@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from qinsight_cli.core.bench.protocols import protocol_of, score
 from qinsight_cli.core.bench.run import Bench
 from qinsight_cli.core.bench.systems.base import RowAnswer, System, file_name
 from qinsight_cli.core.csv_text import csv_line
+from qinsight_cli.core.extras import installed_version
 from qinsight_cli.core.files import claim_folder, held_folder, write_atomically
 from qinsight_cli.core.tasks import TASKS, Task
 
@@ -62,7 +62,7 @@ def records(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]
         "versions": {
             "qinsight": __version__,
             "python": platform.python_version(),
-            **{name: _version(name) for name in _VERSIONS},
+            **{name: installed_version(name) for name in _VERSIONS},
         },
     }
     return {
@@ -96,13 +96,6 @@ def _figures(grid: Grid) -> list[dict[str, Any]]:
         if line.measured
         for column, cell in line.cells.items()
     ]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _answers(bench: Bench, folder: Path) -> None:

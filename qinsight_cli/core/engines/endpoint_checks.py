@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from qinsight_cli.core.engines import Served
 from qinsight_cli.core.engines.replicas import Replicas, root_of
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks.base import text
 
 PATIENCE = 60.0  # seconds for the check of one server: a large model may have to wake up
 SIDE = 64  # of the picture that is sent, in pixels
@@ -68,7 +69,7 @@ async def _check_one(
     facts = await _find_model(url, client, model, variable)
     picture, words = _picture(), "Answer in one word: what colour is this?"
     try:
-        return {**facts, "logprobs": await _try(client, model, [picture, _text(words)], logprobs=True)}
+        return {**facts, "logprobs": await _try(client, model, [picture, text(words)], logprobs=True)}
     except openai.AuthenticationError:
         raise QInsightError(_key_refused(url, variable)) from None
     except openai.NotFoundError as error:
@@ -77,9 +78,9 @@ async def _check_one(
         first: Exception = error
     except openai.APIStatusError as error:
         first = error
-        if await _works(client, model, [picture, _text(words)]) is not None:  # it was the probabilities that it refused
+        if await _works(client, model, [picture, text(words)]) is not None:  # it was the probabilities that it refused
             return {**facts, "logprobs": False}
-    if await _works(client, model, [_text(words)]) is not None and isinstance(first, openai.APIStatusError):
+    if await _works(client, model, [text(words)]) is not None and isinstance(first, openai.APIStatusError):
         raise QInsightError(f"{url}: {model} refuses pictures: {replicas.words(first)}; serve a vision-language model")
     if isinstance(first, openai.APIStatusError):
         raise QInsightError(f"{url} answers a short question with an error: {replicas.words(first)}")
@@ -139,10 +140,6 @@ async def _works(client: AsyncOpenAI, model: str, content: Any) -> bool | None:
         return await _try(client, model, content, logprobs=False)
     except (openai.OpenAIError, ValueError):
         return None
-
-
-def _text(words: str) -> dict[str, str]:
-    return {"type": "text", "text": words}
 
 
 def _picture() -> dict[str, Any]:

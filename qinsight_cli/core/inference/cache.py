@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import installed_version
 from qinsight_cli.core.inference.cache_file import cache_file, open_database, set_aside, shrink, transaction
 
 Record = dict[str, Any]
@@ -42,18 +42,11 @@ def scope_of(settings: Mapping[str, Any], max_image_pixels: int) -> bytes | None
     model = {name: value for name, value in settings["model"].items() if name != "model"}
     if "weights" not in model:
         return None
-    readers = {name: _version(name) for name in READERS}
+    readers = {name: installed_version(name) or "" for name in READERS}
     whole = {**settings, "model": model, "limit": max_image_pixels, "readers": readers, "source": source_digest()}
     if settings["decoding"]["temperature"] == 0:
         whole["seed"] = None  # nothing is drawn
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).digest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 @functools.cache

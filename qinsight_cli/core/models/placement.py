@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import is_installed
 from qinsight_cli.core.models.memory import free_bytes, too_large, weight_bytes
 from qinsight_cli.core.models.names import first_line
 
@@ -177,7 +177,7 @@ def quantization_config(quantize: str, dtype: Any, where: Any) -> Any:
     """`--quantize` -> a configuration of transformers, None for "". Raises QInsightError without bitsandbytes."""
     if not quantize:
         return None
-    if find_spec("bitsandbytes") is None:
+    if not is_installed("bitsandbytes"):
         raise QInsightError(f"--quantize {quantize} needs bitsandbytes: pip install 'qinsight[quantize]'")
     if where.type == "mps":
         raise QInsightError(f"--quantize {quantize} works on CUDA and on the CPU, not on mps")
@@ -211,22 +211,15 @@ def check_quantized(folder: Path, options: NetworkOptions) -> bool:
     if options.quantize:
         raise QInsightError(f"{folder} is quantised already ({method}); leave out --quantize")
     module, package = QUANTIZERS.get(str(method), ("", ""))
-    if module and not _installed(module):
+    if module and not is_installed(module):
         raise QInsightError(
             f"{folder} is quantised by {method}: pip install {package}, or give the weights it came from"
         )
     return True
 
 
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package above it
-        return False
-
-
 def flash_is_installed() -> bool:
-    return find_spec("flash_attn") is not None
+    return is_installed("flash_attn")
 
 
 def attention_of(asked: str, where: Any, dtype: Any) -> str:

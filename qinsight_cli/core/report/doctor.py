@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from qinsight_cli import __version__
 from qinsight_cli.core.bench.availability import prepared, weights_at_hand
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.extras import EXTRAS, install
+from qinsight_cli.core.extras import EXTRAS, install, installed_version
 from qinsight_cli.core.inference.cache import OFF_VARIABLE
 from qinsight_cli.core.inference.cache_file import MEGABYTE, cache_file, manage
 from qinsight_cli.core.models.names import SHORT_NAMES, TINY, TINY_FOLDER, weight_files
@@ -52,7 +52,7 @@ def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield Finding("versions", "qinsight", f"{__version__}, {system}")
     for package in PACKAGES:
-        found = installed(package)
+        found = installed_version(package)
         wrong = outside(package)
         if found is None:
             yield Finding("versions", package, "not installed", f"pip install '{package}'", trap=True)
@@ -63,18 +63,11 @@ def versions() -> Iterator[Finding]:
             yield Finding("versions", package, found)
 
 
-def installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def outside(package: str) -> str:
     """The range of versions that qinsight asks for, if the one installed lies outside; else ""."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    found = installed(package)
+    found = installed_version(package)
     try:
         wanted = [Requirement(line) for line in requires("qinsight") or ()]
     except (PackageNotFoundError, InvalidRequirement):
@@ -180,7 +173,7 @@ def traps() -> Iterator[Finding]:
 
 def torchvision_failure() -> str:
     """Why torchvision cannot be imported beside this torch; "" when it can, or is not there."""
-    if installed("torchvision") is None:
+    if installed_version("torchvision") is None:
         return ""
     # In a process of its own: a failed import leaves half of torchvision's operators registered.
     command = [sys.executable, "-c", "import torchvision"]

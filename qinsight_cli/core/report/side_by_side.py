@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.report.gallery.cards import Card, Picture
-from qinsight_cli.core.report.gallery.page import GENERATOR, plain
+from qinsight_cli.core.report.gallery.page import GENERATOR, template
 from qinsight_cli.core.report.tables import printable
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from rich.console import RenderableType
 
 NO_REASONING = "(no reasoning)"
@@ -65,16 +63,7 @@ def page(title: str, explained: Sequence[Explained], thumbnails: Mapping[str, st
         }
         for one in explained
     ]
-    return _template().render(title=title, rows=rows, generator=GENERATOR.decode(), nothing=NO_REASONING)
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = plain
-    return environment.from_string(_PAGE)
+    return template(_PAGE).render(title=title, rows=rows, generator=GENERATOR.decode(), nothing=NO_REASONING)
 
 
 def folder_of(path: str) -> str:

@@ -68,7 +68,7 @@ def page(about: About, cards: Sequence[Card], thumbnails: Mapping[str, str], fol
     `folder` is where the page will stand. All names and words of models are escaped."""
     script, style = _part("gallery.js"), _part("gallery.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _template().render(
+    return template(_part("gallery.html")).render(
         about=about,
         bars=bars(about.counts),
         cards=[(card, [(p, thumbnails.get(p.path, ""), p.address(folder)) for p in card.pictures]) for card in cards],
@@ -89,12 +89,13 @@ def _part(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(source: str) -> Template:
+    """A page of HTML in which all names and words of models are escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["plain"] = plain
-    return environment.from_string(_part("gallery.html"))
+    return environment.from_string(source)
 
 
 def plain(text: Any) -> str:
