@@ -38,6 +38,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 MODULES = modules()
+POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}  # modules that Windows lacks
 
 
 def imports(tree: ast.Module) -> set[str]:
@@ -86,3 +87,10 @@ def test_the_walk_sees_imports_inside_functions_and_from_packages() -> None:
     source = "from qinsight_cli.core.tasks import TASKS\ndef f():\n    from qinsight_cli.commands import score\n"
     assert imports(ast.parse(source)) == {"core.tasks", "commands", "commands.score"}
     assert rank("commands.score") > rank("core.report.rows") > rank("core.inference.assess") > rank("core.tasks.base")  # type: ignore[operator]
+
+
+def test_nothing_of_posix_alone_is_needed_at_import() -> None:
+    for name, tree in MODULES.items():
+        plain = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]  # outside of a try
+        named = {alias.name for node in plain for alias in node.names} | {getattr(node, "module", "") for node in plain}
+        assert not named & POSIX, name
