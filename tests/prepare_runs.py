@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from PIL import Image
 from qinsight_cli import cli
 
 
-def picture(path: Path, number: int, size: tuple[int, int] = (18, 16)) -> None:
+def picture(path: Path, number: int = 0, size: tuple[int, int] = (18, 16)) -> Path:
+    """Write a picture of random pixels: two numbers give two pictures with far apart perceptual hashes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = np.random.default_rng(number).integers(0, 256, (8, 9, 3), dtype=np.uint8)
     Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
 
 
-def write_csv(path: Path, *rows: tuple[Any, ...]) -> None:
+def write_csv(path: Path, *rows: Sequence[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
+    return path
 
 
 def run(*arguments: object) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-BLUE, RED, GREY = "#1f6fb2", "#c0392b", "#777777"
+BLUE, RED = "#1f6fb2", "#c0392b"
 # Told apart in print and by colour-blind readers (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 

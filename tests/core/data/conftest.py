@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from prepare_runs import picture, write_csv
 from qinsight_cli.core.data.labels import Labelled
 from qinsight_cli.core.data.manifest import Sample, read_split
 from qinsight_cli.core.data.prepare import PrepareSettings, prepare_dataset
@@ -20,29 +18,14 @@ Draw = Callable[..., Path]
 Prepare = Callable[..., tuple[dict[str, Sample], dict[str, Any], list[Problem]]]
 
 
-def draw_picture(path: Path, number: int = 0, size: tuple[int, int] = (18, 16)) -> Path:
-    """Write a picture of random pixels: two numbers give two pictures with far apart perceptual hashes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells = np.random.default_rng(number).integers(0, 256, (8, 9, 3), dtype=np.uint8)
-    Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).save(path)
-    return path
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
-
-
 @pytest.fixture
 def draw() -> Draw:
-    return draw_picture
+    return picture
 
 
 @pytest.fixture
 def table() -> Callable[..., Path]:
-    return write_csv
+    return lambda path, header, rows: write_csv(path, header, *rows)
 
 
 @pytest.fixture

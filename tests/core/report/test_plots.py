@@ -21,7 +21,7 @@ def ink(path: Path, colour: tuple[int, int, int]) -> int:
     return int((np.abs(pixels - colour).max(axis=2) < 40).sum())
 
 
-BLUE, RED, BLACK = (31, 111, 178), (192, 57, 43), (0, 0, 0)
+BLUE, RED = (31, 111, 178), (192, 57, 43)
 
 
 def test_svg_and_pdf_stand_beside_it_the_same_each_time(tmp_path: Path) -> None:
