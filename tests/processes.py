@@ -90,8 +90,7 @@ def _server() -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    assert server.stdin is not None
-    atexit.register(server.stdin.close)  # it ends with its input
+    atexit.register(server.communicate)  # closes its input, with which it ends
     return server
 
 

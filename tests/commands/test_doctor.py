@@ -49,7 +49,9 @@ def test_a_missing_extra_is_no_trap_and_has_its_line(monkeypatch: pytest.MonkeyP
 
 def test_a_version_out_of_range_is_a_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "requires", lambda name: ["trl<1.17,>=1.16", "torch>=2.9", 'peft>=9; extra == "lora"'])
-    monkeypatch.setattr(doctor, "installed", lambda package: {"trl": "1.20.0", "torch": "2.13.0+cpu"}.get(package))
+    monkeypatch.setattr(
+        doctor, "installed_version", lambda package: {"trl": "1.20.0", "torch": "2.13.0+cpu"}.get(package)
+    )
     found = {finding.name: finding for finding in doctor.versions()}
     assert found["trl"].trap
     assert found["trl"].remedy == "pip install 'trl<1.17,>=1.16'"
@@ -58,8 +60,10 @@ def test_a_version_out_of_range_is_a_trap(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_torchvision_that_does_not_match_is_a_trap(here: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor.installed
-    monkeypatch.setattr(doctor, "installed", lambda package: "0.28" if package == "torchvision" else real(package))
+    real = doctor.installed_version
+    monkeypatch.setattr(
+        doctor, "installed_version", lambda package: "0.28" if package == "torchvision" else real(package)
+    )
     failed = subprocess.CompletedProcess(
         [], 1, "", "Traceback\nRuntimeError: operator torchvision::nms does not exist\n"
     )

@@ -77,7 +77,7 @@ def test_another_source_reader_or_limit_is_another_scope(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(module, "source_digest", lambda: "corrected")
         assert scope_of(settings(), 1000) != before
-    monkeypatch.setattr(module, "_version", lambda package: "99")
+    monkeypatch.setattr(module, "installed_version", lambda package: "99")
     assert scope_of(settings(), 1000) != before
 
 
