@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.page.asking import Answered
-from qinsight_cli.core.report.gallery.page import plain
+from qinsight_cli.core.report.gallery.page import template
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 from qinsight_cli.core.tasks.verdict import QUALITY
@@ -76,8 +76,4 @@ def spoken(shares: Mapping[float, float]) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = plain
-    return environment.from_string((files(__package__) / name).read_text(encoding="utf-8"))
+    return template((files(__package__) / name).read_text(encoding="utf-8"))
