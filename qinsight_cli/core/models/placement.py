@@ -80,17 +80,20 @@ def torch_device(device: str) -> Any:
     that works here."""
     import torch
 
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = device
     if device == "gpu":
-        device = "mps" if torch.backends.mps.is_available() else "cuda"
+        name = "mps" if there["mps"] else "cuda"
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = next(each for each, usable in there.items() if usable)
     try:
-        where = torch.device(device)
+        where = torch.device(name)
         torch.zeros(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = first_line(error).partition("Expected one of")[0].strip().rstrip(":")
         raise QInsightError(
-            f"--device {device} cannot be used here{f': {why}' if why else ''}; give cpu, cuda, cuda:1, mps or auto"
+            f"--device {device} cannot be used here{f': {why}' if why else ''}; give "
+            f"{', '.join(each for each, usable in there.items() if usable)} or auto"
         ) from error
     return where
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models import loading, memory, placement
 from qinsight_cli.core.models.loading import load_model, load_network
-from qinsight_cli.core.models.placement import NetworkOptions, attention_of, place, shares, torch_dtype
+from qinsight_cli.core.models.placement import NetworkOptions, attention_of, place, shares, torch_device, torch_dtype
 
 CPU, PLAIN = torch.device("cpu"), NetworkOptions()
 
@@ -303,3 +303,11 @@ def test_large_blocks_are_kept_for_the_next_layer() -> None:
         pytest.skip("no glibc")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 300
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_named_as_it_was_asked_for(device: str) -> None:
+    with pytest.raises(QInsightError, match=rf"--device {device} cannot be used here: .*; give cpu or auto$"):
+        torch_device(device)
+    assert torch_device("auto") == CPU
