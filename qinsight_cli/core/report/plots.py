@@ -31,7 +31,7 @@ class Cloud:
     curve: Any = None
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write the PNG, and beside it an SVG and a PDF; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
@@ -55,14 +55,14 @@ def scatter(clouds: Sequence[Cloud], title: str, path: Path) -> None:
     """A panel for each cloud, predictions across, MOS in [1, 5] upwards, with the fitted curve."""
     across = min(4, len(clouds))
     down = math.ceil(len(clouds) / across)
-    figure = _figure(max(4.2, 3.1 * across), 3.2 * down + 0.4)
+    figure = new_figure(max(4.2, 3.1 * across), 3.2 * down + 0.4)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for panel, cloud in zip(panels, clouds, strict=False):
         _cloud(panel, cloud)
     for panel in panels[len(clouds) :]:
         panel.set_visible(False)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _cloud(panel: Axes, cloud: Cloud) -> None:
@@ -101,7 +101,7 @@ def radar(
     angles = np.linspace(0, 2 * np.pi, len(axes), endpoint=False)
     rows = [*published.values(), *measured.values()]
     ends = [_ends([row[i] for row in rows]) for i in range(len(axes))]
-    figure = _figure(7.4, 5.6)
+    figure = new_figure(7.4, 5.6)
     panel: Any = figure.add_subplot(projection="polar")
     panel.set_theta_offset(np.pi / 2)
     panel.set_theta_direction(-1)
@@ -123,7 +123,7 @@ def radar(
     if negative:
         words = f"At the centre, because negative: some figures of {', '.join(negative)}"
         figure.supxlabel(words, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _ends(values: Sequence[float | None]) -> tuple[float, float]:
@@ -147,13 +147,13 @@ def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     named = [f"{row} ({total})" for row, total in zip(rows, totals[:, 0], strict=True)]
-    figure = _figure(0.85 * len(columns) + 1.8, 0.7 * len(rows) + 1.6)
+    figure = new_figure(0.85 * len(columns) + 1.8, 0.7 * len(rows) + 1.6)
     panel = figure.subplots()
     _heat(panel, shares, [[f"{c}\n{s:.0%}" if c else "" for c, s in zip(*pair, strict=True)]
                           for pair in zip(counts, shares, strict=True)], "Blues")  # fmt: skip
     _label(panel, named, columns, "truth", "said")
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def method_pairs(
@@ -170,7 +170,7 @@ def method_pairs(
             if count:
                 shares[row, column] = points / count
                 words[row][column] = f"{100 * points / count:.0f}"
-    figure = _figure(0.55 * size + 2.8, 0.5 * size + 2.4)
+    figure = new_figure(0.55 * size + 2.8, 0.5 * size + 2.4)
     panel = figure.subplots()
     picture = _heat(panel, shares, words, "RdYlGn")
     _label(panel, methods[1:], methods[:-1], "", "")
@@ -178,7 +178,7 @@ def method_pairs(
     bar.set_label("accuracy", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _heat(panel: Axes, shares: NDArray[np.float64], words: Sequence[Sequence[str]], colours: str) -> Any:

@@ -69,7 +69,7 @@ def make_table(
     with_bar = width >= ROOM_FOR_BARS
     cells = [{column: _cell(column, row, numbers, with_bar, colours) for column in shown} for row in rows]
     room = _widths(cells, shown, names, width)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in shown:
         table.add_column(column, overflow="fold", width=room.get(column))
     for row in cells:

@@ -5,7 +5,7 @@ run.json           versions, data and their digests
 metrics.jsonl      one line a logged step, and one an evaluation
 final/             the model after the last step
 GRPO               completions.jsonl  one group of completions a logged step, with rewards and advantages
-                   rewards.png kl.png the curves
+                   rewards.png kl.png the curves, also as SVG and PDF
                    checkpoint-N/ to resume from; best/ is a model
 SFT                0-new/ a new model before its first step; N-PHASE/checkpoint-M/ to resume from;
                    N-PHASE/done/ the model after a phase

@@ -203,6 +203,9 @@ def test_curves_are_drawn_where_there_is_something_to_draw(tmp_path: Path) -> No
     for name in ("rewards.png", "kl.png"):
         with Image.open(tmp_path / name) as image:
             assert image.width > 600
+    for name in ("rewards", "kl"):
+        assert (tmp_path / f"{name}.svg").read_text().count("<path") > 3
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     first = (tmp_path / "kl.png").read_bytes()
     curves.draw_curves([replace_kl(line) for line in lines], tmp_path)
     assert (tmp_path / "kl.png").read_bytes() != first

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qinsight_cli.core.report.plots import new_figure, save
 from qinsight_cli.core.tasks import reward_titles
 
 WINDOW = 0.05  # share of the run over which a line is averaged
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write rewards.png and kl.png to `folder`; writes nothing without logged steps."""
+    """Write rewards.png and kl.png to `folder`, each also as SVG and PDF; writes nothing without logged steps."""
     steps = [line for line in lines if "eval" not in line]
     if not steps:
         return
@@ -31,11 +32,7 @@ def _figure(
     steps: Sequence[Mapping[str, Any]],
     evaluated: Sequence[Mapping[str, Any]],
 ) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     for number, (name, label) in enumerate(names.items()):
         points = [(line["step"], line[name]) for line in steps if line.get(name) is not None]
@@ -53,7 +50,7 @@ def _figure(
     axes.grid(axis="y", alpha=0.3)
     if len(names) > 1 or evaluated:
         figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def smooth(points: Sequence[tuple[int, float]], steps: int) -> list[tuple[int, float]]:

@@ -37,7 +37,8 @@ def lines_of(run: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
 def test_what_a_run_leaves(finished: Path, talking_model: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        *("recipe.yaml", "run.json", "metrics.jsonl", "completions.jsonl", "rewards.png", "kl.png"),
+        *("recipe.yaml", "run.json", "metrics.jsonl", "completions.jsonl"),
+        *(f"{plot}.{kind}" for plot in ("rewards", "kl") for kind in ("png", "svg", "pdf")),
         *("checkpoint-2", "checkpoint-4", "best", "final"),
     }
     steps = [line for line in lines_of(finished) if "eval" not in line]
