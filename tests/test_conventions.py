@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,13 @@ def test_the_hook_names_a_command_that_is_there(photos: list[str]) -> None:
     arguments: list[Any] = [*words, *hook["args"]]
     assert cli.run([*arguments, *photos[3:]]) == 0
     assert cli.run([*arguments, *photos]) == 4
+
+
+def test_the_container_copies_what_is_there_and_what_the_package_is_built_from() -> None:
+    lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines()]
+    copied = {name for line in lines if line[:1] == ["COPY"] for name in line[1:-1]}
+    assert all((ROOT / name).exists() for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"pyproject.toml", "qinsight_cli", project["readme"], *project["license-files"]} <= copied
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert not copied & set(ignored)

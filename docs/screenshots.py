@@ -1,0 +1,108 @@
+"""Make the pictures of the README anew, from true runs: python docs/screenshots.py
+
+Writes docs/images/score.svg, what `qinsight score` prints on a terminal, and docs/images/gallery.png, the page that
+--html writes, as Chromium shows it. Run it when the weights of the embedded model, or what the commands print, have
+changed. It needs a terminal as Linux and macOS have it; the gallery also needs the extra `browser` and Chromium.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+COLUMNS = 100
+SHOWN = (
+    "astronaut.jpg",
+    "cat.jpg",
+    "cat-noise-catastrophic.jpg",
+    "cat-blur-moderate.jpg",
+    "coffee.jpg",
+    "coffee-compression-catastrophic.jpg",
+    "coffee-darken-moderate.jpg",
+)
+WIDTH, HEIGHT = 1100, 720  # of the page of the gallery
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        every = folder / "every"
+        make = [sys.executable, str(ROOT / "examples" / "make_photos.py"), str(every)]
+        subprocess.run(make, check=True, env=environment(folder))
+        (folder / "photos").mkdir()
+        for photo in SHOWN:
+            shutil.copy(every / photo, folder / "photos")
+        command = ["score", "photos", "--sort", "rating"]
+        printed = on_a_terminal(command, folder)
+        (IMAGES / "score.svg").write_text(svg(printed, " ".join(["qinsight", *command])), encoding="utf-8")
+        on_a_terminal([*command, "--html", "report.html"], folder)  # the answers are in the cache
+        shoot(folder / "report.html", IMAGES / "gallery.png")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """That of this process, with a cache of its own and the size of a terminal."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "QINSIGHT_NO_CACHE")}
+    own = {"PYTHONPATH": str(ROOT), "QINSIGHT_CACHE": str(folder / "cache"), "COLUMNS": str(COLUMNS), "TERM": "xterm"}
+    return {**kept, **own, "COLORTERM": "truecolor"}
+
+
+def on_a_terminal(arguments: list[str], folder: Path) -> str:
+    """What qinsight prints on standard output when that is a terminal; messages and progress are left out."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "qinsight_cli", *arguments]
+    started = subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL, env=environment(folder))
+    os.close(theirs)
+    parts = []
+    try:
+        while part := os.read(ours, 4096):
+            parts.append(part)
+    except OSError:  # so Linux says that the other end is closed
+        pass
+    os.close(ours)
+    if started.wait() != 0:
+        raise SystemExit(f"{' '.join(arguments)} ended with exit code {started.returncode}")
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def svg(printed: str, command: str) -> str:
+    """Coloured text of a terminal, with the command above it, as an SVG that loads no font from anywhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
+    console.print(Text.assemble(("$ ", "bold green"), (command, "bold")), Text(""), sep="\n")
+    console.print(Text.from_ansi(printed.strip("\n")))
+    drawn = console.export_svg(title="qinsight", unique_id="qinsight")
+    drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+    return "\n".join(line.rstrip() for line in drawn.splitlines() if line.strip()) + "\n"
+
+
+def shoot(page: Path, picture: Path) -> None:
+    """The page in Chromium, as a PNG of few colours."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        shown = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        shown.goto(page.as_uri())
+        taken = shown.screenshot()
+        browser.close()
+    Image.open(io.BytesIO(taken)).convert("RGB").quantize(192, method=Image.Quantize.MEDIANCUT).save(
+        picture, optimize=True
+    )
+
+
+if __name__ == "__main__":
+    main()
