@@ -84,6 +84,18 @@ def test_cull(run: Callable[[str], None]) -> None:
     assert not any(row["error"] for row in named.values())
 
 
+def test_train(run: Callable[[str], None]) -> None:
+    run("train.md")
+    assert {row["path"] for row in rows("mine.csv")} == {"photos/cat.jpg", "photos/cat-blur-catastrophic.jpg"}
+    assert all(1 <= float(row["rating"]) <= 5 for row in rows("mine.csv"))
+    held_out, learnt = (Path(f"data/ratings/{split}.jsonl").read_text().splitlines() for split in ("test", "train"))
+    assert len(held_out) + len(learnt) == 27
+    assert min(len(held_out), len(learnt)) > 0
+    assert Path("runs/mine/final/model.safetensors").is_file()
+    assert len(Path("runs/mine/metrics.jsonl").read_text().splitlines()) == 1
+    assert Path("runs/mine/rewards.svg").is_file()
+
+
 def test_metric(run: Callable[[str], None]) -> None:
     from scipy.stats import pearsonr, spearmanr
 
