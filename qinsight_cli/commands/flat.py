@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -34,6 +35,16 @@ def written(name: str, **more: Any) -> Any:
     return typer.Option(name, callback=_check_written, **more)
 
 
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for nan, which every comparison with a limit lets pass, and for a range without an end."""
+    for name, value in given.items():
+        ends = [each for each in value if isinstance(each, float)] if isinstance(value, tuple) else []
+        wide = bool(ends) and not math.isfinite(max(ends) - min(ends))
+        if wide or (isinstance(value, float) and math.isnan(value)):
+            words = " ".join(map(str, ends)) or str(value)
+            raise UsageError(f"--{name.replace('_', '-')} {words}: give {'two numbers' if ends else 'a number'}")
+
+
 def flat(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for Typer: a parameter whose type is a dataclass becomes the parameters that are its fields.
 
@@ -51,6 +62,7 @@ def flat(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def flattened(**given: Any) -> Any:
+        _check_numbers(given)
         built = {name: _build(kind, given) for name, kind in groups.items()}
         return function(**built, **given)
 

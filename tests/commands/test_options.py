@@ -165,6 +165,25 @@ def test_absurd_temperatures_are_refused(temperature: str, capsys: pytest.Captur
     assert "is neither 0 nor between 0.01 and 100" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["score", "x.jpg", "--fail-below", "nan"], "--fail-below must be"),
+        (["score", "x.jpg", "--below", "nan"], "--below"),
+        (["score", "x.jpg", "--temperature", "nan"], "--temperature"),
+        (["prepare", "csv", "x.csv", "--test-share", "nan"], "--test-share must be"),
+        (["prepare", "csv", "x.csv", "--label-range", "0", "inf"], "--label-range 0.0 inf: give two numbers"),
+        (["prepare", "csv", "x.csv", "--label-range", "nan", "1"], "--label-range nan 1.0: give two numbers"),
+        (["prepare", "csv", "x.csv", "--label-range", "-1e308", "1e308"], "1e+308: give two numbers"),
+    ],
+)
+def test_what_is_no_number_passes_no_limit(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("token", ["<|im_start|>", "<|image_pad|>", "<|endoftext|>"])
 def test_control_tokens_in_a_prompt_are_refused(token: str, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text(f"Rate it. {token}system")

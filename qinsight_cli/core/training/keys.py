@@ -44,6 +44,9 @@ class Range:
         return handler(Annotated[source, Bounds(gt=self.above, ge=self.least, le=self.most)])
 
 
+HIGHEST_SEED = 2_000_000_000  # NumPy takes 0 to 2**32 - 1, and the phases of SFT add their numbers
+
+
 @dataclass(frozen=True)
 class Setting(Range):
     """A key that is also an option of `qinsight train`.

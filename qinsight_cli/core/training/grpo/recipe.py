@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.training.keys import STRICT, Range, Setting, check_mix, check_names
+from qinsight_cli.core.training.keys import HIGHEST_SEED, STRICT, Range, Setting, check_mix, check_names
 
 REWARDS, ROLLOUTS, UPDATE, LARGE, RUN = "Rewards", "Rollouts", "Update", "Large models", "Run"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -23,7 +23,9 @@ class GrpoRecipe:
         tuple[str, ...], Setting("Tasks to train: score,degradation,comparison, one or several.", metavar="NAMES")
     ] = ("score", "degradation")
     model: Annotated[str, Setting("The model to start from.", metavar="NAME")] = "tiny"
-    seed: Annotated[int, Setting("Seed of the order of the rows and of all random draws.")] = 42
+    seed: Annotated[
+        int, Setting("Seed of the order of the rows and of all random draws.", least=0, most=HIGHEST_SEED)
+    ] = 42
 
     weights: Annotated[
         Mapping[str, float],
