@@ -145,7 +145,7 @@ def test_it_is_judged_as_score_judges(
     pictures: list[str], task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (50, 96)).save("p/odd.png")
-    monkeypatch.setattr(judging, "_load", lambda run, task: SharpEngine(odd=50))
+    monkeypatch.setattr(judging, "load_engine", lambda run, task: SharpEngine(odd=50))
     items = [{"image": path} for path in (*pictures[:2], "p/odd.png")]
     options = Judging(
         output=Output(csv="out.csv"),
