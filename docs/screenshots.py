@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-COLUMNS = 100
+COLUMNS = 112
 SHOWN = (
     "astronaut.jpg",
     "cat.jpg",

@@ -32,7 +32,10 @@ def commands_on(page: str) -> list[Any]:
     folder = ROOT / "docs" / "commands"
     linked = re.findall(r"^- \[`[a-z0-9-]+`\]\((.+\.md)\)", (folder / page).read_text(encoding="utf-8"), re.MULTILINE)
     below = {name: commands_on(name) for name in linked}
-    return [{name[:-3]: [f"commands/{name}", *below[name]]} if below[name] else f"commands/{name}" for name in linked]
+    return [
+        {f"qinsight {name[:-3]}": [f"commands/{name}", *below[name]]} if below[name] else f"commands/{name}"
+        for name in linked
+    ]
 
 
 def on_files(files: Any, config: Any) -> Any:
