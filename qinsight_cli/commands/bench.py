@@ -12,7 +12,7 @@ import typer
 
 from qinsight_cli.commands.answers import BenchAnswers
 from qinsight_cli.commands.bench_options import Counting, DegradationQuestions, Measured, Plcc, Where
-from qinsight_cli.commands.console import progress, say, show
+from qinsight_cli.commands.console import progress, say, show, width
 from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.fleet import Ray
 from qinsight_cli.commands.options import BenchCompute, Compute, Restart
@@ -145,7 +145,7 @@ def _measure(
     if where.html is not None:
         _gallery(done, where.html)
     for grid in done.grids:
-        show(render.terminal(grid, intervals))
+        show(render.terminal(grid, intervals, width()))
     rows = "1 row" if done.failed == 1 else f"{done.failed:,} rows"
     failed = f"{rows} without an answer, " if done.failed else ""
     settings.say(f"{failed}written to {settings.folder}")

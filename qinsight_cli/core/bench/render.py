@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.bench.grid import BEST, SECOND, Cell, Grid, Line
 from qinsight_cli.core.csv_text import csv_line
-from qinsight_cli.core.report.tables import printable
+from qinsight_cli.core.report.tables import WIDE, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
+LEAST_METHOD, GAP = 12, 2  # columns to which the name of a method may be folded, and those between two columns
 MEASURED = "▸ "  # before the name of a method measured here
 LONG = (  # what is new stands at the end, for readers that count columns
     "table",
@@ -38,21 +40,66 @@ def name_of(line: Line) -> str:
     return f"{MEASURED if line.measured else ''}{line.method}"
 
 
-def terminal(grid: Grid, intervals: bool = False) -> RenderableType:
-    """A rich table as wide as it must be: best figures bold red, second best underlined blue, footnotes below."""
-    from rich import box
+def terminal(grid: Grid, intervals: bool = False, width: int = WIDE) -> RenderableType:
+    """Rich tables for a terminal of `width` columns: the best figures bold red, the second best underlined blue.
+
+    No figure is cut: columns that have no room beside the others stand in a table of their own. Footnotes come last.
+    """
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     notes, places = grid.footnotes()
     marks = grid.marks()
-    metrics = any(line.metric for line in grid.lines)
+    tables = [_table(grid, columns, intervals, marks, places) for columns in _fitting(grid, intervals, width)]
+    below = [f"{_raised(number)} {note}" for number, note in enumerate(notes, 1)] + grid.remarks
+    return Group(
+        Text(printable(grid.title), style="bold"), *tables, *(Text(printable(words), style="dim") for words in below)
+    )
+
+
+def _fitting(grid: Grid, intervals: bool, width: int) -> Iterator[list[str]]:
+    """The columns in groups that fit beside the methods, each at least one."""
+    places = grid.footnotes()[1]
+    metrics = max([len("metric"), *(len(line.metric) for line in grid.lines)]) if _has_metrics(grid) else 0
+    room = width - LEAST_METHOD - metrics - 2 * GAP - 2  # within the frame
+    group: list[str] = []
+    taken = 0
+    for column in grid.columns:
+        figures = (
+            len(_words(line, column, intervals)) + len(_raised(places.get((number, column))))
+            for number, line in enumerate(grid.lines)
+        )
+        needed = max([len(printable(column)), *figures]) + GAP
+        if group and taken + needed > room:
+            yield group
+            group, taken = [], 0
+        group.append(column)
+        taken += needed
+    yield group
+
+
+def _has_metrics(grid: Grid) -> bool:
+    return any(line.metric for line in grid.lines)
+
+
+def _table(
+    grid: Grid,
+    columns: Sequence[str],
+    intervals: bool,
+    marks: Mapping[tuple[int, str], str],
+    places: Mapping[tuple[int, str], int],
+) -> Table:
+    """Some columns of a grid, for all its lines."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics = _has_metrics(grid)
     table = Table(pad_edge=False, box=box.HORIZONTALS, padding=(0, 1, 0, 0))
-    table.add_column("method", overflow="fold")
+    table.add_column("method", overflow="fold", min_width=LEAST_METHOD)
     if metrics:
         table.add_column("metric", no_wrap=True)
-    for column in grid.columns:
+    for column in columns:
         table.add_column(printable(column), justify="right", no_wrap=True)
     for number, line in enumerate(grid.lines):
         first = number == 0 or name_of(grid.lines[number - 1]) != name_of(line)
@@ -67,13 +114,10 @@ def terminal(grid: Grid, intervals: bool = False) -> RenderableType:
             Text(_words(line, column, intervals), style=_STYLES[marks.get((number, column), "")]).append(
                 _raised(places.get((number, column))), style="not bold not underline"
             )
-            for column in grid.columns
+            for column in columns
         ]
         table.add_row(label, *([Text(line.metric)] if metrics else []), *shown, end_section=last and metrics)
-    below = [f"{_raised(number)} {note}" for number, note in enumerate(notes, 1)] + grid.remarks
-    return Group(
-        Text(printable(grid.title), style="bold"), table, *(Text(printable(words), style="dim") for words in below)
-    )
+    return table
 
 
 def _words(line: Line, column: str, intervals: bool) -> str:

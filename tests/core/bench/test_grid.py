@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -65,7 +67,7 @@ def test_the_papers_own_marks_on_table_1() -> None:
 
 def shown(grid: Grid, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(render.terminal(grid))
+    console.print(render.terminal(grid, width=width))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -77,11 +79,20 @@ def test_the_terminal_table(grid: Grid) -> None:
     assert "A remark." in words
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
-def test_every_table_fits_a_terminal_of_80_columns(table: object) -> None:
-    assert hasattr(table, "published")
-    words = shown(Grid("1", "title", table.columns, table.published()), 80)  # type: ignore[attr-defined]
+def test_no_figure_of_a_table_is_cut(table: Any, width: int) -> None:
+    grid = Grid("1", "title", (*table.columns, "yours"), table.published())
+    words = shown(grid, width)
     assert "…" not in words
+    assert max(map(len, words.splitlines())) <= width
+    figures = [cell.text() for line in grid.lines for cell in line.cells.values() if cell.value is not None]
+    assert sorted(re.findall(r"(?<!ε = )-?\d+\.\d{2,4}(?!\d)", words.split("\n¹ ")[0])) == sorted(figures)
+    heads = [line for line in words.splitlines() if " method " in line]
+    assert [
+        column for head in heads for column in re.split(r"  +", head.strip())[(2 if grid.lines[0].metric else 1) :]
+    ] == [*grid.columns]
+    assert len(heads) == 1 or width < 100
 
 
 def test_a_title_cannot_steer_the_terminal(grid: Grid) -> None:
