@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from qinsight_cli.api.pictures import Pictures
 from qinsight_cli.api.results import A, Comparison, Degradation, Results, Score, answers_of
-from qinsight_cli.core.engines import Decoding, Engine, Served, load
+from qinsight_cli.core.engines import Decoding, Engine, Request, Served, Unanswered, load
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.images.sending import as_png
 from qinsight_cli.core.inference.assess import Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
 from qinsight_cli.core.models.names import TINY, for_task, resolve
@@ -127,6 +128,34 @@ class QInsight:
         items = [dict(zip(sides, names, strict=True)) for names in zip(*sides.values(), strict=True)]
         answers = self._ask(COMPARISON, Comparison, items, pictures, decoding, seed)
         return answers[0] if one else answers
+
+    def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        max_new_tokens: int = 1024,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> str:
+        """What the model writes to a conversation in the form of Qwen's model cards, up to `</answer>` or its end.
+
+        Pictures are parts {"type": "image", "image": ...}: a path, file://, base64 or a PIL image, with `max_pixels` or
+        the like where one is to be resized. Raises QInsightError for messages or pictures that cannot be used, and
+        where a server gives no answer.
+        """
+        from qinsight_cli.core.images.conversation import FACTOR, read_conversation
+
+        _decoding(temperature=temperature)
+        with self._lock:
+            engine = self._loaded(SCORE)
+            target = None if self._served else getattr(engine, "target", None)
+            asked, pictures = read_conversation(messages, target.factor if target else FACTOR)
+            files = tuple(as_png(picture) for picture in pictures) if self._served else ()
+            batch = engine.prepare([Request(asked, pictures, seed, files=files)])
+            (found,) = engine.generate(batch, Decoding(max_new_tokens=max_new_tokens, temperature=temperature))
+        if isinstance(found, Unanswered):
+            raise QInsightError(str(found))
+        return found[0].text
 
     def _each(self, task: Task, kind: type[A], pictures: Any, decoding: Decoding, seed: int) -> A | Results[A]:
         named = Pictures()

@@ -89,6 +89,35 @@ def test_pictures_in_memory(folder: Path, engines: list[Any]) -> None:
     ]
 
 
+def test_a_conversation_here_and_at_a_server(folder: Path, engines: list[Any], photo: Any) -> None:
+    """The same words come back, and a server gets the pictures at the size that the messages ask for."""
+    import base64
+    import io
+
+    import chat_server
+
+    Image.fromarray(photo).save("photo.png")
+    picture = {"type": "image", "image": "photo.png", "max_pixels": 30_000}
+    messages = [
+        {"role": "system", "content": "You judge pictures."},
+        {"role": "user", "content": [picture, {"type": "text", "text": "Rate it."}]},
+    ]
+    said = QInsight().ask(messages)
+    with chat_server.serving(pixel_engine.PixelEngine()) as (url, seen):
+        served = QInsight("pixels", endpoint=url)
+        assert served.ask(messages) == said
+        seen.fail = lambda number, body: chat_server.status(400, "no")
+        with pytest.raises(QInsightError, match="no"):
+            served.ask(messages)
+    (address, *_) = chat_server._addresses(seen.bodies[-1])
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
+        assert sent.width % 28 == sent.height % 28 == 0
+        assert sent.width * sent.height <= 30_000
+        assert f"Brightness [{pixel_engine.rating_of(sent)}]" in said
+    with pytest.raises(QInsightError, match="an address, not a file"):
+        QInsight().ask([{"role": "user", "content": [{"image": "https://example.org/a.jpg"}]}])
+
+
 def test_a_pil_image_is_what_its_file_is(tmp_path: Path, engines: list[Any], photo: Any) -> None:
     picture = Image.fromarray(photo).convert("CMYK")
     exif = picture.getexif()

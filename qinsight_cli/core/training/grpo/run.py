@@ -20,6 +20,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.loading import load_network, load_processor, torch_device, torch_dtype
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
+from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
 from qinsight_cli.core.training.final_model import keep_hub_names
 from qinsight_cli.core.training.grpo import checks, schedule
@@ -123,7 +124,7 @@ def describe(training_run: TrainingRun, count: int | None = None) -> str:
         longest = check_run(training_run, chosen, where, load_processor(where, recipe.max_pixels or None))
         most = rollouts * recipe.max_completion_tokens
         lines.append(f"tokens      at most {most:,} written; the longest prompt has {longest:,}")
-    known = schedule.sizes(recipe.model, where)
+    known = memory.sizes(recipe.model, where)
     if known is not None:
         lines.append("memory      " + _memory(recipe, where, *known))
     return "\n".join(lines)
@@ -134,25 +135,12 @@ def _processes(count: int) -> str:
 
 
 def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int) -> str:
-    adapter = adapted = 0
-    if recipe.lora_rank:
-        config = json.loads((where / "config.json").read_text(encoding="utf-8")) if where else QWEN_7B
-        adapter, adapted = schedule.lora_size(recipe, config), schedule.largest_adapted(recipe, config)
-    parts = schedule.memory(recipe, parameters, vision, adapter, adapted)
-    named = " + ".join(f"{name} {size:.2f}" for name, size in parts.items() if size)
-    return (
-        f"{sum(parts.values()):.2f} GB = {named}, for {parameters:,} parameters; ZeRO-3 and FSDP divide it among the "
-        "processes; activations come on top"
-    )
-
-
-QWEN_7B = {
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-}
+    adapter = memory.adapter_of(recipe.lora_rank, recipe.lora_targets, where)
+    trained = adapter.size or parameters - (vision if recipe.freeze_vision else 0)
+    # An adapter that is switched off is the reference.
+    reference = 0 if recipe.lora_rank or not recipe.beta else parameters
+    found = memory.parts(recipe.dtype, parameters, trained, adapter, reference)
+    return memory.line(found, parameters, "ZeRO-3 and FSDP divide it among the processes")
 
 
 def _check_installed(recipe: GrpoRecipe) -> None:

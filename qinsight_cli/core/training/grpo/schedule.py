@@ -1,28 +1,17 @@
-"""What a GRPO run will do, worked out before anything heavy is loaded: batches, steps, rows, memory."""
+"""What a GRPO run will do, worked out before anything heavy is loaded: batches, steps, rows."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.names import weight_files
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
-
-VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
-# Parameters of models that may not be on this machine: in total, and of the vision tower.
-KNOWN_SIZES = {
-    "qwen2.5-vl-7b": (8_292_166_656, 676_550_144),
-    "q-insight": (8_292_166_656, 676_550_144),
-}
-GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -114,62 +103,3 @@ def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
         return f", and {task} is not among the tasks of this run, {', '.join(recipe.tasks)}{hint}"
     sources = sorted({row.source for row in rows if row.task == task})
     return f", and the data has no such rows; its {task} rows come from {', '.join(sources)}"
-
-
-def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
-    """Parameters of a model and of its vision tower, from the headers of its weight files; None if unknown."""
-    if folder is None:
-        return KNOWN_SIZES.get(model)
-    from safetensors import safe_open
-
-    counts = {"all": 0, "vision": 0}
-    for path in weight_files(folder):
-        with safe_open(path, framework="np") as weights:
-            for name in weights.keys():  # noqa: SIM118  (it is no dictionary)
-                count = math.prod(weights.get_slice(name).get_shape())
-                counts["all"] += count
-                counts["vision"] += count if name.startswith(VISION_PREFIXES) else 0
-    return counts["all"], counts["vision"]
-
-
-def lora_size(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
-    """Parameters of the adapter on a model with this config.json, in its old flat form or the new one."""
-    text = {**config, **config.get("text_config", {})}
-    hidden, inner, layers = text["hidden_size"], text["intermediate_size"], text["num_hidden_layers"]
-    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
-    widths = {
-        "q_proj": hidden + hidden,
-        "k_proj": hidden + keys,
-        "v_proj": hidden + keys,
-        "o_proj": hidden + hidden,
-        "gate_proj": hidden + inner,
-        "up_proj": hidden + inner,
-        "down_proj": inner + hidden,
-    }
-    return recipe.lora_rank * layers * sum(widths[name] for name in recipe.lora_targets if name in widths)
-
-
-def largest_adapted(recipe: GrpoRecipe, config: Mapping[str, Any]) -> int:
-    """Parameters of the largest weight that the adapter changes."""
-    text = {**config, **config.get("text_config", {})}
-    long = any(name in ("gate_proj", "up_proj", "down_proj") for name in recipe.lora_targets)
-    return text["hidden_size"] * (text["intermediate_size"] if long else text["hidden_size"])
-
-
-def memory(recipe: GrpoRecipe, parameters: int, vision: int, adapter: int, adapted: int = 0) -> dict[str, float]:
-    """GB that one process needs for weights, gradients, AdamW's two moments and the reference model, in bytes / 1e9.
-
-    adapter  parameters of the adapter
-    adapted  those of the largest weight that it changes: at the end it is there three times in float32, when it is
-             merged, one weight after the other
-    ZeRO-3 and FSDP divide this by the number of processes. Activations and the rollouts' cache are extra.
-    """
-    width = 2 if recipe.dtype == "bfloat16" else 4
-    trained = adapter if recipe.lora_rank else parameters - (vision if recipe.freeze_vision else 0)
-    return {
-        "weights": (parameters * width + adapter * 4) / GB,
-        "gradients": trained * 4 / GB,
-        "optimizer": trained * 8 / GB,
-        "merge": adapted * 12 / GB,
-        "reference": 0.0 if recipe.lora_rank or not recipe.beta else parameters * width / GB,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,10 @@ def build(folder: Path, corpus: Iterable[str], shape: Shape, seed: int) -> None:
     tokenizer = build_tokenizer(corpus, shape.vocabulary)
     torch.manual_seed(seed)
     if shape.encoder:
-        network = ConvVLForConditionalGeneration(_config(shape, tokenizer))
+        network = ConvVLForConditionalGeneration(_config(shape, len(tokenizer), tokenizer.convert_tokens_to_ids))
         network.model.visual.trunk.load_state_dict(encoder_weights(shape.encoder))
     else:
-        network = Qwen2_5_VLForConditionalGeneration(_config(shape, tokenizer))
+        network = Qwen2_5_VLForConditionalGeneration(_config(shape, len(tokenizer), tokenizer.convert_tokens_to_ids))
     network.generation_config = GenerationConfig(
         eos_token_id=[tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.convert_tokens_to_ids("<|endoftext|>")],
         pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
@@ -143,12 +143,26 @@ def _around_added_tokens(corpus: Iterable[str]) -> Iterable[str]:
         yield from added.split(words)
 
 
-def _config(shape: Shape, tokenizer: Any) -> Any:
+def sizes(shape: Shape) -> tuple[int, int]:
+    """Parameters of a new network and of its vision module, with a vocabulary as large as it may become."""
+    import torch
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    from qinsight_cli.core.models.conv_tower import ConvVLForConditionalGeneration
+
+    words = shape.vocabulary + len({*SPECIAL, *WHOLE})
+    kind = ConvVLForConditionalGeneration if shape.encoder else Qwen2_5_VLForConditionalGeneration
+    with torch.device("meta"):
+        network = kind(_config(shape, words, lambda _: 0))
+    vision = sum(weight.numel() for weight in network.model.visual.parameters())
+    return sum(weight.numel() for weight in network.parameters()), vision
+
+
+def _config(shape: Shape, words: int, token: Callable[[str], int]) -> Any:
     from transformers import Qwen2_5_VLConfig
 
     from qinsight_cli.core.models.conv_tower import ConvVLConfig
 
-    token = tokenizer.convert_tokens_to_ids
     head = shape.text_hidden // shape.text_heads
     height = width = head // 2 * 3 // 8  # Qwen's 16:24:24 split of half a head
     vision = dict(
@@ -168,7 +182,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
         vision = dict(hidden_size=shape.vision_hidden, out_hidden_size=shape.text_hidden, patch_size=shape.patch)
     return (ConvVLConfig if shape.encoder else Qwen2_5_VLConfig)(
         text_config=dict(
-            vocab_size=len(tokenizer),
+            vocab_size=words,
             hidden_size=shape.text_hidden,
             intermediate_size=shape.text_intermediate,
             num_hidden_layers=shape.text_layers,

@@ -12,10 +12,13 @@ from typing import Any
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.models.adapters import find
 from qinsight_cli.core.models.loading import Model, load_model, torch_device
+from qinsight_cli.core.models.names import resolve
+from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
 from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
+from qinsight_cli.core.training.sft import new_model
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
 from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
 from qinsight_cli.core.training.sft.large import adapted, check_processes
@@ -54,6 +57,8 @@ def run_sft(
 
     logging.disable_progress_bar()
     check_processes(recipe)
+    if recipe.model != "new":
+        find(recipe.model)
     folder = RunFolder(out, "sft")
     if is_main():
         folder.check_resumable(recipe, data, resume)
@@ -65,9 +70,7 @@ def run_sft(
 
 
 def check_run(recipe: SftRecipe, samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
-    """All checks before the first step. Returns width and height of each picture. Raises QInsightError if one fails."""
-    if recipe.model != "new":
-        find(recipe.model)
+    """All checks of the data before the first step. Returns width and height of each picture. Raises QInsightError."""
     for phase in recipe.phases:
         group_rows(samples, phase.mix)
     if is_main():
@@ -252,13 +255,14 @@ def _kept_cells(run: SftRun, model: Model) -> KeptCells:
 
 
 def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:
-    """What `--dry-run` prints: the resolved recipe, the rows, and the phases. Raises as `check_run` does."""
+    """What `--dry-run` prints: the resolved recipe, the rows, the phases and the memory. Raises as `check_run` does."""
     from collections import Counter
 
     import yaml
 
     from qinsight_cli.core.training.run_folder import settings
 
+    where = find(recipe.model)[0] if recipe.model != "new" and resolve(recipe.model).folder else None
     check_run(recipe, samples)
     rows = Counter(sample.task for sample in samples)
     lines = [
@@ -269,7 +273,18 @@ def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:
     for number, phase in enumerate(recipe.phases, 1):
         drawn = len({index for group in group_rows(samples, phase.mix).values() for index in group})
         lines.append(f"phase {number}     {_phase_line(phase, drawn)}")
+    known = new_model.sizes(recipe.network) if recipe.model == "new" else memory.sizes(recipe.model, where)
+    if known is not None:
+        lines.append("memory      " + _memory(recipe, where, *known))
     return "\n".join(lines)
+
+
+def _memory(recipe: SftRecipe, where: Path | None, parameters: int, vision: int) -> str:
+    """Of the phase that needs most; blocks that a phase freezes count as trained."""
+    adapter = memory.adapter_of(recipe.lora_rank, recipe.lora_targets, where)
+    whole = parameters - (vision if recipe.freeze_vision else 0)
+    trained = vision if all(phase.kind == "see" for phase in recipe.phases) else adapter.size or whole
+    return memory.line(memory.parts(recipe.dtype, parameters, trained, adapter), parameters, "so much in each process")
 
 
 def _phase_line(phase: Phase, drawn: int) -> str:

@@ -1,8 +1,7 @@
-"""Batch arithmetic, mixing, steps and memory."""
+"""Batch arithmetic, mixing and steps."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo import schedule
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
-from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
 from qinsight_cli.core.training.recipe import load_grpo
 
 RECIPE = GrpoRecipe(total_batch=128, per_device_batch=8)
@@ -94,43 +92,3 @@ def test_a_mix_reweights_and_repeats_only_what_it_must() -> None:
 def test_data_that_does_not_do(recipe: GrpoRecipe, says: str) -> None:
     with pytest.raises(QInsightError, match=says):
         schedule.make_schedule(recipe, rows(score=100, degradation=100), 1)
-
-
-def test_sizes_come_from_the_headers_of_the_weights(random_model: Path) -> None:
-    from qinsight_cli.core.models.loading import load_model
-
-    network = load_model(str(random_model), "cpu").network
-    count = sum(value.numel() for value in network.parameters())
-    vision = sum(value.numel() for value in network.model.visual.parameters())
-    assert schedule.sizes("x", random_model) == (count, vision)
-    assert schedule.sizes("qwen2.5-vl-7b", None) == (8_292_166_656, 676_550_144)
-    assert schedule.sizes("owner/other", None) is None
-
-
-def test_memory_of_the_7b_model() -> None:
-    full = schedule.memory(load_grpo("paper"), 8_292_166_656, 676_550_144, 0)
-    assert full == {
-        "weights": pytest.approx(33.17, abs=0.01),
-        "gradients": pytest.approx(33.17, abs=0.01),
-        "optimizer": pytest.approx(66.34, abs=0.01),
-        "merge": 0.0,
-        "reference": pytest.approx(33.17, abs=0.01),
-    }
-    small = schedule.memory(load_grpo("lora-24gb"), 8_292_166_656, 676_550_144, 161_480_704, 18_944 * 3584)
-    assert small["merge"] == pytest.approx(0.815, abs=0.001)  # one weight three times in float32, not all of them
-    assert sum(small.values()) < 24
-    assert small["reference"] == 0.0  # the adapter switched off is the reference
-
-
-def test_the_size_of_an_adapter_is_peft_s(random_model: Path) -> None:
-    from qinsight_cli.core.models.loading import load_model
-
-    peft = pytest.importorskip("peft")
-    recipe = GrpoRecipe(lora_rank=4)
-    network = load_model(str(random_model), "cpu").network
-    adapted = peft.get_peft_model(network, peft.LoraConfig(**lora_arguments(recipe)))
-    trained = sum(value.numel() for value in adapted.parameters() if value.requires_grad)
-    assert schedule.lora_size(recipe, json.loads((random_model / "config.json").read_text())) == trained
-    changed = [value.numel() for name, value in adapted.named_parameters() if name.endswith("base_layer.weight")]
-    assert schedule.largest_adapted(recipe, json.loads((random_model / "config.json").read_text())) == max(changed)
-    assert not any("visual" in name for name, value in adapted.named_parameters() if value.requires_grad)

@@ -1,0 +1,110 @@
+"""How much memory a run needs, worked out before anything heavy is loaded: the line of `--dry-run`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qinsight_cli.core.models.names import weight_files
+
+VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
+# Parameters of models that may not be on this machine: in total, and of the vision tower.
+KNOWN_SIZES = {
+    "qwen2.5-vl-7b": (8_292_166_656, 676_550_144),
+    "q-insight": (8_292_166_656, 676_550_144),
+}
+QWEN_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+}
+LONG = ("gate_proj", "up_proj", "down_proj")  # as wide as the inner layer
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Parameters of a low-rank adapter, and of the largest weight that it changes."""
+
+    size: int = 0
+    largest: int = 0
+
+
+NO_ADAPTER = Adapter()
+
+
+def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
+    """Parameters of a model and of its vision tower, from the headers of its weight files; None if unknown."""
+    if folder is None:
+        return KNOWN_SIZES.get(model)
+    from safetensors import safe_open
+
+    counts = {"all": 0, "vision": 0}
+    for path in weight_files(folder):
+        with safe_open(path, framework="np") as weights:
+            for name in weights.keys():  # noqa: SIM118  (it is no dictionary)
+                count = math.prod(weights.get_slice(name).get_shape())
+                counts["all"] += count
+                counts["vision"] += count if name.startswith(VISION_PREFIXES) else 0
+    return counts["all"], counts["vision"]
+
+
+def adapter_of(rank: int, targets: Sequence[str], folder: Path | None) -> Adapter:
+    """The adapter of a run on the model of a folder, or on the 7B model."""
+    if not rank:
+        return NO_ADAPTER
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else QWEN_7B
+    return Adapter(_lora_size(rank, targets, config), _largest_adapted(targets, config))
+
+
+def _lora_size(rank: int, targets: Sequence[str], config: Mapping[str, Any]) -> int:
+    """With a config.json in its old flat form or the new one."""
+    text = {**config, **config.get("text_config", {})}
+    hidden, inner, layers = text["hidden_size"], text["intermediate_size"], text["num_hidden_layers"]
+    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
+    widths = {
+        "q_proj": hidden + hidden,
+        "k_proj": hidden + keys,
+        "v_proj": hidden + keys,
+        "o_proj": hidden + hidden,
+        **dict.fromkeys(LONG, hidden + inner),
+    }
+    return rank * layers * sum(widths[name] for name in targets if name in widths)
+
+
+def _largest_adapted(targets: Sequence[str], config: Mapping[str, Any]) -> int:
+    text = {**config, **config.get("text_config", {})}
+    long = any(name in LONG for name in targets)
+    return int(text["hidden_size"] * (text["intermediate_size"] if long else text["hidden_size"]))
+
+
+def parts(
+    dtype: str, parameters: int, trained: int, adapter: Adapter = NO_ADAPTER, reference: int = 0
+) -> dict[str, float]:
+    """GB that one process needs for weights, gradients, AdamW's two moments and the reference model, in bytes / 1e9.
+
+    trained    parameters that training changes
+    reference  parameters of the reference model
+    The largest weight under an adapter is there three times in float32 when it is merged, one weight after the other.
+    Activations and the rollouts' cache are extra.
+    """
+    width = 2 if dtype == "bfloat16" else 4
+    return {
+        "weights": (parameters * width + adapter.size * 4) / GB,
+        "gradients": trained * 4 / GB,
+        "optimizer": trained * 8 / GB,
+        "merge": adapter.largest * 12 / GB,
+        "reference": reference * width / GB,
+    }
+
+
+def line(found: Mapping[str, float], parameters: int, shared: str) -> str:
+    """`shared` says what several processes share of it."""
+    named = " + ".join(f"{name} {size:.2f}" for name, size in found.items() if size)
+    return f"{sum(found.values()):.2f} GB = {named}, for {parameters:,} parameters; {shared}; activations come on top"
