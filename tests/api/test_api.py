@@ -104,7 +104,7 @@ def test_a_conversation_here_and_at_a_server(folder: Path, engines: list[Any], p
     ]
     said = QInsight().ask(messages)
     with chat_server.serving(pixel_engine.PixelEngine()) as (url, seen):
-        served = QInsight("pixels", endpoint=url)
+        served = QInsight("tiny", endpoint=url)
         assert served.ask(messages) == said
         seen.fail = lambda number, body: chat_server.status(400, "no")
         with pytest.raises(QInsightError, match="no"):
