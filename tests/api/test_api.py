@@ -333,6 +333,6 @@ def test_the_examples_of_the_page_run(
     for name, photo in (("a.jpg", "chelsea"), ("b.jpg", "coffee"), ("photos/c.jpg", "rocket")):
         Image.fromarray(photos(photo)).save(tmp_path / name)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     exec(compile("\n".join(blocks), "python.md", "exec"), {})
     assert "no such file" in capsys.readouterr().out
