@@ -33,11 +33,11 @@ STATEMENTS = {
     "detail": ("sharpness", SHARPNESS, 0.08),
 }
 
-_DAMAGE = {
-    "noise": "noise: grain covers the surfaces",
-    "blur": "blur: edges are smeared",
-    "compression": "compression: blocks and ringing show",
-    "darken": "darkening: shadows are lost",
+_SIGN = {
+    "noise": "Grain covers the surfaces",
+    "blur": "Edges are smeared",
+    "compression": "Blocks and ringing show",
+    "darken": "Shadows are lost",
 }
 _NOUN = {"noise": "noise", "blur": "blur", "compression": "compression", "darken": "darkening"}
 _PICTURE = "The picture"
@@ -132,7 +132,9 @@ def describe_image(measures: Measures, damage: tuple[str, str] | None = None) ->
 
 
 def damage_sentence(distortion: str, severity: str) -> str:
-    return CLEAN if distortion == NULL else f"There is {severity} {_DAMAGE[distortion]}."
+    """The severity comes last, at the same distance from the answer for every class: a small model learns to repeat a
+    word by its place long before it learns to look for it (docs/tiny.md)."""
+    return CLEAN if distortion == NULL else f"{_SIGN[distortion]}: there is {severity} {_NOUN[distortion]}."
 
 
 def describe_pair(first: str, second: str) -> str:

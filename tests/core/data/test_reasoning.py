@@ -117,7 +117,7 @@ def test_statements_are_checked_against_the_measures(said: str, counted: tuple[i
 def test_the_damage_is_named(distortion: str, severity: str, photo) -> None:
     measures = measure_image(Image.fromarray(photo))
     said = describe_image(measures, (distortion, severity))
-    assert said.startswith(describe_image(measures) + " There is ")
+    assert said.startswith(describe_image(measures) + " ")
     for text in (said, describe_damage(distortion, severity)):
         assert f" {severity} {distortion}" in text  # "darkening" begins with darken
         assert not any(other in text for other in (*DISTORTIONS, *SEVERITIES) if other not in (distortion, severity))

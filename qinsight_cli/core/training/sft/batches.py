@@ -42,7 +42,8 @@ def plan_batches(
     """Row indices of the `phase.steps` batches of a phase. `found` has width and height of every picture.
 
     Each batch draws its group by the mix, then one bucket of equal shapes, then rows; rows of known damage are drawn so
-    that classes (clean is one), and severities within a class, are equally frequent.
+    that classes, and severities within a class, are equally frequent. Clean is one class, `phase.clean_weight` times as
+    frequent as another.
     """
     rng = np.random.default_rng(seed)
     groups = group_rows(samples, phase.mix)
@@ -60,7 +61,7 @@ def plan_batches(
         weight = np.array([phase.mix[name] * _share(buckets[name], key) for name in sharing])
         for _ in range(max(1, phase.batch // key[0])):
             name = sharing[rng.choice(len(sharing), p=weight / weight.sum())]
-            by_bucket[key].append(_draw_row(buckets[name][key], rng))
+            by_bucket[key].append(_draw_row(buckets[name][key], phase.clean_weight, rng))
         batches.append(by_bucket[key])
     return batches
 
@@ -112,9 +113,10 @@ def _draw_key(buckets: Mapping[Any, Any], rng: np.random.Generator) -> Any:
     return keys[rng.choice(len(keys), p=[_share(buckets, key) for key in keys])]
 
 
-def _draw_row(strata: Mapping[Any, list[int]], rng: np.random.Generator) -> int:
+def _draw_row(strata: Mapping[Any, list[int]], clean_weight: float, rng: np.random.Generator) -> int:
     classes = sorted({str(stratum[0]) for stratum in strata})
-    wanted = classes[rng.integers(len(classes))]
+    weights = np.array([clean_weight if name == NULL else 1.0 for name in classes])
+    wanted = classes[rng.choice(len(classes), p=weights / weights.sum())]
     choices = [rows for stratum, rows in strata.items() if str(stratum[0]) == wanted]
     rows = choices[rng.integers(len(choices))]
     return rows[rng.integers(len(rows))]

@@ -32,6 +32,7 @@ class Phase:
     direct_share   share of the rows that are answered without reasoning, for `--mode direct`
     led_share      share of the reasoned degradation rows whose reasoning, which is then given and not learned, names
                    another damage than the picture shows: the answer learns to repeat the reasoning
+    clean_weight   clean pictures are so many times as frequent as those of one class of damage
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
     keep_cells     compute what the frozen blocks give once for each picture, and keep it in the run folder; the vision
                    module must be convolutional and all its blocks frozen, and pictures are neither cut nor mirrored
@@ -51,6 +52,7 @@ class Phase:
     keep_cells: bool = False
     direct_share: Annotated[float, Range(least=0, most=1)] = 0.0
     led_share: Annotated[float, Range(least=0, most=1)] = 0.0
+    clean_weight: Rate = 1.0
     warmup: Count = 0
 
 
