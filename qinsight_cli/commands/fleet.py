@@ -16,6 +16,7 @@ import typer
 from qinsight_cli.commands.console import say
 from qinsight_cli.commands.flat import written
 from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.inference.cache import OFF_VARIABLE
 from qinsight_cli.core.storage import is_remote
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class FleetJob(Ray):
                 raise UsageError("--out and --parts are for a Ray cluster: give --ray too, or --csv FILE instead")
             return
         if outputs:
-            raise UsageError("with --ray the rows go to --out DIR: leave out --csv and --jsonl")
+            raise UsageError("with --ray the rows go to --out DIR: leave out --csv, --jsonl and --html")
         if self.out is None:
             raise UsageError("--ray needs --out DIR, the folder of its results")
 
@@ -151,6 +152,7 @@ def job_of(asked: Asked, run: Judging, columns: Sequence[str], rows: Callable[..
         seed=run.answers.seed,
         prompt=asked.prompt,
         max_image_pixels=run.max_image_pixels,
+        cached=not (run.output.no_cache or os.environ.get(OFF_VARIABLE)),
     )
 
 

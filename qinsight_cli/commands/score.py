@@ -13,6 +13,7 @@ from qinsight_cli.commands.console import say
 from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.options import Paths, Scoring
 from qinsight_cli.commands.selection import ShowingScores
+from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.report.rows import Row
 from qinsight_cli.core.tasks import TASKS
@@ -38,6 +39,8 @@ def score(paths: Paths, showing: ShowingScores, run: Scoring, fail_below: FailBe
 
     Interrupted and run again with the same output file, it finishes what is left.
     """
+    if fail_below is not None and run.fleet.ray is not None:
+        raise UsageError("with --ray no rating comes back to this command: leave out --fail-below, and read --out DIR")
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit, say)]
     task = TASKS["score"]
     low: list[str] = []

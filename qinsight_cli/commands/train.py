@@ -284,7 +284,7 @@ def _assignments(words: Iterable[str]) -> dict[str, Any]:
 def _refuse_with_sft(given: dict[str, Any], training: Training) -> None:
     from qinsight_cli.core.errors import UsageError
 
-    refused = [name for name in given if name not in ("model", "seed")]
+    refused = [name for name in given if name not in ("model", "seed", "report_to")]
     refused += ["eval_data"] if training.eval_data else []
     if refused:
         raise UsageError(f"{refused[0]} is a setting of --algorithm grpo; sft takes its settings from the recipe")

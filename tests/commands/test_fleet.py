@@ -36,7 +36,9 @@ def test_a_bare_ray_means_auto() -> None:
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no folder": (["--ray"], "--ray needs --out DIR"),
-    "csv": (["--ray", "--out", "x", "--csv", "y.csv"], "leave out --csv and --jsonl"),
+    "csv": (["--ray", "--out", "x", "--csv", "y.csv"], "leave out --csv, --jsonl and --html"),
+    "html": (["--ray", "--out", "x", "--html", "y.html"], "leave out --csv, --jsonl and --html"),
+    "gate": (["--ray", "--out", "x", "--fail-below", "2"], "leave out --fail-below"),
     "no cluster": (["--out", "x"], "are for a Ray cluster"),
     "actors": (["--actors", "3"], "--actors is for a Ray cluster"),
     "no address": (["--ray=photos/0.png", "--out", "x"], "give auto, local, HOST:PORT"),

@@ -19,7 +19,8 @@ from typing import Any
 from qinsight_cli.core.engines import PLAIN, Decoding, Served, load
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
-from qinsight_cli.core.inference.assess import Result, assess, settings_of
+from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
+from qinsight_cli.core.inference.cache import AnswerCache, scope_of
 from qinsight_cli.core.inference.part_files import Parts, row_id
 from qinsight_cli.core.inference.prefetch import Item, key_of
 from qinsight_cli.core.models.placement import NetworkOptions
@@ -38,6 +39,7 @@ class Job:
     """What every actor does.
 
     rows    the task, the results of one unit and the model's name -> its row, whose `error` says what went wrong
+    cached  whether each machine uses and keeps answers in its own cache
     folder  to which relative names belong
     """
 
@@ -55,6 +57,7 @@ class Job:
     seed: int = 0
     prompt: str | None = None
     max_image_pixels: int = MAX_PIXELS
+    cached: bool = False
     folder: str = field(default_factory=os.getcwd)
 
     def with_more(self, **fields: Any) -> Job:
@@ -93,6 +96,14 @@ class Judge:
 
         self._job, self._done = job, ray.get(done)
         self._engine = job.engine()
+        self._reuse = self._answers()
+
+    def _answers(self) -> Reuse:
+        """The cache of this machine, if answers of this model and these settings can be kept."""
+        job = self._job
+        settings = settings_of(job.task, self._engine, job.decoding, job.seed, job.prompt)
+        scope = scope_of(settings, job.max_image_pixels) if job.cached else None
+        return Reuse(None if scope is None else AnswerCache(scope, lambda words: None))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Judge the units of a batch, write their parts, and give the counts; "failure" has what must stop the job."""
@@ -114,6 +125,7 @@ class Judge:
             seed=job.seed,
             prompt=job.prompt,
             max_image_pixels=job.max_image_pixels,
+            reuse=self._reuse,
         )
         whole: list[dict[str, Any]] = []
         failed: list[dict[str, Any]] = []

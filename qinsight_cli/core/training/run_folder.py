@@ -20,7 +20,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -125,9 +125,10 @@ class RunFolder:
         path = self.path / "recipe.yaml"
         with as_written(path):
             content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        if self.algorithm not in content:
-            raise QInsightError(f"{self.path} holds a run of {', '.join(content)}, not of {self.algorithm}")
-        for name, before, now in _differences(content[self.algorithm], settings(recipe)):
+            if self.algorithm not in content:
+                raise QInsightError(f"{self.path} holds a run of {', '.join(content)}, not of {self.algorithm}")
+            written = {**_defaults(recipe), **content[self.algorithm]}
+        for name, before, now in _differences(written, settings(recipe)):
             raise QInsightError(f"{self.path} holds a run with {name} {before!r}, not {now!r}")
         used = self.data()
         if _without_place(used) != _without_place(data):
@@ -167,6 +168,17 @@ def settings(recipe: Any) -> dict[str, Any]:
         return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
     return plain(asdict(recipe))
+
+
+def _defaults(recipe: Any) -> dict[str, Any]:
+    """What a recipe says that was written before a key was there."""
+    kept: dict[str, Any] = {}
+    for each in fields(recipe):
+        if each.default is not MISSING:
+            kept[each.name] = each.default
+        elif each.default_factory is not MISSING:
+            kept[each.name] = each.default_factory()
+    return {name: value for name, value in settings(replace(recipe, **kept)).items() if name in kept}
 
 
 def algorithm_of(folder: Path) -> str:

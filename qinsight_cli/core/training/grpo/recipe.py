@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.keys import HIGHEST_SEED, STRICT, Range, Setting, check_mix, check_names
+from qinsight_cli.core.training.reporting import ReportTo
 
 REWARDS, ROLLOUTS, UPDATE, LARGE, RUN = "Rewards", "Rollouts", "Update", "Large models", "Run"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -124,9 +125,7 @@ class GrpoRecipe:
     save_every: Annotated[int, Setting("Updates between checkpoints.", RUN, least=1)] = 100
     eval_every: Annotated[int, Setting("Updates between evaluations on --eval-data.", RUN, least=1)] = 100
     eval_rows: Annotated[int, Setting("At most N rows of --eval-data.", RUN, least=1)] = 512
-    report_to: Annotated[
-        Literal["none", "tensorboard", "wandb", "trackio"], Setting("Also log to this tracker.", RUN)
-    ] = "none"
+    report_to: Annotated[ReportTo, Setting("Also log to this tracker.", RUN)] = "none"
 
 
 def check(recipe: GrpoRecipe) -> None:

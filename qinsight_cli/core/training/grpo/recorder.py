@@ -26,6 +26,17 @@ from qinsight_cli.core.training.grpo.silence import Silence
 from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
 from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_lines, whole_folder
 from qinsight_cli.core.training.runs import time_left
+from qinsight_cli.core.training.watch import Watch
+
+# What the table on the terminal shows below the rewards.
+ROWS = {
+    "kl": "KL",
+    "completion_length": "tokens",
+    "truncated": "cut off",
+    "frac_reward_zero_std": "zero variance",
+    "loss": "loss",
+    "grad_norm": "gradient norm",
+}
 
 
 class RecordingTrainer(MultiTaskTrainer):
@@ -41,6 +52,8 @@ class RecordingTrainer(MultiTaskTrainer):
             self.model.peft_config["default"].base_model_name_or_path = training_run.recipe.model
         self._training_run, self._folder, self._final_processor = training_run, folder, final_processor
         self._engine = LocalEngine(Model(self._network, final_processor, {"model": training_run.recipe.model}))
+        rows = {"reward": "reward", **reward_titles(), **ROWS}
+        self.watch = Watch(rows, folder.path.name)
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self.add_callback(_RecordingCallback(self))
 
@@ -54,8 +67,10 @@ class RecordingTrainer(MultiTaskTrainer):
     # Records
 
     def listen(self) -> None:
-        """Continue to count the steps in which no completion earned a reward."""
-        self._silence = Silence(self.reward_func_names, read_lines(self._folder.metrics))
+        """Continue to count the steps in which no completion earned a reward, and the curves on the terminal."""
+        lines = read_lines(self._folder.metrics)
+        self._silence = Silence(self.reward_func_names, lines)
+        self.watch.recall(lines)
 
     def note(self, logs: Mapping[str, Any]) -> None:
         """One logged step: a line of metrics, one group of completions, a line of progress."""
@@ -71,9 +86,9 @@ class RecordingTrainer(MultiTaskTrainer):
         shown += [f"zero variance {line['frac_reward_zero_std']:.2f}", f"{line['seconds']:.1f} s"]
         if line.get("completion_length") is not None:
             shown.append(f"{line['completion_length']:.0f} tokens")
-        left = time_left(line, step, self.state.max_steps)
-        shown += [f"{left} left"] if left else []
-        print(f"step {step:,}/{self.state.max_steps:,}  {'  '.join(shown)}", file=sys.stderr)
+        steps = self.state.max_steps
+        words = f"step {step:,}/{steps:,}  {'  '.join(shown)}"
+        self.watch.step(step, steps, line, time_left(line, step, steps), words)
         for warning in self._silence.note(line):
             print(warning, file=sys.stderr)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -29,6 +28,7 @@ from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.images import check_images
+from qinsight_cli.core.training.reporting import check_installed
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, settings
 
 
@@ -86,7 +86,8 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
             folder.open(recipe, training_run.data, resume)
             checkpoint = folder.resume_point()
         checkpoint = told_by_main(checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with trainer.watch:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
         trainer.accelerator.end_training()
         return final
@@ -144,16 +145,8 @@ def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int
 
 
 def _check_installed(recipe: GrpoRecipe) -> None:
-    needed = {
-        "vllm": bool(recipe.vllm),
-        "peft": recipe.lora_rank > 0,
-        recipe.report_to: recipe.report_to != "none",
-    }
-    for package, wanted in needed.items():
-        if wanted and importlib.util.find_spec(package) is None:
-            raise QInsightError(
-                f"the package {package} is not installed here, and this run needs it: pip install {package}"
-            )
+    needed = {"vllm": bool(recipe.vllm), "peft": recipe.lora_rank > 0}
+    check_installed([package for package, wanted in needed.items() if wanted], recipe.report_to)
 
 
 def _trainer(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo.recipe import PROJECTIONS
 from qinsight_cli.core.training.keys import STRICT, Range, check_mix, check_names
+from qinsight_cli.core.training.reporting import ReportTo
 from qinsight_cli.core.training.sft.new_model import Shape
 
 Count = Annotated[int, Range(least=0)]
@@ -72,6 +73,7 @@ class SftRecipe:
     final_dtype    of the final weights as written
     workers        processes that prepare batches
     rating_spread  standard deviation of the ratings that the digits of an answer are drawn from; 0: the rating itself
+    report_to      also log there; each phase is a run of its own
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -92,6 +94,7 @@ class SftRecipe:
     final_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     workers: Count = 1
     rating_spread: Weight = 0.0
+    report_to: ReportTo = "none"
 
 
 def check(recipe: SftRecipe) -> None:

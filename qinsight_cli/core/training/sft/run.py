@@ -17,6 +17,7 @@ from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
 from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
+from qinsight_cli.core.training.reporting import check_installed
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
 from qinsight_cli.core.training.sft import new_model
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
@@ -57,6 +58,7 @@ def run_sft(
 
     logging.disable_progress_bar()
     check_processes(recipe)
+    check_installed([], recipe.report_to)
     if recipe.model != "new":
         find(recipe.model)
     folder = RunFolder(out, "sft")
@@ -124,7 +126,8 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
         model.network.model.visual.requires_grad_(False)
     trainer = _trainer(run, model, number, before)
     checkpoint = told_by_main(run.folder.resume_point(folder, before) if is_main() else None)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with trainer.recorder.watch:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without the autocast of this phase
     if phase.kind == "see":
         from qinsight_cli.core.training.sft.trainers import HEADS, save_heads
@@ -217,7 +220,8 @@ def _arguments(kind: type, run: SftRun, model: Model, number: int, **more: Any) 
         dataloader_num_workers=run.recipe.workers,
         dataloader_prefetch_factor=4 if run.recipe.workers else None,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=run.recipe.report_to,
+        run_name=f"{run.folder.path.name}-{phase.name}",
         disable_tqdm=True,
         **more,
     )

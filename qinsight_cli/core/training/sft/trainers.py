@@ -12,7 +12,7 @@ Imports torch, transformers and trl: import this module only when a model is in 
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import first_line
 from qinsight_cli.core.training.finite import FiniteSteps
 from qinsight_cli.core.training.run_folder import RunFolder
+from qinsight_cli.core.training.runs import time_left
 from qinsight_cli.core.training.sft.recipe import Phase
+from qinsight_cli.core.training.watch import Watch
 
 HEADS = "seeing_heads.safetensors"
-SHOWN = ("loss", "grad_norm", "learning_rate")
+SHOWN = {"loss": "loss", "grad_norm": "gradient norm", "learning_rate": "learning rate"}
 
 
 class PlannedSteps(FiniteSteps):
@@ -41,7 +43,7 @@ class PlannedSteps(FiniteSteps):
 
     def __init__(self, *arguments: Any, samples: Sequence[Sample], recorder: Recorder, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._samples = samples
+        self._samples, self.recorder = samples, recorder
         self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]  # it prints to stdout
         self.add_callback(recorder)  # type: ignore[attr-defined]
 
@@ -102,14 +104,24 @@ class Recorder(TrainerCallback):
 
     def __init__(self, folder: RunFolder, phase: Phase, before: int) -> None:
         self._folder, self._phase, self._before = folder, phase, before
+        self.watch = Watch(SHOWN, phase.name)
+        self._mark = (0.0, 0)  # when, and after which step, was last logged
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._mark = (time.perf_counter(), state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not state.is_world_process_zero or "loss" not in logs:
             return
         line = {"step": self._before + state.global_step, "phase": self._phase.name, **logs}
         self._folder.append(self._folder.metrics, [line])
+        step, steps = state.global_step, state.max_steps
+        now, (then, before) = time.perf_counter(), self._mark
+        pace = {"seconds": (now - then) / (step - before)} if step > before else {}
+        self._mark = (now, step)
         shown = "  ".join(f"{name} {logs[name]:.4g}" for name in SHOWN if name in logs)
-        print(f"{self._phase.name}, step {state.global_step:,}/{state.max_steps:,}  {shown}", file=sys.stderr)
+        words = f"{self._phase.name}, step {step:,}/{steps:,}  {shown}"
+        self.watch.step(step, steps, logs, time_left(pace, step, steps), words)
 
 
 def load_heads(seeing: Any, path: Path) -> None:

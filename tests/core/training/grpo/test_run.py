@@ -256,3 +256,18 @@ def test_model_and_processor_are_read_once(job: Any, tmp_path: Path, monkeypatch
         count(name)
     run.run_grpo(replace(job(max_steps=1), held_out=(), validation=()), tmp_path / "run")
     assert sorted(read) == ["load_network", "load_processor", "locate"]
+
+
+def test_a_run_is_logged_to_tensorboard_too(job: Any, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="pip install tensorboard"
+    )
+    out = tmp_path / "logged"
+    wanted = replace(job(report_to="tensorboard", max_steps=1, eval_every=9), held_out=(), validation=())
+    run.run_grpo(wanted, out)
+    (file,) = out.rglob("events.out.tfevents.*")
+    logged = accumulator.EventAccumulator(str(file))
+    logged.Reload()
+    (line,) = lines_of(out)
+    (found,) = logged.Scalars("train/reward")
+    assert (found.step, found.value) == (1, pytest.approx(line["reward"]))
