@@ -225,6 +225,17 @@ def split_completion(completion: str) -> tuple[str, str] | ParseFailure:
     return _TAG.sub("", reasoning).strip(), unfence(inner)
 
 
+def read_answer(completion: str, key: str) -> tuple[str, dict[str, str | None]] | ParseFailure:
+    """Completion -> (reasoning, the pairs of its answer as `read_object` reads them), which must have `key`."""
+    parts = split_completion(completion)
+    if isinstance(parts, ParseFailure):
+        return parts
+    found = read_object(parts[1])
+    if isinstance(found, ParseFailure):
+        return found
+    return (parts[0], found) if key in found else ParseFailure("missing_key", f'the answer has no "{key}"')
+
+
 def unfence(answer: str) -> str:
     """The answer without surrounding space and without a Markdown code fence."""
     answer = answer.strip()

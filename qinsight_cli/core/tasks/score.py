@@ -16,8 +16,7 @@ from qinsight_cli.core.tasks.base import (
     completion_of,
     format_reward,
     known_part,
-    read_object,
-    split_completion,
+    read_answer,
     text,
 )
 from qinsight_cli.core.tasks.choices import Choices
@@ -45,15 +44,10 @@ class Score:
 
 def parse(completion: str) -> Score | ParseFailure:
     """Completion -> Score, or why it could not be read."""
-    parts = split_completion(completion)
+    parts = read_answer(completion, "rating")
     if isinstance(parts, ParseFailure):
         return parts
-    reasoning, answer = parts
-    found = read_object(answer)
-    if isinstance(found, ParseFailure):
-        return found
-    if "rating" not in found:
-        return ParseFailure("missing_key", 'the answer has no "rating"')
+    reasoning, found = parts
     value = found["rating"]
     if value is None or not _NUMBER.fullmatch(value):
         return ParseFailure("not_a_number", f"the rating is {value!r}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_object, split_completion, text
+from qinsight_cli.core.tasks.base import IMAGE, ParseFailure, Task, format_reward, read_answer, text
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 from qinsight_cli.core.tasks.degradation import TASK as ONE_QUESTION
 
@@ -53,15 +53,10 @@ def task_for(distortion: str) -> Task:
 
 def _parse(completion: str, distortion: str) -> DistortionSeverity | ParseFailure:
     """Also reads an answer in the form of Table A: one that names another distortion means that this one is absent."""
-    parts = split_completion(completion)
+    parts = read_answer(completion, "severity")
     if isinstance(parts, ParseFailure):
         return parts
-    reasoning, answer = parts
-    found = read_object(answer)
-    if isinstance(found, ParseFailure):
-        return found
-    if "severity" not in found:
-        return ParseFailure("missing_key", 'the answer has no "severity"')
+    reasoning, found = parts
     severity = (found["severity"] or NULL).lower()
     if severity not in (*SEVERITIES, NULL):
         return ParseFailure("unknown_severity", f"the severity is {severity!r}")
