@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py PHOTOS [--limit 200] [--model tiny] [--batch-size N] [--mode direct]
 
-Both have the same weights, in float32 on the CPU, each in a process of its own, and take turns of a few dozen photos,
+Both have the same weights, in float32 on the CPU, each in a process of its own, and take turns of a hundred photos,
 so that a busy machine slows both. Processor seconds count all threads and the process that decodes pictures; other work
 changes them little. Prints a table with what both wrote alike, and one JSON line.
 """
@@ -24,7 +24,7 @@ from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.inference.assess import assess
 from qinsight_cli.core.tasks import TASKS
 
-TURN = 40  # photos of each side in turn
+TURN = 100  # photos of each side in turn
 OURS, THEIRS = "qinsight score", "the authors' loop"
 
 
