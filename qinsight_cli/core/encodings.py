@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
+from typing import BinaryIO
 
 from qinsight_cli.core.errors import QInsightError
 
+MOST_BYTES = 1 << 30
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -43,8 +45,22 @@ def decode(data: bytes, shown: str) -> str:
 
 def read_text(path: Path) -> str:
     """The text of a file. Raises QInsightError naming the file that cannot be read or is not text."""
+    return decode(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises QInsightError naming the file that cannot be read, or does not end."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return read_all(file, str(path))
     except OSError as error:
         raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
-    return decode(data, str(path))
+
+
+def read_all(stream: BinaryIO, shown: str) -> bytes:
+    """All that a stream holds. Raises QInsightError, which begins with `shown`, for more than `MOST_BYTES`: a device
+    that never ends would fill the memory."""
+    data = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise QInsightError(f"{shown} has over {MOST_BYTES:,} bytes, more than is read as text")
+    return data

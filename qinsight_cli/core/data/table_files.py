@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.names import same_name
-from qinsight_cli.core.encodings import decode
+from qinsight_cli.core.encodings import decode, read_bytes
 from qinsight_cli.core.errors import QInsightError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -64,10 +64,7 @@ class Table:
 def read_table(path: Path, header: bool = True) -> Table:
     """The table in a file. Raises QInsightError for what cannot be read, a column name that appears twice, and a row
     with more cells than the header, which is how a name with a separator in it looks when it is not quoted."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise QInsightError(f"cannot read {path}: {error.strerror or error}") from None
+    data = read_bytes(path)
     if data.startswith(_OLD_EXCEL):
         raise QInsightError(f"{path} is an Excel file of the old kind; save it as .xlsx or as CSV")
     excel = data.startswith(_EXCEL)

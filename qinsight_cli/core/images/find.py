@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from qinsight_cli.core.encodings import decode, encoding_of
+from qinsight_cli.core.encodings import decode, encoding_of, read_all
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import photos
 from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
@@ -113,7 +113,7 @@ def unescaped(name: str) -> str:
 
 def _read_names(stdin: BinaryIO | None) -> list[str]:
     """The names of a list. A byte order mark says how they are written; the others are the bytes of the names."""
-    data = stdin.read() if stdin is not None else b""
+    data = read_all(stdin, "the list on standard input") if stdin is not None else b""
     if encoding_of(data) != "utf-8":
         data = os.fsencode(decode(data, "the list on standard input"))
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
