@@ -184,7 +184,7 @@ def test_quantised_weights_are_near_the_whole_ones(random_model: Path, bits: str
 
 @pytest.mark.parametrize(("method", "package"), [("awq", "gptqmodel"), ("compressed-tensors", "compressed-tensors")])
 def test_a_quantised_folder_without_its_package_is_one_line(folder: Path, method: str, package: str) -> None:
-    if placement._installed(package.replace("-", "_")):
+    if placement.is_installed(package.replace("-", "_")):
         pytest.skip(f"{package} is installed")
     configure(folder, quantization_config={"quant_method": method, "bits": 4})
     with pytest.raises(QInsightError, match=f"quantised by {method}: pip install {package}, or give") as caught:
