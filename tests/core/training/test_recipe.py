@@ -56,6 +56,7 @@ def test_the_command_line_wins_over_the_recipe(tmp_path: Path) -> None:
         (SMALL.replace("talk", "tlk"), "choose see or talk"),
         ("sft: [", "is not YAML"),
         ("sft: " + "[" * 20_000, "is not YAML"),
+        (SMALL.replace("seed: ", "seed: -"), r"seed is -\d+; it must be 0 or more"),
         (SMALL.replace("steps: 2", "steps: 0"), "phase 1: steps is 0; it must be 1 or more"),
         (SMALL.replace("steps: 2", "steps: 2.5"), "phase 1, steps: 2.5 is not a whole number"),
         (SMALL.replace("steps: 2", "steps: true"), "phase 1, steps: True is not a whole number"),

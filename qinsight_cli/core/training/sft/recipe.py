@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.grpo.recipe import PROJECTIONS
-from qinsight_cli.core.training.keys import STRICT, Range, check_mix, check_names
+from qinsight_cli.core.training.keys import HIGHEST_SEED, STRICT, Range, check_mix, check_names
 from qinsight_cli.core.training.reporting import ReportTo
 from qinsight_cli.core.training.sft.new_model import Shape
 
@@ -79,7 +79,7 @@ class SftRecipe:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     model: str
-    seed: int
+    seed: Annotated[int, Range(least=0, most=HIGHEST_SEED)]
     phases: tuple[Phase, ...]
     network: Shape = field(default_factory=Shape)
     token_weights: Mapping[str, Weight] = field(default_factory=dict)
