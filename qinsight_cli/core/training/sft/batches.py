@@ -32,7 +32,7 @@ from qinsight_cli.core.training.sft.answers import (
     with_image_tokens,
     with_other_damage,
 )
-from qinsight_cli.core.training.sft.cells import KeptCells
+from qinsight_cli.core.training.sft.cells import KeptCells, in_strips
 from qinsight_cli.core.training.sft.recipe import Phase
 
 
@@ -137,25 +137,25 @@ class Collator:
         (item,) = items
         rng = np.random.default_rng(item["seed"])
         rows = [self.samples[index] for index in item["rows"]]
-        seen, grids = self._kept(rows) if self.kept else self._seen(rows, rng)
+        seen, grids = self._kept(rows, rng) if self.kept else self._seen(rows, rng)
         return {**seen, **(self._labels(rows) if self.phase.kind == "see" else self._answers(rows, grids, rng))}
 
-    def _kept(self, rows: list[Sample]) -> tuple[dict[str, Any], list[list[int]]]:
+    def _kept(self, rows: list[Sample], rng: np.random.Generator) -> tuple[dict[str, Any], list[list[int]]]:
         """What the model sees of the rows, from the kept cells, and the counts of image tokens of each row."""
         import torch
 
         assert self.kept is not None
         merge = self.processor.image_processor.merge_size
+        strips = self.phase.strips[rng.integers(len(self.phase.strips))]
         pictures = [[row.images[role] for role in TASKS[row.task].order(row.images)] for row in rows]
-        grids = [[self.kept.grid(picture) for picture in group] for group in pictures]
+        laid = [[in_strips(self.kept.read(each), self.kept.grid(each), strips) for each in group] for group in pictures]
+        grids = [[grid for _, grid in group] for group in laid]
         return {
-            "pixel_values": torch.from_numpy(
-                np.concatenate([self.kept.read(picture) for group in pictures for picture in group])
-            ),
+            "pixel_values": torch.from_numpy(np.concatenate([cells for group in laid for cells, _ in group])),
             "image_grid_thw": torch.tensor(
-                [(1, rows * merge, columns * merge) for group in grids for rows, columns in group]
+                [(1, high * merge, wide * merge) for group in grids for high, wide in group]
             ),
-        }, [[rows * columns for rows, columns in group] for group in grids]
+        }, [[high * wide for high, wide in group] for group in grids]
 
     def _seen(self, rows: list[Sample], rng: np.random.Generator) -> tuple[dict[str, Any], list[list[int]]]:
         """As `_kept`, from the pictures themselves."""

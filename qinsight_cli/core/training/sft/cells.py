@@ -50,6 +50,23 @@ class KeptCells:
         return np.asarray(self.values[start : start + rows * columns], dtype=np.float32)
 
 
+def in_strips(cells: Any, grid: tuple[int, int], strips: int) -> tuple[Any, tuple[int, int]]:
+    """The cells (rows x columns, values) of a picture cut into strips: laid side by side, or, if `strips` is negative,
+    into columns laid one below the other. Gives them row by row, and the new rows and columns.
+
+    A long picture shows the model other positions than a compact one; so made, it has the same content.
+    """
+    rows, columns = grid
+    values = cells.reshape(rows, columns, -1)
+    if strips > 1 and rows >= strips:
+        high = rows // strips
+        values = np.concatenate([values[at * high : (at + 1) * high] for at in range(strips)], axis=1)
+    elif strips < -1 and columns >= -strips:
+        wide = columns // -strips
+        values = np.concatenate([values[:, at * wide : (at + 1) * wide] for at in range(-strips)], axis=0)
+    return values.reshape(-1, values.shape[-1]), values.shape[:2]
+
+
 def keep_cells(
     folder: Path, pictures: Sequence[Path], found: Mapping[Path, tuple[int, int]], tower: Any, processor: Any
 ) -> KeptCells:

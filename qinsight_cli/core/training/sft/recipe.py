@@ -37,6 +37,8 @@ class Phase:
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
     keep_cells     compute what the frozen blocks give once for each picture, and keep it in the run folder; the vision
                    module must be convolutional and all its blocks frozen, and pictures are neither cut nor mirrored
+    strips         with keep_cells: a number drawn for each batch; its pictures are cut into so many strips, laid side
+                   by side or, below 0, one below the other: the shapes of panoramas. 1 leaves pictures as they are
     """
 
     name: str
@@ -51,6 +53,7 @@ class Phase:
     vision_learning_rate: Rate | None = None
     frozen_blocks: Count = 0
     keep_cells: bool = False
+    strips: tuple[int, ...] = (1,)
     direct_share: Annotated[float, Range(least=0, most=1)] = 0.0
     led_share: Annotated[float, Range(least=0, most=1)] = 0.0
     clean_weight: Rate = 1.0
@@ -119,5 +122,9 @@ def check(recipe: SftRecipe) -> None:
             raise QInsightError(f"phase {phase.name}: windows is empty; [[1, 1]] takes pictures whole")
         if phase.keep_cells and (phase.crop or tuple(phase.windows) != ((1.0, 1.0),)):
             raise QInsightError(f"phase {phase.name}: keep_cells takes pictures whole; remove crop and windows")
+        if tuple(phase.strips) != (1,) and not phase.keep_cells:
+            raise QInsightError(f"phase {phase.name}: strips are cut from kept cells; set keep_cells")
+        if not phase.strips:
+            raise QInsightError(f"phase {phase.name}: strips is empty; [1] leaves pictures as they are")
         if not phase.name or "/" in phase.name or phase.name.startswith("."):
             raise QInsightError(f"phase {phase.name!r}: its name is that of a folder in the run")

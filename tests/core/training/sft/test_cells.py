@@ -19,7 +19,7 @@ from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.sft import cells
 from qinsight_cli.core.training.sft.batches import Collator
-from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
+from qinsight_cli.core.training.sft.cells import KeptCells, in_strips, keep_cells
 from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe, check
 from qinsight_cli.core.training.sft.run import freeze
 
@@ -105,6 +105,45 @@ def test_what_is_computed_stays_and_the_rest_follows(
     assert sum(computed) == len(whole.starts)
     assert not np.array_equal(changed.values, whole.values)
     assert json.loads((folder / "note.json").read_text())["batches"] == len(computed)
+
+
+@pytest.mark.parametrize(
+    ("strips", "expected"),
+    [
+        (1, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13, 14]]),
+        (2, [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]),  # the fifth row is left over
+        (5, [list(range(15))]),
+        (6, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13, 14]]),  # more strips than rows
+        (-3, [[cell] for column in range(3) for cell in range(column, 15, 3)]),
+        (-2, [[0], [3], [6], [9], [12], [1], [4], [7], [10], [13]]),
+    ],
+)
+def test_strips_side_by_side_or_one_below_the_other(strips: int, expected: list[list[int]]) -> None:
+    values, grid = in_strips(np.arange(15.0)[:, None] + [0, 0.5], (5, 3), strips)
+    assert grid == (len(expected), len(expected[0]))
+    np.testing.assert_array_equal(values[:, 0].reshape(grid), expected)
+    np.testing.assert_array_equal(values[:, 1] - values[:, 0], 0.5)
+
+
+def test_strips_change_the_shape_of_a_batch_and_the_model_takes_it(
+    model: Model, small_rows: list[Sample], tmp_path: Path
+) -> None:
+    rows = [row for row in small_rows if row.task == "comparison"][:2]
+    kept = kept_cells(tmp_path / "cells", model, rows)
+    item = [{"rows": [0, 1], "seed": 4}]
+    batch = Collator(rows, model.processor, replace(TALK, strips=(2,)), {}, kept=kept)(item)
+    high, wide = kept.grid(next(iter(rows[0].images.values())))
+    assert {tuple(grid[1:]) for grid in batch["image_grid_thw"].tolist()} == {(high // 2 * 2, 2 * wide * 2)}
+    assert (batch["input_ids"] == model.network.config.image_token_id).sum() == len(batch["pixel_values"])
+    with torch.no_grad():
+        inputs = {name: value for name, value in batch.items() if name != "weights"}
+        assert model.network(**inputs).logits.isfinite().all()
+
+
+def test_strips_need_kept_cells_and_a_number() -> None:
+    for wrong, message in (({"keep_cells": False, "strips": (2,)}, "set keep_cells"), ({"strips": ()}, "is empty")):
+        with pytest.raises(QInsightError, match=f"phase talk: strips .*{message}"):
+            check(SftRecipe(model="tiny", seed=1, phases=(replace(TALK, **wrong),)))
 
 
 def test_blocks_that_train_cannot_be_kept(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
