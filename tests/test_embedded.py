@@ -1,7 +1,7 @@
 """The embedded model as it is shipped: its size, and what it must be able to tell on photos it was not trained on.
 
 The thresholds lie below the figures measured for its model card, by more than a sample of this size may miss them by.
-They are not the goals: docs/tiny.md says which of those are missed.
+Where a goal is missed (docs/tiny.md says which), they are below it.
 """
 
 import json
@@ -73,19 +73,32 @@ def test_the_worst_damage_and_its_absence_are_named(pictures: Path, tmp_path: Pa
     assert right >= 0.8 * len(rows)  # chance is 0.2
 
 
-def test_what_it_says_depends_on_the_pixels(scores: list[dict]) -> None:
-    """The goal of 0.9 true statements is missed (docs/tiny.md). They must be truer of their own picture than of others,
-    by more than chance gives."""
+def test_what_it_says_is_true_of_the_pixels(scores: list[dict]) -> None:
+    """Four statements a picture; the goal is that 0.9 of them are true. Those of another picture would not be."""
     measures = []
     for row in scores:
         with Image.open(row["path"]) as image:
             measures.append(measure_image(image.convert("RGB")))
     right = np.array([[check_statements(row["reasoning"], each)[0] for each in measures] for row in scores])
     total = sum(check_statements(row["reasoning"], each)[1] for row, each in zip(scores, measures, strict=True))
-    assert total >= 2 * len(scores)
+    assert total == 4 * len(scores)
     own, others = right.trace(), (right.sum() - right.trace()) / (len(scores) - 1)
-    assert own >= 0.5 * total
+    assert own >= 0.9 * total
     assert own >= others + 2 * np.sqrt(total * 0.25)  # two standard deviations of as many coin tosses
+
+
+@pytest.mark.parametrize("verb", ["score", "degrade"])
+def test_every_shape_and_noise_are_read(verb: str, photos: Callable[[str], NDArray[np.uint8]], tmp_path: Path) -> None:
+    """Sides of up to 6 : 1 and pictures of nothing but noise: earlier weights gave no answer tag for some."""
+    photo, rng = photos("coffee"), np.random.default_rng(3)
+    for share in (3, 4, 6):
+        high, wide = photo.shape[0] // share, photo.shape[1] // share
+        Image.fromarray(photo[:high]).save(tmp_path / f"wide-{share}.png")
+        Image.fromarray(photo[:, :wide]).save(tmp_path / f"tall-{share}.png")
+    for number, shape in enumerate([(256, 256, 3), (240, 320, 3), (384, 512, 3)]):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / f"noise-{number}.png")
+    rows = ask(verb, str(tmp_path), out=tmp_path / "rows.jsonl")
+    assert [row["error"] for row in rows] == [None] * 9
 
 
 def test_comparison_prefers_the_clean_photo_in_both_orders(pictures: Path, tmp_path: Path) -> None:
@@ -106,8 +119,8 @@ def test_ratings_follow_people_on_photos_held_out(data_dir: Path, tmp_path: Path
     assert len(kept) > 100
     rows = ask("score", *(str(path) for path, _ in kept), out=tmp_path / "biq.jsonl")
     ratings, opinions = [row["rating"] for row in rows], [opinion for _, opinion in kept]
-    assert plcc(ratings, opinions) >= 0.7
-    assert srcc(ratings, opinions) >= 0.6
+    assert plcc(ratings, opinions) >= 0.8
+    assert srcc(ratings, opinions) >= 0.75
 
 
 def test_kadid_levels_are_ordered_as_people_order_them(data_dir: Path, tmp_path: Path) -> None:

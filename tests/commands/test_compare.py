@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
@@ -119,9 +120,12 @@ def test_nonsense_is_a_row_with_an_error(photos: list[str], random_model: Path, 
     assert row["winner"] == ""
 
 
-def test_the_embedded_model_answers(tmp_path: Path, run: Callable[..., Any]) -> None:
-    photo = skimage.data.chelsea()
-    for name, picture in (("a.png", photo), ("b.png", photo // 4)):
+NOISE = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("pictures", [(skimage.data.chelsea(), skimage.data.chelsea() // 4), tuple(NOISE)])
+def test_the_embedded_model_answers(pictures: Any, tmp_path: Path, run: Callable[..., Any]) -> None:
+    for name, picture in zip(("a.png", "b.png"), pictures, strict=True):
         Image.fromarray(picture).save(tmp_path / name)
     done = run("compare", tmp_path / "a.png", tmp_path / "b.png", "--csv", "-")
     assert done.code == 0, done.out
