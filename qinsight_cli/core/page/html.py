@@ -17,7 +17,6 @@ from qinsight_cli.core.tasks.verdict import QUALITY
 if TYPE_CHECKING:
     from jinja2 import Template
 
-TITLES = {"score": "Rating", "degradation": "Damage", "comparison": "Comparison"}
 STEP = 0.1  # of the ratings in the chart
 
 
@@ -43,7 +42,7 @@ def picture_html(name: str, address: str) -> str:
 
 
 def title_of(task: Task) -> str:
-    return TITLES.get(task.name, task.name.capitalize())
+    return task.heading or task.name.capitalize()
 
 
 def reasoning_so_far(text: str) -> str:

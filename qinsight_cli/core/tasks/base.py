@@ -95,6 +95,7 @@ class Task:
                None for a task whose answers are no better or worse than each other
     system     the system prompt
     authors    the content in the words of the authors' code, where they differ from Table A
+    heading    over an answer on a page; "" for the name
     folder     of the authors' release on the hub, with the weights for this task
     """
 
@@ -128,6 +129,7 @@ class Task:
     badness: Callable[[Mapping[str, Any]], float] | None = None
     system: str = SYSTEM_PROMPT
     authors: Callable[[tuple[str, ...]], list[dict[str, str]]] | None = None
+    heading: str = ""
     folder: str = "score_degradation"
 
     @property

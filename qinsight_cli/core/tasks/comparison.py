@@ -131,6 +131,7 @@ CHOICES = Choices(
 
 TASK = Task(
     name="comparison",
+    heading="Comparison",
     roles=("image_a", "image_b"),
     optional=("reference",),
     content=content,

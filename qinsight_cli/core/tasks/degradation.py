@@ -171,6 +171,7 @@ CHOICES = Choices(
 
 TASK = Task(
     name="degradation",
+    heading="Damage",
     roles=("image",),
     content=lambda roles: [IMAGE, text(PROMPT)],
     parse=parse,

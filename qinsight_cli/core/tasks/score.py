@@ -122,6 +122,7 @@ CHOICES = Choices(
 
 TASK = Task(
     name="score",
+    heading="Rating",
     roles=("image",),
     content=lambda roles: [IMAGE, text(PROMPT)],
     parse=parse,
