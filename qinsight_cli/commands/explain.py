@@ -15,6 +15,7 @@ from qinsight_cli.commands.judging import SOME_ROWS_FAILED
 from qinsight_cli.commands.options import OUTPUT, Compute, Force
 from qinsight_cli.core.engines import load
 from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.images.find import find_images
 from qinsight_cli.core.inference.assess import assess
 from qinsight_cli.core.inference.prefetch import Item
 from qinsight_cli.core.report.gallery.cards import Card, card_of
@@ -22,7 +23,9 @@ from qinsight_cli.core.report.rows import row_of
 from qinsight_cli.core.report.side_by_side import Explained, folder_of, page, terminal
 from qinsight_cli.core.tasks import TASKS, Task
 
-Images = Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos; for a comparison its two images.")]
+Images = Annotated[
+    list[str], typer.Argument(metavar="PHOTO", help="Photos, folders or quoted globs; for a comparison its two images.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def _items(task: Task, images: Sequence[str], reference: str | None) -> list[Ite
     if reference is not None and not task.optional:
         raise UsageError(f"--ref is for a comparison of two images, not for {task.name}")
     if len(task.roles) == 1:
-        return [{task.roles[0]: image} for image in images]
+        return [{task.roles[0]: image} for image in find_images(images, say=say)]
     if len(images) != len(task.roles):
         raise UsageError(f"{task.name} is asked about {len(task.roles)} images, not {len(images)}")
     more = {} if reference is None else {task.optional[0]: reference}

@@ -66,6 +66,12 @@ def test_the_page_has_every_picture_and_what_each_model_said(photos: list[str], 
     assert Path("mine.html").read_text() == "mine"
 
 
+def test_a_folder_is_its_pictures(photos: list[str], run: Any, pixel_model: Any) -> None:
+    done = run("explain", "photos", "--model", "first=tiny")
+    assert done.code == 0
+    assert done.out.count("It is seen.") == len(photos)
+
+
 def test_other_tasks(photos: list[str], run: Any, pixel_model: Any) -> None:
     done = run("explain", DARK, BRIGHT, "--task", "comparison", "--ref", "photos/3.png", "--model", "q-insight")
     assert done.code == 0
