@@ -78,8 +78,9 @@ class Worker:
     def _ask(self, asked: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
         process = self._running()
         timer = threading.Timer(seconds * PATIENCE, process.kill)
-        timer.start()
+        timer.daemon = True  # a process that a signal ends just here does not wait for it
         try:
+            timer.start()
             _send(process.stdin, asked, data)  # type: ignore[arg-type]
             return _receive(process.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError, ValueError):

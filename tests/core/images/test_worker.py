@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,24 @@ def test_a_picture_that_takes_hours_is_ended(worker: Worker) -> None:
         quick.decode(slow_jpeg())
     assert quick.decode(encoded(Image.fromarray(NOISE)))[0].size == (240, 180)
     quick.stop()
+
+
+def test_a_signal_as_the_clock_starts_leaves_no_clock_running(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits at its end for threads that are no daemons: a worker of `prepare` stayed for minutes."""
+    start = threading.Timer.start
+    clocks = []
+
+    def interrupted(clock: threading.Timer) -> None:
+        start(clock)
+        clocks.append(clock)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Timer, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worker.decode(b"no picture")
+    (clock,) = clocks
+    assert clock.daemon
+    assert clock.finished.is_set()
 
 
 def test_it_ends_with_its_parent_and_loads_no_torch(tmp_path: Path) -> None:
