@@ -36,6 +36,8 @@ def write_model(
     for name in tied(network):
         state.pop(name, None)
     network.save_pretrained(folder, state_dict=state)
+    for path in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", path)  # safetensors lets only its owner read what it writes
     if (base / PREPROCESSOR).is_file():
         _keep_files(folder, base, pixel_limits(processor))
     else:

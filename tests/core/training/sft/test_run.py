@@ -61,6 +61,8 @@ def test_a_run_folder_holds_recipe_versions_metrics_and_a_model(finished: Path) 
     ]
     assert not list(finished.glob("*/checkpoint-*"))  # a finished phase keeps its model, not its optimizer
     assert not list(finished.rglob("*.part"))
+    modes = {path.stat().st_mode for path in (finished / "final").iterdir()}
+    assert len(modes) == 1  # who may read the configuration may read the weights
     weights = load_file(finished / "final" / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.bfloat16}
     after = load_file(finished / "3-talk" / "done" / "model.safetensors")
