@@ -94,7 +94,7 @@ def _network(shape: str, device: str) -> tuple[Any, Any]:
 
     sizes = SHAPES[shape]
     tokenizer = new_model.build_tokenizer(WORDS, sizes.vocabulary)
-    config = new_model._config(sizes, tokenizer)
+    config = new_model._config(sizes, len(tokenizer), tokenizer.convert_tokens_to_ids)
     config.text_config.vocab_size = VOCABULARY[shape] or config.text_config.vocab_size
     where = loading.torch_device(device)
     before = torch.get_default_dtype()

@@ -68,6 +68,7 @@ def _run(arguments: Sequence[str]) -> int:
 
     named = arguments[0] if arguments else ""
     app = build_app([named] if named in root_help.COMMANDS else root_help.COMMANDS)
+    streams.log_to_stderr()
     return app(with_address(arguments), prog_name="qinsight", standalone_mode=False) or 0
 
 

@@ -92,3 +92,16 @@ def _interrupt(*_: object) -> None:
     """Ctrl-C: the first ends the command, further ones while it ends do nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def log_to_stderr() -> None:
+    """Send DeepSpeed's log to stderr: it goes to stdout, which is for results, wherever DeepSpeed is installed."""
+    import logging
+
+    def moved(record: logging.LogRecord) -> bool:
+        print(record.getMessage(), file=sys.stderr)
+        return False
+
+    log = logging.getLogger("DeepSpeed")
+    if not log.filters:  # a filter of the logger comes before any handler that is added later
+        log.addFilter(moved)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from qinsight_cli.commands import streams
 
 HEADER = "path,rating,rating_std,samples,verdict,reasoning,error"
 FULL = Path("/dev/full")
@@ -191,3 +195,17 @@ def test_many_ctrl_c_in_a_row_leave_no_traceback(photos: list[str], mortal: Any)
         assert process.returncode in (0, 130)
         assert "Traceback" not in errors
         assert "Exception" not in errors
+
+
+def test_the_log_of_deepspeed_does_not_reach_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("DeepSpeed")
+    streams.log_to_stderr()
+    streams.log_to_stderr()  # a second command in one process
+    handler = logging.StreamHandler(sys.stdout)  # as DeepSpeed adds its own when it is imported
+    log.addHandler(handler)
+    try:
+        log.warning("Setting accelerator to CPU.")
+    finally:
+        log.removeHandler(handler)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Setting accelerator to CPU.\n")

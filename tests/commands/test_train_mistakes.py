@@ -42,7 +42,7 @@ Run = Callable[..., Any]
         (["--algorithm", "sft", "--recipe", "hollow.yaml"], 1, "the sft section has no phases"),
         (["--batch", "16", "--per-device-batch", "16", "--out", "typo.yaml"], 1, "typo.yaml is a file"),
         (["--learning-rate", "1e-6"], 1, "final_learning_rate 1e-06 is not below learning_rate 1e-06"),
-        (["--learning-rate", "nan"], 1, "learning_rate: nan is not a number"),
+        (["--learning-rate", "nan"], 2, "--learning-rate nan: give a number"),
         (["--batch", "0"], 2, "--batch"),
         (["--mix", "score=-1,degradation=2"], 1, "mix: score is -1; it must be 0 or more"),
         (["--weights", "r_scr=inf"], 1, "r_scr: 'inf' is not a number"),
