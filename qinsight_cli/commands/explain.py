@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,7 +25,10 @@ from qinsight_cli.core.report.side_by_side import Explained, folder_of, page, te
 from qinsight_cli.core.tasks import TASKS, Task
 
 Images = Annotated[
-    list[str], typer.Argument(metavar="PHOTO", help="Photos, folders or quoted globs; for a comparison its two images.")
+    list[str],
+    typer.Argument(
+        metavar="PHOTO", help="Photos, folders, quoted globs, or - for a list; for a comparison two images."
+    ),
 ]
 
 
@@ -82,7 +86,7 @@ def _items(task: Task, images: Sequence[str], reference: str | None) -> list[Ite
     if reference is not None and not task.optional:
         raise UsageError(f"--ref is for a comparison of two images, not for {task.name}")
     if len(task.roles) == 1:
-        return [{task.roles[0]: image} for image in find_images(images, say=say)]
+        return [{task.roles[0]: image} for image in find_images(images, getattr(sys.stdin, "buffer", None), say=say)]
     if len(images) != len(task.roles):
         raise UsageError(f"{task.name} is asked about {len(task.roles)} images, not {len(images)}")
     more = {} if reference is None else {task.optional[0]: reference}

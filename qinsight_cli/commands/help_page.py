@@ -129,12 +129,16 @@ def draw(page: Page) -> None:
         console.print(Text.assemble(*line), soft_wrap=True)
 
 
+NARROWEST = 20
+
+
 def columns() -> int:
     """How wide a page is."""
     asked = os.environ.get("TERMINAL_WIDTH") or os.environ.get("COLUMNS")
     if asked is None and not sys.stdout.isatty():
         return PIPED
-    return min(shutil.get_terminal_size().columns if asked is None or not asked.isdigit() else int(asked), WIDEST)
+    given = int(asked) if asked and asked.isascii() and asked.isdigit() else 0
+    return max(NARROWEST, min(given or shutil.get_terminal_size().columns, WIDEST))
 
 
 def laid_out(page: Page, width: int) -> list[Line]:

@@ -29,11 +29,16 @@ def check(
 def _errors(folder: Path, quick: bool, workers: int) -> int:
     """Check one dataset, say what is wrong with it, and return how many errors that are."""
     from qinsight_cli.core.data.check import check_dataset, summary
+    from qinsight_cli.core.errors import QInsightError
 
-    with ExitStack() as stack:
-        report = check_dataset(
-            folder.resolve(), workers, quick, lambda total: stack.enter_context(progress("images", total))
-        )
+    try:
+        with ExitStack() as stack:
+            report = check_dataset(
+                folder.resolve(), workers, quick, lambda total: stack.enter_context(progress("images", total))
+            )
+    except QInsightError as error:  # the folders after it are checked too
+        say(f"wrong: {error}")
+        return 1
     for line in summary(report.rows):
         write(line)
     for line in (*report.notes, *(f"wrong: {error}" for error in report.errors)):

@@ -16,7 +16,7 @@ from qinsight_cli.commands.prepare_dataset import Making, folder_of, tell
 class Pairing(Making):
     """Which pairs are made."""
 
-    each: Annotated[float, typer.Option("--each", min=0.0, help="Pairs to draw for each picture.")] = 1.0
+    each: Annotated[float, typer.Option("--each", min=0.0, max=1000.0, help="Pairs to draw for each picture.")] = 1.0
     min_gap: Annotated[
         float, typer.Option("--min-gap", min=0.0, help="Ratings of a pair differ by at least this, on 1-5.")
     ] = 0.5

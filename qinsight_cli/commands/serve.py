@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import tempfile
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,10 +78,22 @@ def serve(run: Page) -> None:
         if run.host not in LOOPBACK:
             say(f"anybody who reaches {run.host} can use the page; it asks for no password")
         say(f"the page is at {_address(listening, run.host)}; Ctrl-C ends it")
+        _end_in_order()
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
             asker.close()
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM and SIGHUP end the page as Ctrl-C does, so that uploaded pictures are removed."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), end)
 
 
 class Engines:
@@ -104,9 +118,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine
         way = "; --port N takes another port" if host == HERE else ""
-        raise QInsightError(f"{host} port {port} cannot be listened on: {error.strerror or error}{way}") from None
+        raise QInsightError(
+            f"{host} port {port} cannot be listened on: {getattr(error, 'strerror', None) or error}{way}"
+        ) from None
 
 
 def _address(listening: socket.socket, host: str) -> str:

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -58,6 +57,8 @@ class Measures:
 
 def measure_image(image: Image.Image) -> Measures:
     """Measures of an RGB picture, after scaling to `AREA`."""
+    import cv2  # comes with an extra; what is said of a picture can be read without
+
     scale = (AREA / (image.width * image.height)) ** 0.5
     size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
     rgb = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), dtype=np.float32)

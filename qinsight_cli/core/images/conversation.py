@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,11 @@ def read_conversation(messages: Messages, factor: int = FACTOR) -> tuple[list[di
     """
     pictures: list[Image.Image] = []
     read: list[dict[str, Any]] = []
-    for message in messages:
-        if not isinstance(message, Mapping) or "role" not in message or "content" not in message:
-            raise QInsightError("messages are a list of {'role': ..., 'content': ...}")
-        content, parts = message["content"], []
+    for message in messages if isinstance(messages, Sequence) else [None]:
+        content = message.get("content") if isinstance(message, Mapping) and "role" in message else None
+        if not isinstance(content, str | list | tuple):
+            raise QInsightError("messages are a list of {'role': ..., 'content': ...}; content is a text or a list")
+        parts = []
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if isinstance(part, Mapping) and isinstance(part.get("text"), str):
                 parts.append({"type": "text", "text": part["text"]})
@@ -82,6 +84,8 @@ def _opened(source: Any) -> Image.Image:
         return decode_image(data)[0]
     if hasattr(source, "convert"):
         return plain(source, MAX_PIXELS)[0].convert("RGB")
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
     if not isinstance(source, str):
         raise ImageError(f"a {type(source).__name__} is no picture: give a path, base64 or a PIL image")
     return load_image(source.removeprefix("file://")).image

@@ -112,6 +112,8 @@ def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task
             concurrency_limit=None,  # the asker answers one question at a time
             api_visibility="private",
         )
+    # Gradio checks that a picture was uploaded, and is no other file of this machine, only of pages it launched itself.
+    blocks.has_launched = True
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         *(app, blocks, "/"),
@@ -133,8 +135,11 @@ def _head(about: str) -> str:
 
 
 def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
-    """The application with headers that keep its page to itself. With `hosts` only requests to these names are
-    answered: a page elsewhere whose name was turned to this machine's address asks in its own name."""
+    """The application with headers that keep its page to itself. Requests of a page of another site are refused.
+
+    With `hosts` only requests to these names are answered: a page elsewhere whose name was turned to this machine's
+    address asks in its own name.
+    """
     headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -143,13 +148,25 @@ def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
                 message = {**message, "headers": [*message.get("headers", ()), *headers]}
             await send(message)
 
+        refused = b""
         if scope["type"] == "http" and hosts is not None and _host(scope) not in hosts:
+            refused = b"this page answers to the name localhost alone\n"
+        elif scope["type"] == "http" and _from_elsewhere(scope):
+            refused = b"this page answers to itself alone\n"
+        if refused:
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"this page answers to the name localhost alone\n"})
+            await send({"type": "http.response.body", "body": refused})
             return
         await app(scope, receive, send_on)
 
     return answer
+
+
+def _from_elsewhere(scope: Any) -> bool:
+    """Whether the page of another site made a request: browsers name it in `Origin`."""
+    given = dict(scope["headers"])
+    origin = given.get(b"origin", b"")
+    return bool(origin) and origin.partition(b"://")[2] != given.get(b"host", b"")
 
 
 def _host(scope: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -58,7 +59,7 @@ class Watch:
 
     def _keep(self, values: Mapping[str, Any]) -> None:
         for row, before in self._history.items():
-            if isinstance(values.get(row), int | float):
+            if isinstance(values.get(row), int | float) and math.isfinite(values[row]):
                 before.append(float(values[row]))
 
     def table(self) -> RenderableType:

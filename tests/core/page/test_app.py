@@ -91,7 +91,7 @@ def test_a_model_that_fails_is_one_line(pictures: list[str]) -> None:
     assert "cannot &lt;load&gt; it" in parts["status"]
 
 
-def request(app: Any, host: bytes) -> list[Any]:
+def request(app: Any, host: bytes, *more: tuple[bytes, bytes]) -> list[Any]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -100,7 +100,7 @@ def request(app: Any, host: bytes) -> list[Any]:
     async def receive() -> Any:
         return {"type": "http.request", "body": b""}
 
-    asyncio.run(app({"type": "http", "headers": [(b"host", host)], "path": "/"}, receive, send))
+    asyncio.run(app({"type": "http", "headers": [(b"host", host), *more], "path": "/"}, receive, send))
     return sent
 
 
@@ -122,6 +122,16 @@ def test_another_name_for_this_machine_is_not(host: bytes) -> None:
     assert start["status"] == 403
     assert b"page" not in body["body"].replace(b"this page", b"")
     assert request(guarded(plain, None), host)[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [(b"http://localhost:7860", 200), (b"http://evil.example", 403), (b"http://localhost:9999", 403), (b"null", 403)],
+)
+def test_the_page_of_another_site_is_refused(origin: bytes, status: int) -> None:
+    for hosts in (LOOPBACK, None):
+        start, _ = request(guarded(plain, hosts), b"localhost:7860", (b"origin", origin))
+        assert start["status"] == status
 
 
 def test_without_gradio_the_line_says_what_to_install(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:

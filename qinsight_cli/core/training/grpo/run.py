@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
             folder.open(recipe, training_run.data, resume)
             checkpoint = folder.resume_point()
         checkpoint = told_by_main(checkpoint)
-        with trainer.watch:
+        with trainer.watch if is_main() else nullcontext():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
         trainer.accelerator.end_training()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.reasoning import damage_sentence, zones
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS, spans
 from qinsight_cli.core.tasks.base import completion_of
@@ -60,19 +61,22 @@ def gold_completion(row: Sample, rating: float | None = None) -> str:
 
 def stated_zones(reasoning: str) -> list[int]:
     """For each measure the zone that the reasoning of one picture states (`reasoning.zones`), `IGNORED` without one."""
-    from qinsight_cli.core.data.reasoning import zones  # OpenCV comes with an extra
-
     return [found[0] if found and found[0] >= 0 else IGNORED for found in zones(reasoning).values()]
 
 
+def names_its_damage(row: Sample) -> bool:
+    """Whether the reasoning of a row has the sentence on its damage that `prepare` writes."""
+    return (
+        "distortion" in row.truth and damage_sentence(row.truth["distortion"], row.truth["severity"]) in row.reasoning
+    )
+
+
 def with_other_damage(row: Sample, rng: np.random.Generator) -> Sample:
-    """A row of known damage whose reasoning and truth name another class and severity, drawn at random.
+    """A row of `names_its_damage` whose reasoning and truth name another class and severity, drawn at random.
 
     Learned from its answer alone, such a row teaches that the answer repeats what the reasoning found: in true rows the
     picture says as much, so the model need not look back.
     """
-    from qinsight_cli.core.data.reasoning import damage_sentence  # OpenCV comes with an extra
-
     damage = [(kind, level) for kind in DISTORTIONS for level in SEVERITIES] + [(NULL, NULL)]
     distortion, severity = damage[rng.integers(len(damage))]
     told = damage_sentence(row.truth["distortion"], row.truth["severity"])

@@ -26,6 +26,7 @@ from qinsight_cli.core.training.sft.answers import (
     digit_columns,
     draw_rating,
     gold_completion,
+    names_its_damage,
     stated_zones,
     token_weights,
     unlearned_opening,
@@ -233,7 +234,7 @@ class Collator:
         direct = rng.random(len(rows)) < self.phase.direct_share
         told = [replace(row, reasoning="") if bare else row for row, bare in zip(rows, direct, strict=True)]
         led = rng.random(len(rows)) < self.phase.led_share
-        led &= [bool(row.reasoning) and "distortion" in row.truth for row in told]
+        led &= [names_its_damage(row) for row in told]
         told = [with_other_damage(row, rng) if other else row for row, other in zip(told, led, strict=True)]
         completions = [
             gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(told, drawn, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
         model.network.model.visual.requires_grad_(False)
     trainer = _trainer(run, model, number, before)
     checkpoint = told_by_main(run.folder.resume_point(folder, before) if is_main() else None)
-    with trainer.recorder.watch:
+    with trainer.recorder.watch if is_main() else nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without the autocast of this phase
     if phase.kind == "see":

@@ -133,6 +133,15 @@ def test_a_led_answer_repeats_another_damage_that_is_given(small_rows: list[Samp
     assert False in drawn
 
 
+def test_other_words_on_the_damage_are_not_led(small_rows: list[Sample], processor: Any) -> None:
+    row = next(row for row in small_rows if row.task == "degradation" and row.truth["distortion"] == "noise")
+    own = replace(row, reasoning="Much grain is seen in the sky.")
+    batch = Collator([own], processor, replace(TALK, crop=0, led_share=1.0), {})([{"rows": [0], "seed": 3}])
+    text = processor.tokenizer.decode(batch["input_ids"][0])
+    assert "Much grain is seen in the sky." in text
+    assert text.rpartition("<answer>")[2].count("noise") == 1
+
+
 def test_uncropped_pixels_are_those_of_inference_or_their_mirror(small_rows: list[Sample], processor: Any) -> None:
     row = next(row for row in small_rows if row.task == "degradation")
     collator = Collator([row], processor, replace(SEE, crop=0), {})
