@@ -8,10 +8,12 @@ line that names the file. On Windows a rename is not made durable by itself: Pyt
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -209,7 +211,12 @@ def held_folder(folder: Path) -> Iterator[None]:
     """Hold a folder against other commands that write there; the lock lies beside it. Raises QInsightError."""
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(_beside(os.path.realpath(folder), "lock"), os.fspath(folder)):
+    real = os.path.realpath(folder)
+    lock = _beside(real, "lock")
+    if not os.access(os.path.dirname(real), os.W_OK):  # such as / in a container, around a mounted folder
+        digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+        lock = os.path.join(tempfile.gettempdir(), f"qinsight-{digest}.lock")
+    with locked(lock, os.fspath(folder)):
         yield
 
 

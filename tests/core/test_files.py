@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -277,6 +278,21 @@ class OtherLocks:
             return os.fstat(descriptor).st_ino == number
         except OSError:
             return False
+
+
+def test_a_folder_whose_parent_takes_no_files_is_held_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As around a folder that is mounted into a container."""
+    out, locks = tmp_path / "mounted" / "out", tmp_path / "locks"
+    out.mkdir(parents=True)
+    locks.mkdir()
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(locks))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != out.parent)
+    with files.held_folder(out):
+        assert len(list(locks.iterdir())) == 1
+        assert [path.name for path in out.parent.iterdir()] == ["out"]
+        with pytest.raises(QInsightError, match=re.escape(str(out))), files.held_folder(out):
+            pass
+    assert not list(locks.iterdir())
 
 
 def test_without_flock_and_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
