@@ -23,6 +23,8 @@ ROOM_FOR_BARS, ROOM_FOR_SPREADS = 80, 100
 
 # Columns that are left out if no row has a value. So are the standard deviations.
 _OPTIONAL = ("reference", "agreement")
+# Columns that are left out of a narrow table, for the verdict: what was given, and how sure an answer is.
+_WIDE = ("reference", "probability", "severity_probability")
 _RATING_COLOURS = ((2.0, "red"), (3.0, "dark_orange"), (4.0, "yellow"), (HIGHEST + 1, "green"))
 _WORD_COLOURS = {"disagree": "dark_orange"}  # each task has the colours of its own words
 # Control characters (Cc), bidi and other invisible formats (Cf), lone surrogates (Cs), line and paragraph separators.
@@ -50,8 +52,8 @@ def make_table(
 ) -> Table:
     """Rows of `rows.row_of` -> a rich table for a terminal of `width` columns. Errors appear in red, as the verdict.
 
-    The verdict comes first, and the whole reasoning beside it only with `show_reasoning`. Bars and standard deviations
-    are left out where the terminal is narrow.
+    The verdict comes first, and the whole reasoning beside it only with `show_reasoning`. Bars, standard deviations,
+    probabilities and references are left out where the terminal is narrow.
     """
     from rich import box
     from rich.table import Table
@@ -60,6 +62,7 @@ def make_table(
     numbers = [task.number for task in TASKS.values() if task.number in columns]
     spreads = [f"{number}_std" for number in numbers]
     hidden = {"error", *(() if show_reasoning else ("reasoning",)), *(spreads if width < ROOM_FOR_SPREADS else ())}
+    hidden |= set(_WIDE) if width < ROOM_FOR_BARS else set()
     hidden |= {c for c in (*_OPTIONAL, *spreads) if all(row.get(c) is None for row in rows)}
     if all(row.get("samples") in (None, 0, 1) for row in rows):
         hidden.add("samples")

@@ -74,6 +74,24 @@ def test_every_width_shows_name_rating_and_verdict(width: int) -> None:
     assert joined[-1].replace(" ", "") == "seriousnoise,poorquality"
 
 
+@pytest.mark.parametrize("width", [60, 64, 70, 79])
+def test_a_narrow_table_keeps_the_verdict_and_leaves_out_how_sure_an_answer_is(width: int) -> None:
+    sure = {"probability": 0.93, "severity_probability": 0.51}
+    damage = {"path": "photos/cat.jpg", "distortion": "darken", "severity": "slight", "error": None, **sure}
+    compared = {"image_a": "photos/cat.jpg", "image_b": "photos/cup.jpg", "reference": "photos/low.jpg", "error": None}
+    compared |= {"winner": "Image A", "agreement": "agree", **sure}
+    for columns, answer in (
+        (("path", "distortion", *sure, "severity", "verdict", "error"), damage),
+        (("image_a", "image_b", "reference", "winner", "probability", "verdict", "error", "agreement"), compared),
+    ):
+        told = "".join(shown(columns, [{**answer, "verdict": "telling words"}], width=width).split())
+        assert "telling" in told
+        assert "words" in told
+        assert "probability" not in told
+    wide = shown(("path", "probability", "verdict", "error"), [{**damage, "verdict": "x"}], width=120)
+    assert "probability" in wide
+
+
 def test_names_break_after_separators() -> None:
     assert folded("photos/cat-blur.jpg", 19) == ["photos/cat-blur.jpg"]
     assert folded("photos/cat-blur.jpg", 14) == ["photos/cat-", "  blur.jpg"]
