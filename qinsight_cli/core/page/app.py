@@ -1,6 +1,7 @@
 """The page: one place to drop pictures, and their answers below it, made with Gradio.
 
-Nothing is asked of any other machine, neither by the server nor by the page, and no other site may ask this one.
+Neither the server nor the page asks anything of another machine, and no other site may ask this one. A client that
+names an address in place of an uploaded picture can make Gradio fetch it.
 """
 
 from __future__ import annotations
