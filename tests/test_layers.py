@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "qinsight_cli"
 
 # From below to above. A module may import its own layer and the layers before it.
 LAYERS = (
-    ("qinsight_cli", "core.errors", "core.files", "core.csv_text", "core.encodings", "core.extras", "core.storage"),
+    ("qinsight_cli", "core.errors", "core.csv_text", "core.encodings", "core.extras"),
+    ("core.disk_errors", "core.output_checks", "core.files", "core.storage"),
     ("core.tasks",),
     ("core.models", "core.data", "core.images", "core.metrics"),
     ("core.engines",),

@@ -110,7 +110,7 @@ def _cards(
 
 
 def _check_page(asking: Asking, items: Sequence[Item]) -> None:
-    from qinsight_cli.core.files import check_output
+    from qinsight_cli.core.output_checks import check_output
     from qinsight_cli.core.report.gallery.write import is_gallery
 
     check_output(str(asking.html), is_gallery, asking.force, [path for item in items for path in item.values()])

@@ -18,22 +18,21 @@ from qinsight_cli.commands.console import progress, say, waiting
 from qinsight_cli.commands.delivery import Delivery
 from qinsight_cli.commands.options import Compute, Judging, Output
 from qinsight_cli.commands.remote import Serving
+from qinsight_cli.commands.row_counts import UNANSWERED, facts_of, sum_up
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.engines import Decoding, Engine
 from qinsight_cli.core.errors import UsageError
-from qinsight_cli.core.files import check_output
-from qinsight_cli.core.images import TOO_MANY
 from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
 from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item, digests_of, kept_as, key_of
+from qinsight_cli.core.output_checks import check_output
 from qinsight_cli.core.report.gallery.write import check as check_gallery
 from qinsight_cli.core.report.progress import Advance
 from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
 from qinsight_cli.core.tasks import Task
 
 SOME_ROWS_FAILED = 3
-UNANSWERED = "unanswered"
 
 
 def judge(
@@ -74,7 +73,7 @@ def judge(
                 results = _results(task, items, run, engine, decoding, journal, prompt, reuse)
                 model = str(engine.identity.get("model", run.model))
                 for row in merge(row_of(task, result, model) for result in _told(results, advance, counts)):
-                    counts.update(_facts(row))
+                    counts.update(facts_of(row))
                     delivery.take(row, outputs)
                 delivery.complete(outputs)
             delivery.write_gallery(model, run.max_image_pixels)
@@ -82,7 +81,7 @@ def judge(
             journal.discard()
     if outputs.failure is not None:
         raise outputs.failure
-    _sum_up(counts, run.output)
+    sum_up(counts, run.output)
     delivery.sum_up()
     return counts
 
@@ -271,30 +270,6 @@ def _told(results: Iterable[Result], advance: Advance, counts: Counter[str]) -> 
             say(f"{' '.join(result.images.values())}: {note}")
         advance()
         yield result
-
-
-def _facts(row: Row) -> list[str]:
-    facts = ["rows"]
-    if row["error"] is not None:
-        facts.append("errors")
-        if TOO_MANY in row["error"]:
-            facts.append("large")
-    if row.get(AGREEMENT):
-        facts.append(row[AGREEMENT])
-    return facts
-
-
-def _sum_up(counts: Counter[str], output: Output) -> None:
-    where = "".join(f", written to {path}" for path in output.files)
-    rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
-    say(f"{rows}, {counts['errors']} with an error{where}")
-    if counts[UNANSWERED] and output.files:
-        say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
-    if counts["large"]:
-        say(f"{counts['large']} too large: --max-image-pixels N reads pictures of up to N pixels")
-    if counts["disagree"]:
-        compared = counts["agree"] + counts["disagree"]
-        say(f"in {counts['disagree']} of {compared} pairs the answer changes with the order of the images")
 
 
 def _progress(total: int, output: Output) -> AbstractContextManager[Advance]:

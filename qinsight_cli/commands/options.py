@@ -15,10 +15,10 @@ from qinsight_cli.commands.flat import written
 from qinsight_cli.commands.fleet import FleetJob
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
-from qinsight_cli.core.files import check_output_name, same_file
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.journal import journal_path
 from qinsight_cli.core.models.placement import NetworkOptions
+from qinsight_cli.core.output_checks import check_output_name, same_file
 
 OUTPUT, MODEL = "Output", "Model"
 _output_option = partial(typer.Option, rich_help_panel=OUTPUT)

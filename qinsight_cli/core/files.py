@@ -14,12 +14,14 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.disk_errors import disk_errors
+from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.output_checks import check_output
 
 try:
     import fcntl
@@ -30,83 +32,8 @@ except ImportError:  # Windows, which locks a range of bytes instead
 AGAIN = "; what was done before is kept, run the same command again"
 _LOCK_PLACE = 1 << 40  # where Windows locks: far behind the end, since it forbids reading what is locked
 _BINARY, NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
-HEAD = 1 << 16  # bytes of a file that are looked at to tell whose it is
 LEAVINGS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")  # of file managers
 _UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system without locks answers
-
-
-def check_output_name(name: str | os.PathLike[str], option: str) -> None:
-    """Raise UsageError for an output without a name, or one that looks like an option whose value was forgotten.
-
-    A plain "-" is for the caller, who may take it for standard output.
-    """
-    text = os.fspath(name)
-    if not text.strip():
-        raise UsageError(f"{option} is empty; name a file or folder")
-    if text.startswith("-"):
-        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; choose another name")
-    if "\0" in text:
-        raise UsageError(f"{option} {text!r}: a name cannot hold a NUL character")
-
-
-def check_output(
-    path: str,
-    ours: Callable[[bytes], bool] = lambda head: True,
-    force: bool = False,
-    inputs: Iterable[str] = (),
-) -> None:
-    """Raise QInsightError, before any work is done, when `path` cannot or must not become an output file.
-
-    `ours` tells by its first bytes whether a file that is there was written by such a command; another is replaced
-    only by `force`. A file among `inputs` never is, whatever it is called.
-    """
-    if not os.path.basename(path):
-        raise QInsightError(f"an output file needs a name, and {path!r} has none")
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise QInsightError(f"cannot write {path}: there is no folder {folder}; make it first")
-    if os.path.isdir(path):
-        raise QInsightError(f"cannot write {path}: it is a folder; name a file in it")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise QInsightError(f"cannot write {path}: it is not a regular file; for standard output give -")
-    if not os.access(folder, os.W_OK):
-        raise QInsightError(f"cannot write {path}: no permission to write in {folder}")
-    if _is_among(path, inputs):
-        raise QInsightError(f"cannot write {path}: this command reads it; give another name")
-    if os.path.exists(path) and not force and not ours(_head(path)):
-        raise QInsightError(
-            f"cannot write {path}: it is there already and no output of this command; "
-            "give another name, or --force to replace it"
-        )
-
-
-def same_file(first: str, second: str) -> bool:
-    """Whether two names stand for one file, there or not."""
-    try:
-        return os.path.samestat(os.stat(first), os.stat(second))
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            return os.path.realpath(first) == os.path.realpath(second)
-        return False
-
-
-def _is_among(path: str, inputs: Iterable[str]) -> bool:
-    """`same_file` for any of very many."""
-    try:
-        place = os.stat(path)
-    except OSError:
-        name = os.path.basename(path)
-        return any(os.path.basename(given) == name and same_file(path, given) for given in inputs)
-    for given in inputs:
-        with suppress(OSError, ValueError):
-            if os.path.samestat(place, os.stat(given)):
-                return True
-    return False
-
-
-def _head(path: str) -> bytes:
-    with disk_errors(path), open(path, "rb") as file:
-        return file.read(HEAD)
 
 
 @contextmanager
@@ -278,17 +205,6 @@ def sync_everything() -> None:
     """Make all files durable that were written without; once is cheaper than an fsync for each of thousands."""
     if hasattr(os, "sync"):
         os.sync()
-
-
-@contextmanager
-def disk_errors(path: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
-    """OSError -> one line. A closed pipe is not the disk's fault and passes."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise QInsightError(f"cannot write {os.fspath(path)}: {error.strerror or error}{hint}") from error
 
 
 def claim_folder(folder: Path, kind: str, ours: Callable[[], bool], found: str = "") -> None:

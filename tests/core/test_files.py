@@ -17,8 +17,6 @@ import pytest
 from qinsight_cli.core import files
 from qinsight_cli.core.errors import QInsightError, UsageError
 from qinsight_cli.core.files import (
-    check_output,
-    check_output_name,
     claim_folder,
     locked,
     read_at,
@@ -26,6 +24,7 @@ from qinsight_cli.core.files import (
     write_bytes,
     write_text,
 )
+from qinsight_cli.core.output_checks import check_output, check_output_name
 
 
 def put(path: Path, data: bytes) -> None:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.card import CARD, read_card, refuse_to_shrink
+from qinsight_cli.core.disk_errors import disk_errors
 from qinsight_cli.core.encodings import is_text, read_text
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import disk_errors, sync_everything, write_text
+from qinsight_cli.core.files import sync_everything, write_text
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.base import shorten
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.data.near_duplicates import near_duplicate_pairs, taken_apart
+from qinsight_cli.core.disk_errors import disk_errors
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import disk_errors, write_bytes
+from qinsight_cli.core.files import write_bytes
 
 FILE = "problems.csv"
 MISSING, BROKEN, UNLABELLED, SIMILAR = "missing image", "broken image", "image without label", "near-duplicate"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from qinsight_cli.core.engines import Decoding, generate
+from qinsight_cli.core.engines import Decoding, generate, sampling
 from qinsight_cli.core.engines.cache import copies_that_fit
 from qinsight_cli.core.engines.generate import Endings, Leaving, PaddedPrompts, ReadPrompts, Written
 from qinsight_cli.core.errors import QInsightError
@@ -42,7 +42,7 @@ class Writer:
         copies = 1 if decoding.temperature == 0 else decoding.samples
         draws = None
         if decoding.temperature != 0:
-            draws = generate.uniforms(seeds, copies, decoding.max_new_tokens).view(len(seeds), copies, -1)
+            draws = sampling.uniforms(seeds, copies, decoding.max_new_tokens).view(len(seeds), copies, -1)
         read = generate.read_prompts(self._network, prompts)
         check_finite(self._network, read)
         fitting = copies if copies == 1 else copies_that_fit(read.layers, decoding.max_new_tokens)
@@ -77,7 +77,7 @@ class Writer:
         keep: bool,
     ) -> list[Written]:
         moved = None if draws is None else draws.to(read.logits.device)
-        choose = generate.Chooser(decoding, moved, self._banned)
+        choose = sampling.Chooser(decoding, moved, self._banned)
         start = read.copied(count, decoding.max_new_tokens, keep)
         ends, steps = self._endings, decoding.max_new_tokens
         return generate.decode(self._network, self._tokenizer, start, steps, choose, ends, leave, hear)

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from qinsight_cli.core.disk_errors import disk_errors
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import AGAIN, NO_LINK, check_output, disk_errors, open_locked, read_at, sync_folder
+from qinsight_cli.core.files import AGAIN, NO_LINK, open_locked, read_at, sync_folder
+from qinsight_cli.core.output_checks import check_output
 
 LONGEST_LINE = 1 << 26  # bytes; qinsight writes no longer line
 _MAGIC = b'{"qinsight_journal": 1, "settings": '

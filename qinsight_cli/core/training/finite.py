@@ -6,7 +6,7 @@ Imports torch and transformers: import this module only when a model is in use.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,8 @@ class FiniteSteps:
         super().__init__(*arguments, **settings)
         self.add_callback(_Watch(self))  # type: ignore[attr-defined]
 
-    def rows_of_step(self) -> Sequence[str]:
-        """The ids of the rows of the current step: the GRPO trainer and that of planned steps each say theirs."""
-        raise NotImplementedError
+    # The ids of the rows of the current step, for the message; each trainer has its own method of this name.
+    rows_of_step: Callable[[], Sequence[str]]
 
     def training_step(self, *arguments: Any, **settings: Any) -> Any:
         loss = super().training_step(*arguments, **settings)  # type: ignore[misc]

@@ -125,7 +125,7 @@ def test_direct_words_are_the_probabilities_of_the_whole_answers(
 
 def scripted(engine: LocalEngine, texts: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Makes row i of the next batch write texts[i]; returns their tokens."""
-    from qinsight_cli.core.engines import generate as loop
+    from qinsight_cli.core.engines import sampling
 
     end = engine._tokenizer.eos_token_id
     tokens = [[*engine._tokenizer.encode(text, add_special_tokens=False), end] for text in texts]
@@ -143,7 +143,7 @@ def scripted(engine: LocalEngine, texts: Sequence[str], monkeypatch: pytest.Monk
                 chosen[index] = tokens[row][min(step, len(tokens[row]) - 1)]
             return chosen
 
-    monkeypatch.setattr(loop, "Chooser", Script)
+    monkeypatch.setattr(sampling, "Chooser", Script)
     return [row[:-1] for row in tokens]
 
 

@@ -15,7 +15,7 @@ def test_sampling_follows_the_distribution() -> None:
     """First tokens of many seeds against the probabilities of an independent softmax over the top-k logits."""
     import torch
 
-    from qinsight_cli.core.engines.generate import Chooser, uniforms
+    from qinsight_cli.core.engines.sampling import Chooser, uniforms
 
     logits = torch.tensor([[2.0, 0.5, -1.0, 1.0, 9.0, 0.0]])
     decoding = Decoding(temperature=0.7, top_k=3)
@@ -69,9 +69,9 @@ class Scripted:
 
 def write(engine: LocalEngine, request: Request, tokens: list[int], monkeypatch: pytest.MonkeyPatch) -> Completion:
     """The completion when the model chooses exactly these tokens."""
-    from qinsight_cli.core.engines import generate as loop
+    from qinsight_cli.core.engines import sampling
 
-    monkeypatch.setattr(loop, "Chooser", lambda *_: Scripted(tokens))
+    monkeypatch.setattr(sampling, "Chooser", lambda *_: Scripted(tokens))
     [[completion]] = engine.generate(engine.prepare([request]), Decoding(max_new_tokens=len(tokens)))
     return completion
 
@@ -143,7 +143,7 @@ def test_end_of_text_tokens_may_be_one_several_or_none(engine: LocalEngine, conf
 def test_picture_tokens_are_never_written(engine: LocalEngine) -> None:
     import torch
 
-    from qinsight_cli.core.engines.generate import Chooser
+    from qinsight_cli.core.engines.sampling import Chooser
 
     names = [engine._tokenizer.convert_ids_to_tokens(number) for number in engine._banned]
     assert set(names) == {

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import check_output, claim_folder, write_atomically
+from qinsight_cli.core.files import claim_folder, write_atomically
 from qinsight_cli.core.images import MAX_PIXELS
+from qinsight_cli.core.output_checks import check_output
 from qinsight_cli.core.report.gallery.cards import Card, worst_first
 from qinsight_cli.core.report.gallery.page import GENERATOR, About, Link, page
 from qinsight_cli.core.report.gallery.thumbnails import bytes_each, thumbnail

@@ -26,8 +26,8 @@ from qinsight_cli.core.engines.generate import (
     pad_prompts,
     prefill,
     rotary_positions,
-    uniforms,
 )
+from qinsight_cli.core.engines.sampling import uniforms
 
 UNSCORED = -100  # the label of a position that predicts nothing
 FILLER = -1  # the segment of padding; 0 is the prompt, 1, 2, ... its completions
