@@ -36,7 +36,13 @@ class EndpointEngine:
     """A served model. `target` makes pictures smaller, if there is a limit of pixels; else they go as they are."""
 
     def __init__(
-        self, model: str, replicas: Replicas, concurrency: int, max_pixels: int | None, facts: dict[str, Any]
+        self,
+        model: str,
+        replicas: Replicas,
+        concurrency: int,
+        max_pixels: int | None,
+        facts: dict[str, Any],
+        loop: Loop,
     ) -> None:
         """facts: what the servers say of the model, for the journal; "logprobs" is whether they give probabilities."""
         self.reads_choices = bool(facts.pop("logprobs"))
@@ -48,7 +54,7 @@ class EndpointEngine:
         }
         self.target = Target(1, 1, max_pixels) if max_pixels else None
         self._model, self._replicas = model, replicas
-        self._loop = Loop()
+        self._loop = loop
         self._free = asyncio.Semaphore(concurrency)
         self._lost = 0
         self._one_by_one = False
@@ -142,5 +148,7 @@ def load_endpoint(
     from qinsight_cli.core.engines.replicas import Replicas
 
     key = key_of(served.key_variable)
-    facts = Loop().run(check(served, model, key, say)).result()  # not asyncio.run: a notebook has a loop of its own
-    return EndpointEngine(model, Replicas(served.urls, key, served.timeout), served.concurrency, max_pixels, facts)
+    loop = Loop()  # not asyncio.run: a notebook has a loop of its own
+    facts = loop.run(check(served, model, key, say)).result()
+    replicas = Replicas(served.urls, key, served.timeout)
+    return EndpointEngine(model, replicas, served.concurrency, max_pixels, facts, loop)

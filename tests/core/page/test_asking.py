@@ -116,13 +116,19 @@ def test_a_model_that_cannot_be_loaded_is_one_line(grey: str) -> None:
         answer(asker, grey)
 
 
-def test_who_gives_up_stops_the_model_and_the_next_is_answered(grey: str) -> None:
+def begun(grey: str) -> tuple[TalkingEngine, Asker, Any]:
+    """A question whose answer has begun and does not end."""
     engine = TalkingEngine()
     asker = Asker(lambda task: (engine, EXPECTED))
     engine.endless.set()
     asked = asker.ask(SCORE, {"image": grey})
     while next(asked) == "":
         pass
+    return engine, asker, asked
+
+
+def test_who_gives_up_stops_the_model_and_the_next_is_answered(grey: str) -> None:
+    engine, asker, asked = begun(grey)
     assert engine.writing.wait(10)
     asked.close()
     other = asker.ask(TASKS["degradation"], {"image": grey})  # waits for its turn
@@ -134,12 +140,7 @@ def test_who_gives_up_stops_the_model_and_the_next_is_answered(grey: str) -> Non
 
 
 def test_closing_stops_the_model(grey: str) -> None:
-    engine = TalkingEngine()
-    asker = Asker(lambda task: (engine, EXPECTED))
-    engine.endless.set()
-    asked = asker.ask(SCORE, {"image": grey})
-    while next(asked) == "":
-        pass
+    engine, asker, asked = begun(grey)
     asker.close()
     assert not engine.writing.is_set()
     with pytest.raises(InterruptedError):
