@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from browser_pages import watched_pages
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = (
     "--no-sandbox",
@@ -39,30 +41,13 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Any]:
     """Opens a file: `open_page(path, dark=..., width=...)`. Errors of its script and requests elsewhere fail."""
-    problems: list[str] = []
-    contexts = []
+    with watched_pages(browser, ("file:", "data:"), 15_000) as (new_page, problems):
 
-    def opened(path: Path, dark: bool = False, width: int = 1280, height: int = 900, **more: Any) -> Any:
-        context = browser.new_context(
-            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}, **more
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith(("file:", "data:")) else problems.append(f"asks for {asked.url}")
-            ),
-        )
-        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(path.resolve().as_uri())
-        return page
+        def opened(path: Path, **settings: Any) -> Any:
+            page = new_page(**settings)
+            page.goto(path.resolve().as_uri())
+            return page
 
-    yield opened
-    for context in contexts:
-        context.close()
+        yield opened
     # A picture that is not beside the page is asked for, not found, and stays the thumbnail.
     assert not [problem for problem in problems if "ERR_FILE_NOT_FOUND" not in problem]

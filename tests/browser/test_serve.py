@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from browser_pages import CONTRAST, watched_pages
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.page.app import page as make_page
 from qinsight_cli.core.page.asking import Asker
@@ -59,28 +60,15 @@ def server(engine: TalkingEngine, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def open_served(browser: Any, server: Server) -> Iterator[Any]:
     """Opens the page: `open_served(dark=..., width=...)`. Errors of a script and requests elsewhere fail the test."""
-    problems: list[str] = []
-    contexts = []
+    with watched_pages(browser, (server.address, "data:", "blob:"), 60_000) as (new_page, problems):
 
-    def opened(dark: bool = False, width: int = 1280, height: int = 900, **more: Any) -> Any:
-        context = browser.new_context(
-            color_scheme="dark" if dark else "light", viewport={"width": width, "height": height}, **more
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        own = (server.address, "data:", "blob:")
-        page.on("request", lambda asked: None if asked.url.startswith(own) else problems.append(f"asks {asked.url}"))
-        page.goto(server.address)
-        page.wait_for_selector("input[type=file]", state="attached")
-        return page
+        def opened(**settings: Any) -> Any:
+            page = new_page(**settings)
+            page.goto(server.address)
+            page.wait_for_selector("input[type=file]", state="attached")
+            return page
 
-    yield opened
-    for context in contexts:
-        context.close()
+        yield opened
     assert not problems
 
 
@@ -172,28 +160,19 @@ def test_on_a_phone_nothing_overflows_and_words_can_be_read(open_served: Any, pi
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     boxes = [each.bounding_box() for each in page.locator(".qi-axis").first.locator("span").all()]
     assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes))
-    assert page.evaluate(CONTRAST) >= 4.5
+    assert page.evaluate(CONTRAST, list(WORDS)) >= 4.5
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background.removeprefix("rgb(").rstrip(")").split(",")[:3])) < 200) == dark
 
 
-# The lowest contrast (WCAG 2) of the words of the page against what lies behind them.
-CONTRAST = """() => {
-  const rgb = (colour) => colour.match(/[0-9.]+/g).map(Number);
-  const linear = (v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => [r, g, b].map((v) => linear(v / 255))
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const behind = (node) => {
-    for (; node; node = node.parentElement) {
-      const colour = rgb(getComputedStyle(node).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const words = ["h1", ".qi-status", ".qi-answer h2", ".qi-said b", ".qi-soft", ".qi-verdict", ".qi-reasoning",
-    ".qi-axis span", "figcaption"];
-  return Math.min(...words.map((each) => document.querySelector(each)).filter(Boolean).map((node) => {
-    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
-    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-  }));
-}"""
+WORDS = (
+    "h1",
+    ".qi-status",
+    ".qi-answer h2",
+    ".qi-said b",
+    ".qi-soft",
+    ".qi-verdict",
+    ".qi-reasoning",
+    ".qi-axis span",
+    "figcaption",
+)
