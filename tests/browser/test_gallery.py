@@ -67,7 +67,7 @@ def test_sorted_filtered_and_searched(gallery: Path, open_page: Any) -> None:
     page.get_by_role("combobox", name="Severity").select_option("serious")
     assert names(page) == [HOSTILE]
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_function("document.querySelectorAll('.card:not([hidden])').length === 5")
+    page.locator(".card:visible").nth(4).wait_for()
     page.get_by_role("combobox", name="Errors").select_option("only errors")
     assert names(page) == ["gone.png"]
     page.get_by_role("combobox", name="Errors").select_option("hidden")
@@ -78,7 +78,7 @@ def test_sorted_filtered_and_searched(gallery: Path, open_page: Any) -> None:
     page.get_by_role("searchbox").fill("not in any of them")
     assert names(page) == []
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.querySelectorAll('.card:not([hidden])').length === 5")
+    page.locator(".card:visible").nth(4).wait_for()
 
 
 def test_large_by_click_and_keyboard(gallery: Path, open_page: Any) -> None:
@@ -92,7 +92,7 @@ def test_large_by_click_and_keyboard(gallery: Path, open_page: Any) -> None:
     assert "There is serious blur." in large.text_content()
     assert large.get_attribute("aria-labelledby") == "large-title"
     # The file itself takes the place of the thumbnail.
-    page.wait_for_function("document.querySelector('#stage img').src.endsWith('caf%C3%A9.png')")
+    page.locator("#stage img[src$='caf%C3%A9.png']").wait_for()
     assert page.evaluate("document.querySelector('#stage img').naturalWidth") == 640
     page.keyboard.press("ArrowRight")
     assert page.locator("#large-place").text_content() == "2 of 5"
@@ -102,7 +102,7 @@ def test_large_by_click_and_keyboard(gallery: Path, open_page: Any) -> None:
     assert "no such file" in large.text_content()
     page.keyboard.press("Escape")
     assert not large.is_visible()
-    page.wait_for_function("document.activeElement.ariaLabel?.includes('gone.png')")  # after the dialog's own end
+    page.locator("[aria-label*='gone.png']:focus").wait_for()  # after the dialog's own end
 
 
 def test_the_thumbnail_stays_where_the_file_is_not(gallery: Path, open_page: Any, tmp_path: Path) -> None:

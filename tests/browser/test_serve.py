@@ -86,7 +86,7 @@ def drop(page: Any, paths: list[Path]) -> None:
 
 
 def wait_for(page: Any, words: str) -> None:
-    page.wait_for_function("words => document.querySelector('.qi-status').textContent === words", arg=words)
+    page.locator(f".qi-status:text-is('{words}')").wait_for(state="attached")
 
 
 def test_a_picture_is_rated_while_one_looks_on(open_served: Any, pictures: list[Path], engine: TalkingEngine) -> None:
@@ -95,7 +95,7 @@ def test_a_picture_is_rated_while_one_looks_on(open_served: Any, pictures: list[
     drop(page, pictures[:1])
     wait_for(page, "Rating of light.png …")
     rating = page.locator(".qi-answer[data-task=score]")
-    page.wait_for_function("document.querySelector('.qi-reasoning')?.textContent.includes('It is seen.')")
+    page.locator(".qi-reasoning", has_text="It is seen.").first.wait_for(state="attached")
     assert rating.get_attribute("aria-busy") == "true"
     assert "of 5" not in rating.inner_text()
     engine.endless.clear()
@@ -124,7 +124,7 @@ def test_two_pictures_are_compared_and_one_taken_away(open_served: Any, pictures
     ]
     assert "serious darken" in page.locator(".qi-answer[data-task=degradation]").nth(1).inner_text()
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_function("document.querySelectorAll('.qi-answer').length === 0")
+    page.locator(".qi-answer").first.wait_for(state="detached")
 
 
 def test_a_broken_picture_and_a_third_one_are_lines_on_the_page(open_served: Any, pictures: list[Path]) -> None:
