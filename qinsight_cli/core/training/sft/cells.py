@@ -75,21 +75,24 @@ def keep_cells(
     What another trunk or other pictures left there is replaced. Raises QInsightError for a vision module without
     frozen blocks.
     """
-    from qinsight_cli.core.models.conv_tower import CELL, STATISTICS
+    from qinsight_cli.core.models.conv_trunk import CELL
 
-    if not hasattr(tower, "trunk") or tower.trunk.frozen < len(tower.trunk.blocks):
-        raise QInsightError("keep_cells needs a convolutional vision module with all its blocks frozen")
+    if not hasattr(tower, "trunk") or not tower.trunk.frozen:
+        raise QInsightError("keep_cells needs a convolutional vision module with frozen blocks")
     sizes = resized_sizes({picture: found[picture] for picture in pictures}, processor.image_processor)
     counts = [width * height // CELL**2 for width, height in (sizes[picture] for picture in pictures)]
     kept = KeptCells(
-        np.empty((0, STATISTICS), np.float16), dict(zip(pictures, accumulate([0, *counts]), strict=False)), sizes, CELL
+        np.empty((0, tower.frozen_width), np.float16),
+        dict(zip(pictures, accumulate([0, *counts]), strict=False)),
+        sizes,
+        CELL,
     )
     note, values, key = folder / "note.json", folder / "values.npy", _key(tower, kept)
     said = json.loads(note.read_text()) if note.is_file() else {}
     if said.get("key") != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        np.lib.format.open_memmap(values, "w+", np.float16, (sum(counts), STATISTICS)).flush()
+        np.lib.format.open_memmap(values, "w+", np.float16, (sum(counts), tower.frozen_width)).flush()
         said = {"key": key, "batches": 0}
     written = np.lib.format.open_memmap(values, "r+")
     for batches in _fill(written, kept, said["batches"], tower, processor):
@@ -99,10 +102,11 @@ def keep_cells(
 
 
 def _key(tower: Any, kept: KeptCells) -> dict[str, str]:
-    """What the kept values follow from."""
+    """What the kept values follow from. A block that is trained is none of it."""
     trunk = hashlib.sha256()
-    for value in tower.trunk.state_dict().values():
-        trunk.update(value.detach().cpu().float().numpy().tobytes())
+    for part in (tower.trunk.stem, *tower.trunk.blocks[: tower.trunk.frozen]):
+        for value in part.state_dict().values():
+            trunk.update(value.detach().cpu().float().numpy().tobytes())
     listed = "\n".join(f"{picture} {width}x{height}" for picture, (width, height) in kept.sizes.items())
     return {"trunk": trunk.hexdigest(), "pictures": hashlib.sha256(listed.encode()).hexdigest()}
 
@@ -121,7 +125,7 @@ def _fill(values: Any, kept: KeptCells, finished: int, tower: Any, processor: An
         pixels = torch.as_tensor(np.asarray(seen["pixel_values"])).to(weight.device, weight.dtype)
         _, height, width = np.asarray(seen["image_grid_thw"])[0].tolist()
         with torch.inference_mode():
-            found = tower.statistics(tower.assemble(pixels, height, width)).cpu().numpy()
+            found = tower.frozen_cells(tower.assemble(pixels, height, width)).cpu().numpy()
         for picture, cells in zip(batches[number], found, strict=True):
             values[kept.starts[picture] : kept.starts[picture] + len(cells)] = cells
         if (number + 1) % SAVE_EVERY == 0 or number + 1 == len(batches):

@@ -225,7 +225,7 @@ def encoder_weights(name: str) -> dict[str, Any]:
     """
     import torch
 
-    from qinsight_cli.core.models.conv_tower import imagenet_trunk
+    from qinsight_cli.core.models.conv_trunk import imagenet_trunk
 
     if name != "efficientnet-lite0":
         raise QInsightError(f"no encoder {name!r}; there is efficientnet-lite0")

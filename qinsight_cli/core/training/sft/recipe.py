@@ -36,7 +36,7 @@ class Phase:
     clean_weight   clean pictures are so many times as frequent as those of one class of damage
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
     keep_cells     compute what the frozen blocks give once for each picture, and keep it in the run folder; the vision
-                   module must be convolutional and all its blocks frozen, and pictures are neither cut nor mirrored
+                   module must be convolutional with frozen blocks, and pictures are neither cut nor mirrored
     strips         with keep_cells: a number drawn for each batch; its pictures are cut into so many strips, laid side
                    by side or, below 0, one below the other: the shapes of panoramas. 1 leaves pictures as they are
     """

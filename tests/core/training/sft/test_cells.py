@@ -14,7 +14,8 @@ import torch
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import load_image
-from qinsight_cli.core.models.conv_tower import STATISTICS, ConvTower
+from qinsight_cli.core.models.conv_tower import ConvTower
+from qinsight_cli.core.models.conv_trunk import STATISTICS
 from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.sft import cells
@@ -81,7 +82,7 @@ def test_what_is_computed_stays_and_the_rest_follows(
     monkeypatch.setattr(cells, "SAVE_EVERY", 1)
     rows, folder = small_rows[:10], tmp_path / "cells"
     whole = kept_cells(tmp_path / "whole", model, rows)
-    original, computed, last = ConvTower.statistics, [], [3]
+    original, computed, last = ConvTower.frozen_cells, [], [3]
 
     def counting(self: Any, pictures: torch.Tensor) -> torch.Tensor:
         if len(computed) == last[0]:
@@ -89,7 +90,7 @@ def test_what_is_computed_stays_and_the_rest_follows(
         computed.append(len(pictures))
         return original(self, pictures)
 
-    monkeypatch.setattr(ConvTower, "statistics", counting)
+    monkeypatch.setattr(ConvTower, "frozen_cells", counting)
     with pytest.raises(KeyboardInterrupt):
         kept_cells(folder, model, rows)
     last[0] = 1_000
@@ -146,10 +147,25 @@ def test_strips_need_kept_cells_and_a_number() -> None:
             check(SftRecipe(model="tiny", seed=1, phases=(replace(TALK, **wrong),)))
 
 
-def test_blocks_that_train_cannot_be_kept(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
-    freeze(model.network.model.visual, 15)
-    with pytest.raises(QInsightError, match="all its blocks frozen"):
+def test_without_frozen_blocks_nothing_is_kept(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
+    freeze(model.network.model.visual, 0)
+    with pytest.raises(QInsightError, match="with frozen blocks"):
         kept_cells(tmp_path / "cells", model, small_rows[:2])
+
+
+def test_cells_follow_from_the_frozen_blocks_alone(model: Model, small_rows: list[Sample], tmp_path: Path) -> None:
+    """A phase that trains the later blocks and is killed goes on with the cells that it has."""
+    tower, rows = model.network.model.visual, small_rows[:4]
+    freeze(tower, 8)
+    before = kept_cells(tmp_path / "cells", model, rows)
+    written = (tmp_path / "cells" / "values.npy").stat().st_mtime_ns
+    with torch.no_grad():
+        tower.trunk.blocks[8].project.conv.weight += 1
+    kept_cells(tmp_path / "cells", model, rows)
+    assert (tmp_path / "cells" / "values.npy").stat().st_mtime_ns == written
+    assert before.values.shape[1] == tower.frozen_width
+    freeze(tower, 9)
+    assert kept_cells(tmp_path / "cells", model, rows).values.shape[1] == tower.frozen_width != before.values.shape[1]
 
 
 @pytest.mark.parametrize("cut", [{"crop": 64}, {"windows": ((0.5, 1.0),)}])
