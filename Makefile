@@ -1,6 +1,8 @@
 # Everything goes into .venv; nothing is fetched from a model hub.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# A test process for each core, up to four; the one that finishes first takes tests from the other.
+SPREAD := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-page docs lint constraints audit clean
 
@@ -20,7 +22,7 @@ demo: .venv/installed  ## install, make example photos, score them into out.csv
 	@echo "The command is $(BIN)/qinsight; after \`source $(BIN)/activate\` it is qinsight: try qinsight score photos/"
 
 test: .venv/tested  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 # Gradio takes an older Pillow than the suite runs with, so it has an environment of its own above .venv.
 build/serve/installed: pyproject.toml .venv/tested
@@ -31,7 +33,7 @@ build/serve/installed: pyproject.toml .venv/tested
 	touch $@
 
 test-page: build/serve/installed  ## the page of qinsight serve, and pictures under its Pillow
-	build/serve/bin/python -m pytest tests/core/page tests/commands/test_serve.py tests/browser tests/core/images
+	build/serve/bin/python -m pytest $(SPREAD) tests/core/page tests/commands/test_serve.py tests/browser tests/core/images
 
 docs: .venv/tested  ## the documentation as a site, in build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
