@@ -62,7 +62,8 @@ class Shape:
 
     `encoder` is "efficientnet-lite0" for the convolutional vision module started from ImageNet weights, or empty for
     Qwen2.5-VL's tower with random ones. Patch 16 keeps JPEG's 8x8 grid on the patch grid. `window` is in pixels;
-    blocks of `full_attention` see the whole picture. `min_pixels` and `max_pixels` bound the area a picture is resized
+    blocks of `full_attention` see the whole picture. `tied_embeddings`: the output layer is the input embedding; words
+    that are likely at the same places then look alike to the network that reads them. `min_pixels` and `max_pixels` bound the area a picture is resized
     to.
     """
 
@@ -80,6 +81,7 @@ class Shape:
     text_heads: int = 4
     text_kv_heads: int = 2
     text_intermediate: int = 704
+    tied_embeddings: bool = True
     min_pixels: int = 128 * 128
     max_pixels: int = 480 * 320
 
@@ -202,7 +204,7 @@ def _config(shape: Shape, words: int, token: Callable[[str], int]) -> Any:
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
         vision_end_token_id=token("<|vision_end|>"),
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.tied_embeddings,
     )
 
 
