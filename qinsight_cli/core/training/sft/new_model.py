@@ -63,8 +63,8 @@ class Shape:
     `encoder` is "efficientnet-lite0" for the convolutional vision module started from ImageNet weights, or empty for
     Qwen2.5-VL's tower with random ones. Patch 16 keeps JPEG's 8x8 grid on the patch grid. `window` is in pixels;
     blocks of `full_attention` see the whole picture. `tied_embeddings`: the output layer is the input embedding; words
-    that are likely at the same places then look alike to the network that reads them. `min_pixels` and `max_pixels` bound the area a picture is resized
-    to.
+    that are likely at the same places then look alike to the network that reads them. `min_pixels` and `max_pixels`
+    bound the area a picture is resized to.
     """
 
     vocabulary: int = 900
