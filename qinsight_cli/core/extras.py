@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from qinsight_cli.core.errors import QInsightError
 
@@ -18,17 +17,17 @@ class Extra:
 
     @property
     def missing(self) -> list[str]:
-        """Those that are not installed."""
+        """The modules that are not installed."""
         return [name for name in self.modules if not is_installed(name)]
 
 
-# By the names of [project.optional-dependencies]; `all` brings the first group.
+# By the names of [project.optional-dependencies].
 EXTRAS = {
     "data": Extra(("cv2", "skimage", "openpyxl"), "prepare datasets, damage photos, PSNR and SSIM"),
     "photos": Extra(("rawpy", "pillow_heif"), "camera raw and HEIC pictures"),
     "endpoint": Extra(("openai",), "models behind OpenAI-compatible servers"),
     "serve": Extra(("gradio",), "the page of qinsight serve"),
-    "ray": Extra(("ray",), "more pictures than one machine can do"),
+    "ray": Extra(("ray",), "scoring on many machines"),
     "cloud": Extra(("s3fs", "gcsfs"), "pictures and results in object stores"),
     "lora": Extra(("peft",), "training of adapters"),
     "quantize": Extra(("bitsandbytes",), "weights in 4 or 8 bits on a GPU"),
@@ -49,7 +48,9 @@ def is_installed(module: str) -> bool:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package, by its name in the index; None without it."""
+    """The version of a package, by its name in the index; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -62,14 +63,14 @@ def install(extra: str) -> str:
 
 
 def require(extra: str, what: str) -> None:
-    """Raise QInsightError, in one line with the command to type, when a module of an extra is missing."""
+    """Raise QInsightError with the command to type if a module of an extra is missing; `what` needs it."""
     missing = EXTRAS[extra].missing
     if missing:
         raise QInsightError(f"{what} needs {missing[0]}, which is not installed: {install(extra)}")
 
 
 def explain(error: ModuleNotFoundError) -> str | None:
-    """The line for a module that is missing because its extra is; None when it belongs to none."""
+    """The message for a missing module of an extra; None for a module of no extra."""
     module = (error.name or "").partition(".")[0]
     for name, extra in EXTRAS.items():
         if module in extra.modules:

@@ -9,10 +9,10 @@ import os
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import install
 from qinsight_cli.core.files import write_atomically
 
 REMOTE = ("s3://", "gs://")
-INSTALL = "pip install 'qinsight[cloud]'"
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -26,7 +26,7 @@ def file_system(path: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(path)
     except ImportError:
-        raise QInsightError(f"{path}: {path.partition(':')[0]}:// needs another package: {INSTALL}") from None
+        raise QInsightError(f"{path}: {path.partition(':')[0]}:// needs another package: {install('cloud')}") from None
 
 
 def read(path: str, start: int = 0, length: int | None = None) -> bytes:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from typing import TYPE_CHECKING
 
 from qinsight_cli.core.errors import ImageError
+from qinsight_cli.core.extras import install, is_installed
 from qinsight_cli.core.images.containers import HEIC, PREVIEW, RAW, VIDEO
 
 if TYPE_CHECKING:
     from PIL import Image
 
-INSTALL = "pip install 'qinsight[photos]'"
+INSTALL = install("photos")
 PACKAGES = {RAW: "rawpy", HEIC: "pillow_heif"}
 SRGB_CURVE = (2.4, 12.92)
 
 
 def can_read(kind: str) -> bool:
     """Whether the package for a kind of file is installed."""
-    return importlib.util.find_spec(PACKAGES[kind]) is not None
+    return is_installed(PACKAGES[kind])
 
 
 def refuse(kind: str) -> None:

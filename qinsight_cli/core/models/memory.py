@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
@@ -16,41 +16,45 @@ from qinsight_cli.core.models.names import first_line, weight_files
 GB = 1e9
 KEPT = 1 << 26  # bytes of a block up to which `keep_freed` keeps it, 4 times as much in all
 _TRIM, _MMAP = -1, -3  # numbers of glibc's mallopt
-LONGEST_HEADER = 1 << 27  # bytes; the header of a 7B model has 100 thousand
 # Bytes of a weight after quantisation, scales included.
 QUANTIZED_BYTES = {"4bit": 0.53, "8bit": 1.01}
 
 
 def weight_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    """(name, shape, bytes in the file) of each weight, from the headers of the safetensors files of a model folder.
+    """(name, shape, bits of a number) of each weight, from the headers of the safetensors files of a model folder.
 
     Raises QInsightError for a file that is cut off or no safetensors file.
     """
+    from safetensors import SafetensorError, safe_open
+
     for path in weight_files(folder):
         try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header: Any = json.loads(file.read(length)) if length <= LONGEST_HEADER else None
-            for name, entry in header.items():
-                if name != "__metadata__":
-                    start, end = entry["data_offsets"]
-                    yield name, tuple(map(int, entry["shape"])), int(end) - int(start)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            with safe_open(path, framework="np") as held:
+                parts = [(name, held.get_slice(name)) for name in held.keys()]  # noqa: SIM118  (it is no dictionary)
+                found = [(name, tuple(part.get_shape()), _bits(part.get_dtype())) for name, part in parts]
+        except (OSError, SafetensorError) as error:
             raise QInsightError(
-                f"{folder}: the weights cannot be loaded: the header of {path.name} cannot be read"
+                f"{folder}: the weights cannot be loaded: {path.name} is not a complete safetensors file"
             ) from error
+        yield from found
+
+
+def _bits(dtype: str) -> int:
+    """The size of a type by its name in safetensors: 16 for BF16, 8 for F8_E4M3 and BOOL."""
+    digits = re.search(r"[0-9]+", dtype)
+    return int(digits[0]) if digits else 8
 
 
 def weight_bytes(folder: Path, itemsize: int | None, quantize: str = "") -> int:
-    """Bytes that the weights of a model folder take in memory.
+    """The bytes that the weights of a model folder take in memory.
 
-    itemsize  bytes of a number once loaded; None: as in the files, for weights that are quantised already
+    itemsize  bytes of a number once loaded; None keeps those of the file, for weights that are quantised already
     quantize  "4bit" or "8bit": the matrices of the decoder's layers are quantised
     """
     total = 0.0
-    for name, shape, stored in weight_shapes(folder):
+    for name, shape, bits in weight_shapes(folder):
         if itemsize is None:
-            total += stored
+            total += prod(shape) * bits / 8
         elif quantize and len(shape) == 2 and ".layers." in name and "visual" not in name:
             total += prod(shape) * QUANTIZED_BYTES[quantize]
         else:

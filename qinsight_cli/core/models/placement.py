@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.extras import is_installed
+from qinsight_cli.core.extras import is_installed, require
 from qinsight_cli.core.models.memory import free_bytes, too_large, weight_bytes
 from qinsight_cli.core.models.names import first_line
 
@@ -180,8 +180,7 @@ def quantization_config(quantize: str, dtype: Any, where: Any) -> Any:
     """`--quantize` -> a configuration of transformers, None for "". Raises QInsightError without bitsandbytes."""
     if not quantize:
         return None
-    if not is_installed("bitsandbytes"):
-        raise QInsightError(f"--quantize {quantize} needs bitsandbytes: pip install 'qinsight[quantize]'")
+    require("quantize", f"--quantize {quantize}")
     if where.type == "mps":
         raise QInsightError(f"--quantize {quantize} works on CUDA and on the CPU, not on mps")
     from transformers import BitsAndBytesConfig

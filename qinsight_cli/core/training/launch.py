@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import socket
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.extras import require
 from qinsight_cli.core.training.shipped import find_yaml, names_in
 
 FOLDER = Path(__file__).with_name("launch_configs")
@@ -23,16 +23,18 @@ def names() -> list[str]:
 
 
 def config_file(name: str) -> Path:
-    """A shipped configuration by its name, or a YAML file. Raises QInsightError if there is no such file, and if it
-    needs DeepSpeed where that is not installed."""
+    """A shipped configuration by its name, or a YAML file.
+
+    Raises QInsightError if there is no such file, or if it needs DeepSpeed and that is not installed.
+    """
     path = find_yaml(FOLDER, name, "--launch: no configuration", "configurations")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         kind = content.get("distributed_type")
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError, AttributeError) as error:
         raise QInsightError(f"--launch: {path} is no configuration of Accelerate") from error
-    if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
-        raise QInsightError(f"--launch {name} needs DeepSpeed, which is not installed here: pip install deepspeed")
+    if kind == "DEEPSPEED":
+        require("deepspeed", f"--launch {name}")
     return path
 
 

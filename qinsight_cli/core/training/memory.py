@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.models.names import weight_files
+from qinsight_cli.core.models.memory import weight_shapes
 
 VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
 # Parameters of models that may not be on this machine: in total, and of the vision tower.
@@ -43,16 +43,8 @@ def sizes(model: str, folder: Path | None) -> tuple[int, int] | None:
     """Parameters of a model and of its vision tower, from the headers of its weight files; None if unknown."""
     if folder is None:
         return KNOWN_SIZES.get(model)
-    from safetensors import safe_open
-
-    counts = {"all": 0, "vision": 0}
-    for path in weight_files(folder):
-        with safe_open(path, framework="np") as weights:
-            for name in weights.keys():  # noqa: SIM118  (it is no dictionary)
-                count = math.prod(weights.get_slice(name).get_shape())
-                counts["all"] += count
-                counts["vision"] += count if name.startswith(VISION_PREFIXES) else 0
-    return counts["all"], counts["vision"]
+    counts = {name: math.prod(shape) for name, shape, _ in weight_shapes(folder)}
+    return sum(counts.values()), sum(count for name, count in counts.items() if name.startswith(VISION_PREFIXES))
 
 
 def adapter_of(rank: int, targets: Sequence[str], folder: Path | None) -> Adapter:

@@ -1,8 +1,7 @@
-"""Where else a run is logged: TensorBoard, Weights & Biases, or trackio, through transformers."""
+"""The trackers that a run can also log to, through transformers: TensorBoard, Weights & Biases, trackio."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from qinsight_cli.core.errors import QInsightError
@@ -11,10 +10,9 @@ from qinsight_cli.core.extras import is_installed
 ReportTo = Literal["none", "tensorboard", "wandb", "trackio"]
 
 
-def check_installed(packages: Sequence[str], report_to: str) -> None:
-    """Raises QInsightError for a package that a run needs and that is not there."""
-    for package in (*packages, *([] if report_to == "none" else [report_to])):
-        if not is_installed(package):
-            raise QInsightError(
-                f"the package {package} is not installed here, and this run needs it: pip install {package}"
-            )
+def check_tracker(report_to: ReportTo) -> None:
+    """Raises QInsightError if the package of the tracker is not installed."""
+    if report_to != "none" and not is_installed(report_to):
+        raise QInsightError(
+            f"--report-to {report_to} needs {report_to}, which is not installed: pip install {report_to}"
+        )

@@ -163,8 +163,8 @@ def test_an_automatic_map_cuts_no_layer(random_model: Path) -> None:
 
 
 def test_quantize_without_its_package_is_one_line(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "is_installed", lambda name: False)
-    with pytest.raises(QInsightError, match=r"--quantize 4bit needs bitsandbytes: pip install 'qinsight\[quantize\]'"):
+    monkeypatch.setattr("qinsight_cli.core.extras.is_installed", lambda name: False)
+    with pytest.raises(QInsightError, match=r"--quantize 4bit needs bitsandbytes, .* 'qinsight\[quantize\]'"):
         load_model(str(random_model), "cpu", options=NetworkOptions("4bit"))
 
 

@@ -35,8 +35,8 @@ def test_an_unknown_configuration_is_one_line(name: str, says: str) -> None:
 
 
 def test_a_configuration_that_needs_deepspeed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(QInsightError, match="needs DeepSpeed, which is not installed here: pip install deepspeed"):
+    monkeypatch.setattr("qinsight_cli.core.extras.is_installed", lambda name: False)
+    with pytest.raises(QInsightError, match=r"--launch zero3 needs deepspeed, .* 'qinsight\[deepspeed\]'"):
         launch.config_file("zero3")
     assert launch.config_file("fsdp").is_file()
 

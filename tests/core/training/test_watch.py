@@ -13,7 +13,7 @@ from rich.console import Console
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.recipe import load_grpo, load_sft
-from qinsight_cli.core.training.reporting import check_installed
+from qinsight_cli.core.training.reporting import check_tracker
 from qinsight_cli.core.training.run_folder import RunFolder
 from qinsight_cli.core.training.watch import WINDOW, Watch, curve, number
 
@@ -125,10 +125,10 @@ def test_a_tracker_reaches_the_trainers_of_both_kinds(tmp_path: Path, monkeypatc
 
 
 def test_a_tracker_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_installed([], "none")
-    monkeypatch.setattr("qinsight_cli.core.training.reporting.is_installed", lambda name: name == "peft")
-    with pytest.raises(QInsightError, match=r"the package wandb is not installed .*: pip install wandb"):
-        check_installed(["peft"], "wandb")
+    check_tracker("none")
+    monkeypatch.setattr("qinsight_cli.core.training.reporting.is_installed", lambda name: False)
+    with pytest.raises(QInsightError, match="--report-to wandb needs wandb, which is not installed: pip install wandb"):
+        check_tracker("wandb")
 
 
 def test_a_run_begun_before_a_key_was_there_goes_on(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import yaml
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import require
 from qinsight_cli.core.models.loading import load_network, load_processor, torch_device, torch_dtype
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
@@ -29,7 +30,7 @@ from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
 from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.reporting import check_installed
+from qinsight_cli.core.training.reporting import check_tracker
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, settings
 
 
@@ -146,8 +147,11 @@ def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int
 
 
 def _check_installed(recipe: GrpoRecipe) -> None:
-    needed = {"vllm": bool(recipe.vllm), "peft": recipe.lora_rank > 0}
-    check_installed([package for package, wanted in needed.items() if wanted], recipe.report_to)
+    if recipe.vllm:
+        require("vllm", f"--vllm {recipe.vllm}")
+    if recipe.lora_rank:
+        require("lora", "--lora")
+    check_tracker(recipe.report_to)
 
 
 def _trainer(

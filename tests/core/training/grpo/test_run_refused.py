@@ -41,7 +41,7 @@ def test_the_dry_run_says_what_would_be_done(job: Any) -> None:
     ("changes", "says"),
     [
         ({"dtype": "bfloat16"}, "bfloat16 cannot take updates as small"),
-        ({"vllm": "colocate"}, "package vllm is not installed"),
+        ({"vllm": "colocate"}, r"--vllm colocate needs vllm, which is not installed: pip install 'qinsight\[vllm\]'"),
         ({"max_completion_tokens": 8}, "completions end after 8"),
         ({"per_device_batch": 6}, "not a multiple of 6"),
     ],
