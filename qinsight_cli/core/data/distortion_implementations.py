@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from qinsight_cli.core.data.distortions import through_file, to_bytes, unit_pixels
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
 
 Rng = np.random.Generator
@@ -32,12 +32,8 @@ def within(bounds: tuple[tuple[float, float], ...], level: int, rng: Rng) -> flo
     return float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low > 0 else float(rng.uniform(low, high))
 
 
-def unit_pixels(image: Image.Image) -> NDArray[np.float32]:
-    return np.asarray(image, dtype=np.float32) / 255.0
-
-
 def to_picture(unit: NDArray) -> Image.Image:
-    return Image.fromarray(np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8))
+    return Image.fromarray(to_bytes(unit))
 
 
 def linear_light(unit: NDArray) -> NDArray:
@@ -47,14 +43,6 @@ def linear_light(unit: NDArray) -> NDArray:
 def encoded_light(linear: NDArray) -> NDArray:
     linear = np.clip(linear, 0.0, 1.0)
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def through_file(image: Image.Image, kind: str, **settings: object) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **settings)
-    buffer.seek(0)
-    with Image.open(buffer) as stored:
-        return stored.convert("RGB")
 
 
 # Each takes a picture, a level 0-4, a generator and the factor by which the result will be made smaller.
@@ -238,10 +226,7 @@ def crushed(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Im
 
 Implementation = Callable[[Image.Image, int, Rng, float], Image.Image]
 IMPLEMENTATIONS: dict[str, tuple[Implementation, ...]] = {
-    "noise": (
-        *(sensor_noise, scikit_gaussian, opencv_gaussian, uniform_noise, film_grain, chroma_noise),
-        impulses,
-    ),
+    "noise": (sensor_noise, scikit_gaussian, opencv_gaussian, uniform_noise, film_grain, chroma_noise, impulses),
     "blur": (pillow_gaussian, pillow_box, scikit_blur, camera_shake, defocus, enlarged),
     "compression": (pillow_jpeg, pillow_jpeg, opencv_jpeg, jpeg_twice, webp, avif, jpeg2000_rate),
     "darken": (exposure, pillow_brightness, curve, lightness, crushed),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
@@ -36,12 +37,23 @@ def distort(
     return choices[name](np.ascontiguousarray(image), SEVERITIES.index(severity) + 1, rng), name
 
 
-def _unit(image: Pixels) -> NDArray[np.float32]:
-    return image.astype(np.float32) / 255.0
+def unit_pixels(image: Pixels | Image.Image) -> NDArray[np.float32]:
+    """RGB of 8 bits -> floats in [0, 1]."""
+    return np.asarray(image, dtype=np.float32) / 255.0
 
 
-def _bytes(unit: NDArray) -> Pixels:
+def to_bytes(unit: NDArray) -> Pixels:
+    """Floats -> RGB of 8 bits, clipped to [0, 1] and rounded."""
     return np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def through_file(image: Image.Image, kind: str, **settings: object) -> Image.Image:
+    """The picture after it was written to a file of this format and read again."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **settings)
+    buffer.seek(0)
+    with Image.open(buffer) as stored:
+        return stored.convert("RGB")
 
 
 # --- noise ---------------------------------------------------------------------------------------------------------
@@ -49,31 +61,31 @@ def _bytes(unit: NDArray) -> Pixels:
 
 def gaussian_rgb(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     sigma = (0.05, 0.1, 0.15, 0.2, 0.25)[level - 1]
-    return _bytes(_unit(image) + rng.normal(0.0, sigma, image.shape))
+    return to_bytes(unit_pixels(image) + rng.normal(0.0, sigma, image.shape))
 
 
 def gaussian_ycrcb(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     luma = (0.05, 0.06, 0.07, 0.08, 0.09)[level - 1]
     chroma = luma * (1.0, 1.45, 1.9, 2.35, 2.8)[level - 1]
     noise = rng.normal(0.0, 1.0, image.shape).astype(np.float32) * np.array([luma, chroma, chroma], dtype=np.float32)
-    ycrcb = cv2.cvtColor(_unit(image), cv2.COLOR_RGB2YCrCb) + noise
-    return _bytes(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB))
+    ycrcb = cv2.cvtColor(unit_pixels(image), cv2.COLOR_RGB2YCrCb) + noise
+    return to_bytes(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB))
 
 
 def speckle(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     scale = (0.14, 0.21, 0.28, 0.35, 0.42)[level - 1]
-    unit = _unit(image)
-    return _bytes(unit + unit * rng.normal(0.0, scale, image.shape))
+    unit = unit_pixels(image)
+    return to_bytes(unit + unit * rng.normal(0.0, scale, image.shape))
 
 
 def spatially_correlated(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     sigma = (0.08, 0.11, 0.14, 0.18, 0.22)[level - 1]
-    return _bytes(cv2.blur(_unit(image) + rng.normal(0.0, sigma, image.shape).astype(np.float32), (3, 3)))
+    return to_bytes(cv2.blur(unit_pixels(image) + rng.normal(0.0, sigma, image.shape).astype(np.float32), (3, 3)))
 
 
 def poisson(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     photons = (80.0, 60.0, 40.0, 25.0, 15.0)[level - 1]
-    return _bytes(rng.poisson(_unit(image) * photons) / photons)
+    return to_bytes(rng.poisson(unit_pixels(image) * photons) / photons)
 
 
 def salt_and_pepper(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
@@ -123,11 +135,11 @@ def zoom(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     """The mean of the picture and of its enlargements about the centre, up to the given factor in steps of 0.02."""
     factors = np.arange(1.0, (1.03, 1.06, 1.10, 1.15, 1.21)[level - 1], 0.02)
     height, width = image.shape[:2]
-    total = _unit(image)
+    total = unit_pixels(image)
     for factor in factors:
         matrix = np.array([[factor, 0, (1 - factor) * width / 2], [0, factor, (1 - factor) * height / 2]])
-        total = total + cv2.warpAffine(_unit(image), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return _bytes(total / (len(factors) + 1))
+        total = total + cv2.warpAffine(unit_pixels(image), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return to_bytes(total / (len(factors) + 1))
 
 
 def jitter(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
@@ -137,8 +149,8 @@ def jitter(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
 def _smooth(image: Pixels, sigma: float) -> Pixels:
     # Four sigma on each side, where scikit-image truncates its Gaussian too.
     size = 2 * int(4.0 * sigma + 0.5) + 1
-    blurred = cv2.GaussianBlur(_unit(image), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
-    return _bytes(blurred)
+    blurred = cv2.GaussianBlur(unit_pixels(image), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
+    return to_bytes(blurred)
 
 
 def _shuffle(image: Pixels, shift: int, rng: np.random.Generator) -> Pixels:
@@ -175,14 +187,8 @@ def jpeg2000(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
     return _through_file(image, "JPEG2000", quality_mode="dB", quality_layers=[decibel])
 
 
-def _through_file(image: Pixels, format: str, **settings: object) -> Pixels:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format, **settings)
-    buffer.seek(0)
-    with Image.open(buffer) as decoded:
-        return np.asarray(decoded.convert("RGB"), dtype=np.uint8)
+def _through_file(image: Pixels, kind: str, **settings: object) -> Pixels:
+    return np.asarray(through_file(Image.fromarray(image), kind, **settings))
 
 
 # --- darken --------------------------------------------------------------------------------------------------------
@@ -193,7 +199,7 @@ def shift_hsv(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
 
 
 def shift_rgb(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
-    return _bytes(_unit(image) - (0.1, 0.15, 0.2, 0.27, 0.35)[level - 1])
+    return to_bytes(unit_pixels(image) - (0.1, 0.15, 0.2, 0.27, 0.35)[level - 1])
 
 
 def gamma_hsv(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
@@ -202,13 +208,13 @@ def gamma_hsv(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
 
 
 def gamma_rgb(image: Pixels, level: int, rng: np.random.Generator) -> Pixels:
-    return _bytes(_unit(image) ** (1.4, 1.7, 2.1, 2.6, 3.2)[level - 1])
+    return to_bytes(unit_pixels(image) ** (1.4, 1.7, 2.1, 2.6, 3.2)[level - 1])
 
 
 def _on_value(image: Pixels, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Pixels:
-    hsv = cv2.cvtColor(_unit(image), cv2.COLOR_RGB2HSV)
+    hsv = cv2.cvtColor(unit_pixels(image), cv2.COLOR_RGB2HSV)
     hsv[:, :, 2] = np.clip(change(hsv[:, :, 2]), 0.0, 1.0)
-    return _bytes(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    return to_bytes(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
 GENERATORS: dict[str, dict[str, Generator]] = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.source_files import other_header
-from qinsight_cli.core.data.table_files import check_unpacked, read_table, unique_header
-from qinsight_cli.core.encodings import read_text
+from qinsight_cli.core.data.table_files import read_table, sheet_lines, unique_header
+from qinsight_cli.core.encodings import read_bytes, read_text
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.extras import require
 
 
 def read_csv(path: Path, name: str, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -45,27 +45,19 @@ def read_words(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
 
 def read_sheet(
     path: Path, name: str, needed: Sequence[str], sheet: str | int = 0, header: int = 0
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE, row N", {column: value}) for each row of an Excel sheet; `header` counts the rows above the header.
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """("FILE, row N", {column: text}) for each row of an Excel sheet; `header` counts the rows above the header.
 
     Raises QInsightError if the file cannot be read, or the sheet or a needed column is missing.
     """
-    import pandas as pd
-
-    require("data", f"{path}, an Excel sheet,")
-    check_unpacked(path)
-    try:
-        # header=None: pandas would silently rename the second of two columns with the same name.
-        frame = pd.read_excel(path, sheet_name=sheet, header=None, skiprows=header, engine="openpyxl")
-    except Exception as error:  # whatever a broken zip or another layout raises
-        raise QInsightError(f"cannot read {path}: {' '.join(str(error).split())}; give the authors' file") from None
-    columns = unique_header(path, ["" if pd.isna(name) else name for name in frame.iloc[0]] if len(frame) else [])
+    lines = sheet_lines(path, read_bytes(path), sheet)[header:]
+    columns = unique_header(path, lines[0][1] if lines else [])
     if any(column not in columns for column in needed):
         raise other_header(path, name, ",".join(needed), [column for column in columns if column])
-    for index, values in enumerate(frame.iloc[1:].itertuples(index=False, name=None)):
-        row = dict(zip(columns, values, strict=True))
-        if not all(pd.isna(row[column]) for column in needed):
-            yield f"{path.name}, row {header + index + 2}", row
+    for number, cells in lines[1:]:
+        row = dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))
+        if any(row[column] for column in needed):
+            yield f"{path.name}, row {number}", row
 
 
 def read_json(path: Path) -> list[dict[str, Any]]:

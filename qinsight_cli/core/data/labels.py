@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.tasks import score
 
 LONGEST_SHOWN = 40  # characters of a label in a message
 
@@ -90,6 +91,21 @@ class Labelled:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
+
+
+def root_of(source: Path) -> Path:
+    """Where to search for the pictures of a dataset that is given as its folder or as its label file."""
+    return source if source.is_dir() else source.parent
+
+
+def split_of(path: Path) -> str:
+    """The split that the name of a label file begins with, "train" or "test"; else ""."""
+    return next((split for split in ("train", "test") if path.name.startswith(split)), "")
+
+
+def score_labels(name: str, source: Path, labels: Iterable[Label], scale: Scale, **more: Any) -> Labelled:
+    """A rated dataset in a folder, or beside a label file. `more` are further fields of `Labelled`."""
+    return Labelled(name, score.TASK.name, root_of(source), unique(labels), scale, **more)
 
 
 def rated(where: str, name: str, label: object, scale: Scale, reference: str = "", split: str = "") -> Label:

@@ -54,7 +54,7 @@ def _pair(first: Sample, second: Sample, number: int, split: str, source: str) -
         source=source,
         images={role: row.images["image"] for role, row in roles.items()},
         files={role: row.files["image"] for role, row in roles.items() if "image" in row.files},
-        truth={"winner": "Image A" if ratings[0] > ratings[1] else "Image B"},
+        truth=comparison.rated(*ratings),
         raw_label=list(ratings),
         reasoning=reasoning,
     )

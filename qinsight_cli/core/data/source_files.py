@@ -39,11 +39,6 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
     raise QInsightError(f"{source} is not {title}: it has no {' or '.join(patterns or signs)}; {hint}")
 
 
-def root_of(source: Path) -> Path:
-    """Where the pictures of a dataset are searched, which is given as its folder or as its label file."""
-    return source if source.is_dir() else source.parent
-
-
 def looks_like(source: Path) -> list[str]:
     """The datasets whose label files are in the folder, the best known sign first."""
     found = []

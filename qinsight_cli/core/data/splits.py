@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Hashable, Sequence
 
 
+def seed_of(text: str) -> int:
+    """A seed of 64 bits for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
+
+
 def draw_unit(seed: int, name: str) -> float:
     """A number in [0, 1) for a name."""
-    return (
-        int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
-    )
+    return seed_of(f"{seed}:{name}") / 2**64
 
 
 def draw_stratified(names: Sequence[str], strata: Sequence[tuple[Hashable, ...]], count: int, seed: int) -> list[int]:

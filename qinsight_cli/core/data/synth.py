@@ -24,7 +24,7 @@ from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplica
 from qinsight_cli.core.data.problems import BROKEN, Problem, look_alike_problems, near_duplicate_problems
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN
 from qinsight_cli.core.data.reasoning import measure_image
-from qinsight_cli.core.data.splits import split_by_group
+from qinsight_cli.core.data.splits import seed_of, split_by_group
 from qinsight_cli.core.data.synth_rows import (
     CLEARLY,
     SIMILAR,
@@ -33,7 +33,6 @@ from qinsight_cli.core.data.synth_rows import (
     null_rows,
     pair_row,
     photo_name,
-    seed_of,
     single_row,
     write_variant,
 )

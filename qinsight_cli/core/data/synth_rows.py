@@ -144,7 +144,3 @@ def photo_name(name: str) -> str:
     if len(plain.encode()) <= _LONGEST:
         return f"{plain}-{digest[: 16 if '/' in name else 4]}"
     return f"{plain.encode()[:_LONGEST].decode('utf-8', 'ignore')}-{digest[:16]}"
-
-
-def seed_of(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

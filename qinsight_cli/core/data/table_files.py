@@ -14,6 +14,7 @@ from typing import Any
 from qinsight_cli.core.data.names import same_name
 from qinsight_cli.core.encodings import decode, read_bytes
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.extras import require
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXCEL, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # how the files begin
@@ -68,7 +69,7 @@ def read_table(path: Path, header: bool = True) -> Table:
     if data.startswith(_OLD_EXCEL):
         raise QInsightError(f"{path} is an Excel file of the old kind; save it as .xlsx or as CSV")
     excel = data.startswith(_EXCEL)
-    kind, lines = ("a sheet of Excel", _sheet(path, data)) if excel else _text_lines(path, decode(data, str(path)))
+    kind, lines = ("a sheet of Excel", sheet_lines(path, data)) if excel else _text_lines(path, decode(data, str(path)))
     filled = [(number, cells) for number, cells in lines if any(map(str.strip, cells))]
     first = filled[0][1] if filled else []
     names = _without_empty_end(unique_header(path, first) if header else [str(n + 1) for n in range(len(first))])
@@ -131,17 +132,18 @@ def _with_point(cell: str) -> str:
     return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
 
 
-def _sheet(path: Path, data: bytes) -> list[tuple[int, list[str]]]:
-    """(row number, cells) of the first sheet."""
+def sheet_lines(path: Path, data: bytes, sheet: str | int = 0) -> list[tuple[int, list[str]]]:
+    """(row number, cells) of a sheet of an Excel file, by its name or its place. Raises QInsightError."""
+    require("data", f"{path}, an Excel sheet,")
     import openpyxl  # type: ignore[import-untyped,unused-ignore]
 
-    check_unpacked(path)
+    _check_unpacked(path, data)
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheet: Any = book.worksheets[0]
-        sheet.reset_dimensions()  # what the file says of its size may be absurd
+        cells: Any = book[sheet] if isinstance(sheet, str) else book.worksheets[sheet]
+        cells.reset_dimensions()  # the size that the file states may be absurd
         rows, total = [], 0
-        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        for number, row in enumerate(cells.iter_rows(values_only=True), 1):
             total += len(row)
             if number > ROWS or total > CELLS:
                 raise ValueError(f"it has more than {CELLS:,} cells or {ROWS:,} rows; save the table as CSV")
@@ -156,12 +158,12 @@ def _cell(value: object) -> str:
     return "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def check_unpacked(path: Path) -> None:
+def _check_unpacked(path: Path, data: bytes) -> None:
     """Raise QInsightError for an Excel file that unpacks to more than `UNPACKED` bytes: it would fill the memory."""
     try:
-        with zipfile.ZipFile(path) as packed:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
             size = sum(entry.file_size for entry in packed.infolist())
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise QInsightError(f"cannot read {path} as an Excel sheet: {error}") from None
     if size > UNPACKED:
         raise QInsightError(f"{path} unpacks to {size >> 20:,} MB, more than {UNPACKED >> 20}; save the table as CSV")

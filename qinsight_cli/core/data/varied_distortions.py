@@ -12,14 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from qinsight_cli.core.data.distortion_implementations import (
-    IMPLEMENTATIONS,
-    Rng,
-    through_file,
-    to_picture,
-    unit_pixels,
-)
-from qinsight_cli.core.data.distortions import distort
+from qinsight_cli.core.data.distortion_implementations import IMPLEMENTATIONS, Rng, to_picture
+from qinsight_cli.core.data.distortions import distort, through_file, unit_pixels
 from qinsight_cli.core.tasks.degradation import NULL, SEVERITIES
 
 OWN_SHARE = 0.4  # share of pictures damaged by DQ-495K's own generators

@@ -10,16 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="AGIQA-3K",
-    signs=(
-        "data.csv",
-        "agiqa*.csv",
-    ),
+    signs=("data.csv", "agiqa*.csv"),
     first_line="mos_quality",
     help="AGIQA-3K: pictures by generative models, quality MOS 0-5. All for testing, as in the paper.",
 )
@@ -33,4 +29,4 @@ def read(source: Path) -> Labelled:
         rated(where, row["name"], row["mos_quality"], SCALE)
         for where, row in read_csv(table, "agiqa", ("name", "mos_quality"))
     ]
-    return Labelled("agiqa", score.TASK.name, root_of(source), unique(labels), SCALE)
+    return score_labels("agiqa", source, labels, SCALE)

@@ -10,16 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="BIQ2021",
-    signs=(
-        "Train (Images and MOS).csv",
-        "Test (Images and MOS).csv",
-    ),
+    signs=("Train (Images and MOS).csv", "Test (Images and MOS).csv"),
     help="BIQ2021: camera photos, MOS 0-1. The official split with both tables, else a tenth is held out.",
 )
 
@@ -38,4 +34,4 @@ def read(source: Path) -> Labelled:
         for split, table in tables.items()
         for where, row in read_csv(table, "biq2021", ("Image Name", "MOS"))
     ]
-    return Labelled("biq2021", score.TASK.name, root_of(source), unique(labels), SCALE, test_share=0.1)
+    return score_labels("biq2021", source, labels, SCALE, test_share=0.1)

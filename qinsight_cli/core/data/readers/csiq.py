@@ -10,20 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_sheet, read_words
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks import score
 
 DATASET = Published(
     title="CSIQ",
-    signs=(
-        "csiq.DMOS.xlsx",
-        "csiq_label.txt",
-    ),
+    signs=("csiq.DMOS.xlsx", "csiq_label.txt"),
     help="CSIQ: 30 photos under 6 distortions, DMOS 0-1 turned around. All for testing, as in the paper.",
 )
 
@@ -43,23 +38,18 @@ def read(source: Path) -> Labelled:
     table = label_files(source, "csiq")[0]
     rows = _from_sheet(table) if table.suffix.lower() == ".xlsx" else _from_text(table)
     labels = [rated(where, name, dmos, SCALE, f"{name.split('.')[0]}.png") for where, name, dmos in rows]
-    return Labelled("csiq", score.TASK.name, root_of(source), unique(labels), SCALE)
+    return score_labels("csiq", source, labels, SCALE)
 
 
-def _from_sheet(table: Path) -> Iterator[tuple[str, str, Any]]:
+def _from_sheet(table: Path) -> Iterator[tuple[str, str, str]]:
     needed = ("image", "dst_type", "dst_lev", "dmos")
     for where, row in read_sheet(table, "csiq", needed, sheet="all_by_image", header=3):
-        kind = " ".join(str(row["dst_type"]).lower().split())
+        kind = " ".join(row["dst_type"].lower().split())
         if kind not in TYPES:
             raise QInsightError(f"{where}: dst_type is {row['dst_type']!r}, not one of {', '.join(TYPES)}")
-        yield where, f"{_plain(row['image'])}.{TYPES[kind]}.{_plain(row['dst_lev'])}.png", row["dmos"]
+        yield where, f"{row['image'].strip()}.{TYPES[kind]}.{row['dst_lev'].strip()}.png", row["dmos"]
 
 
-def _from_text(table: Path) -> Iterator[tuple[str, str, Any]]:
+def _from_text(table: Path) -> Iterator[tuple[str, str, str]]:
     for where, (name, dmos, *_) in read_words(table, 2):
         yield where, name, dmos
-
-
-def _plain(value: Any) -> str:
-    """1600, 1600.0 and "1600" all mean the name 1600."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

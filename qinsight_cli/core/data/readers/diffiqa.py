@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_json
-from qinsight_cli.core.data.labels import Label, Labelled, Published, stem, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
+from qinsight_cli.core.data.labels import Label, Labelled, Published, root_of, stem, unique
+from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import comparison
-from qinsight_cli.core.tasks.comparison import WINNERS
+from qinsight_cli.core.tasks.comparison import MIRRORED, WINNERS
 
 DATASET = Published(
     title="DiffIQA comparisons",
@@ -25,7 +25,6 @@ DATASET = Published(
 )
 
 _KEYS = ("ref_image", "ImageA", "ImageB", "result")
-_OTHER = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
 _SAID = {
     "swap": "A and B are swapped in a seeded half of the pairs",
     "both": "each pair is written in both orders",
@@ -73,7 +72,7 @@ def _one(record: dict[str, str], where: str, name: str, swapped: bool) -> Label:
         images={"reference": record["ref_image"], "image_a": first, "image_b": second},
         raw=record["result"],
         where=where,
-        truth={"winner": _OTHER[record["result"]] if swapped else record["result"]},
+        truth={"winner": MIRRORED[record["result"]] if swapped else record["result"]},
         content=stem(record["ref_image"]),
         extra={"swapped": swapped},
     )

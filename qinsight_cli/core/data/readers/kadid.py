@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="KADID-10k",
@@ -30,4 +29,4 @@ def read(source: Path) -> Labelled:
         rated(where, row["dist_img"], row["dmos"], SCALE, row["ref_img"])
         for where, row in read_csv(table, "kadid", ("dist_img", "ref_img", "dmos"))
     ]
-    return Labelled("kadid", score.TASK.name, root_of(source), unique(labels), SCALE)
+    return score_labels("kadid", source, labels, SCALE)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_json
-from qinsight_cli.core.data.labels import Label, Labelled, Published, stem
+from qinsight_cli.core.data.labels import Label, Labelled, Published, split_of, stem
 from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import degradation
@@ -22,12 +22,7 @@ from qinsight_cli.core.tasks.degradation import DISTORTIONS, NULL, SEVERITIES
 
 DATASET = Published(
     title="DQ-495K (KADIS)",
-    signs=(
-        "*refA_sd*.json",
-        "train_dist.json",
-        "test_dist.json",
-        "metas/t[re]*_*.json",
-    ),
+    signs=("*refA_sd*.json", "train_dist.json", "test_dist.json", "metas/t[re]*_*.json"),
     help="DQ-495K's single distortions: noise, blur, compression, darken and none, 7,000 and 1,000 as in the paper.",
 )
 
@@ -42,7 +37,7 @@ def read(source: Path) -> Labelled:
     labels: dict[str, Label] = {}
     left_out: dict[str, str] = {}
     for path in label_files(source, "kadis"):
-        split = next((split for split in ("train", "test") if path.name.startswith(split)), "")
+        split = split_of(path)
         for index, record in enumerate(read_json(path), 1):
             where = f"{path.name}, record {index}"
             image = _image(record, where)

@@ -10,17 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_csv
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, root_of, score_labels
+from qinsight_cli.core.data.source_files import label_files
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.tasks import score
 
 DATASET = Published(
     title="KonIQ-10k",
-    signs=(
-        "koniq10k_distributions_sets.csv",
-        "koniq10k_scores_and_distributions.csv",
-    ),
+    signs=("koniq10k_distributions_sets.csv", "koniq10k_scores_and_distributions.csv"),
     help="KonIQ-10k: 10,073 photos, MOS 0-100 with the official split, or the older file with MOS 1-5.",
 )
 
@@ -44,4 +40,4 @@ def read(source: Path, size: str | None = None) -> Labelled:
         labels.append(rated(where, name, row["MOS"], scale, split=SPLITS[row["set"]] if official else ""))
     folders = (size,) if size else SIZES
     # 2,015 of the 9,073 photos outside the official validation set are its test set.
-    return Labelled("koniq", score.TASK.name, root, unique(labels), scale, test_share=0.22, folders=folders)
+    return score_labels("koniq", source, labels, scale, test_share=0.22, folders=folders)

@@ -11,17 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="PIPAL",
-    signs=(
-        "Train_Label/A*.txt",
-        "A[0-9][0-9][0-9][0-9].txt",
-        "pipal*_train.txt",
-    ),
+    signs=("Train_Label/A*.txt", "A[0-9][0-9][0-9][0-9].txt", "pipal*_train.txt"),
     help="PIPAL: restored and distorted pictures with Elo ratings. All for testing, as in the paper.",
 )
 
@@ -34,4 +29,4 @@ def read(source: Path) -> Labelled:
         for text in label_files(source, "pipal")
         for where, (name, elo, *_) in read_words(text, 2)
     ]
-    return Labelled("pipal", score.TASK.name, root_of(source), unique(labels), SCALE)
+    return score_labels("pipal", source, labels, SCALE)

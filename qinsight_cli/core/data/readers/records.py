@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_json
-from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, unique
+from qinsight_cli.core.data.labels import Label, Labelled, Scale, number, split_of, unique
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import score
 
@@ -32,7 +32,7 @@ def read(sources: Sequence[Path], name: str, images: Path | None = None, lower_i
     if not files:
         raise QInsightError(f"no JSON files in {', '.join(map(str, sources))}")
     rows = [
-        (f"{path.name}, record {index}", _split(path), record)
+        (f"{path.name}, record {index}", split_of(path), record)
         for path in files
         for index, record in enumerate(read_json(path), 1)
     ]
@@ -62,7 +62,3 @@ def _label(record: dict[str, Any], where: str, split: str, key: str, scale: Scal
     original = record.get("gt_score")
     extra = {} if original is None or key == "gt_score" else {"gt_score": number(original, _ANY, where, image)}
     return Label(image, {"image": image}, value, where, split=split, extra=extra)
-
-
-def _split(path: Path) -> str:
-    return next((split for split in ("train", "test") if path.name.startswith(split)), "")

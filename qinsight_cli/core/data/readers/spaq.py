@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_sheet
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="SPAQ",
@@ -25,7 +24,7 @@ SCALE = Scale(0.0, 100.0)
 def read(source: Path) -> Labelled:
     table = label_files(source, "spaq")[0]
     labels = [
-        rated(where, str(row["Image name"]), row["MOS"], SCALE)
+        rated(where, row["Image name"], row["MOS"], SCALE)
         for where, row in read_sheet(table, "spaq", ("Image name", "MOS"))
     ]
-    return Labelled("spaq", score.TASK.name, root_of(source), unique(labels), SCALE)
+    return score_labels("spaq", source, labels, SCALE)

@@ -16,21 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, stem
+from qinsight_cli.core.data.labels import Label, Labelled, Published, Scale, number, root_of, stem
 from qinsight_cli.core.data.readers.srbench_votes import Votes, read_votes
-from qinsight_cli.core.data.source_files import ImageFinder, label_files, root_of
+from qinsight_cli.core.data.source_files import ImageFinder, label_files
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import comparison
 
 DATASET = Published(
     title="SRIQA-Bench",
-    signs=(
-        "SRIQA*.txt",
-        "*_SRIQA_mos.txt",
-        "MOS/*_*.txt",
-        "MOS/online*.txt",
-    ),
+    signs=("SRIQA*.txt", "*_SRIQA_mos.txt", "MOS/*_*.txt", "MOS/online*.txt"),
     help="SRIQA-Bench: all pairs of 11 pictures of 100 contents, for testing.",
 )
 
@@ -121,13 +116,13 @@ def _label(
             "Similar": counted.get("", 0),
         }
     images = {"image_a": first, "image_b": second}
-    difference = mos[first] - mos[second] if mos else _majority(extra["votes"])
+    values = [mos[name] for name in order] if mos else [_majority(extra["votes"]), 0]
     return Label(
         id=f"{content}-{'-'.join(methods)}",
         images={"reference": reference, **images} if reference else images,
-        raw=[mos[first], mos[second]] if mos else None,
+        raw=values if mos else None,
         where=f"{first} and {second}",
-        truth={"winner": "Image A" if difference > 0 else "Image B" if difference < 0 else "Similar"},
+        truth=comparison.rated(*values),
         split="test",
         content=content,
         extra=extra,

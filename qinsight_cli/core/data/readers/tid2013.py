@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from qinsight_cli.core.data.label_tables import read_words
-from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, unique
-from qinsight_cli.core.data.source_files import label_files, root_of
-from qinsight_cli.core.tasks import score
+from qinsight_cli.core.data.labels import Labelled, Published, Scale, rated, score_labels
+from qinsight_cli.core.data.source_files import label_files
 
 DATASET = Published(
     title="TID2013",
@@ -29,4 +28,4 @@ def read(source: Path) -> Labelled:
     for where, (mos, name, *_) in read_words(label_files(source, "tid2013")[0], 2):
         label = rated(where, name, mos, SCALE, f"{name.split('_')[0].lower()}.bmp")
         labels.append(replace(label, id=label.id.lower()))
-    return Labelled("tid2013", score.TASK.name, root_of(source), unique(labels), SCALE, test_share=0.2)
+    return score_labels("tid2013", source, labels, SCALE, test_share=0.2)

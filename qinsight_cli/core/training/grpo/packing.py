@@ -8,7 +8,6 @@ log-probabilities are the same up to rounding. Imports torch: import this module
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
+from qinsight_cli.core.data.splits import seed_of
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.generate import (
     Chooser,
@@ -117,8 +117,7 @@ def draws_of(seed: int, step: int, rows: range, num_generations: int, tokens: in
     """The random numbers of rows of a step, float32 (rows, tokens): the same for any number of processes."""
     groups = {}
     for group in sorted({row // num_generations for row in rows}):
-        digest = hashlib.sha256(f"{seed}:{step}:{group}".encode()).digest()
-        groups[group] = uniforms([int.from_bytes(digest[:8], "big")], num_generations, tokens)
+        groups[group] = uniforms([seed_of(f"{seed}:{step}:{group}")], num_generations, tokens)
     return torch.stack([groups[row // num_generations][row % num_generations] for row in rows])
 
 
