@@ -307,4 +307,4 @@ def test_unknown_words(distortion: str, severity: str, generator: str | None, er
 
 
 def test_results_are_rounded_to_the_nearest_level() -> None:
-    assert distortions._bytes(np.array([0.5 / 255 + 1e-6, 0.49 / 255, 1.2, -0.1])).tolist() == [1, 0, 255, 0]
+    assert distortions.to_bytes(np.array([0.5 / 255 + 1e-6, 0.49 / 255, 1.2, -0.1])).tolist() == [1, 0, 255, 0]
