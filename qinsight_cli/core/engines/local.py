@@ -192,8 +192,7 @@ def _target(images: Any) -> Target | None:
     """The sizes that an image processor gives the model; None if pictures must not be resized before it."""
     if not images.do_resize or images.resample != BICUBIC:
         return None
-    size = images.size
-    return Target(images.patch_size * images.merge_size, size["shortest_edge"], size["longest_edge"])
+    return Target.of(images)
 
 
 def load_engine(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.images import check_shape
 
@@ -20,6 +20,11 @@ class Target:
     factor: int
     smallest: int
     largest: int
+
+    @classmethod
+    def of(cls, images: Any) -> Target:
+        """The sizes of an image processor of transformers."""
+        return cls(images.patch_size * images.merge_size, images.size["shortest_edge"], images.size["longest_edge"])
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of a picture -> those the model sees, as transformers' `smart_resize` has them."""

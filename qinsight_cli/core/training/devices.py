@@ -1,4 +1,4 @@
-"""One process trains on one device; more devices are for a launcher. Which of its processes this is."""
+"""The processes of a run: how many a launcher has started, which one this is, and one device for each."""
 
 from __future__ import annotations
 
@@ -16,23 +16,20 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def told_by_main(value: Any) -> Any:
-    """The value that the main process gives, in every process."""
+def from_main(value: Any) -> Any:
+    """The `value` of the main process, in every process."""
     from accelerate.utils import broadcast_object_list
 
-    told = [value]
+    values = [value]
     if processes() > 1:
-        broadcast_object_list(told)
-    return told[0]
+        broadcast_object_list(values)
+    return values[0]
 
 
 def use_one_device(arguments: Any) -> None:
-    """Keep transformers' TrainingArguments from spreading one process over all visible GPUs (`nn.DataParallel`, which
-    neither TRL nor these trainers support), and say on stderr how to use all of them."""
+    """Keep transformers' TrainingArguments from spreading one process over all visible GPUs: neither TRL nor these
+    trainers support its `nn.DataParallel`. Say on stderr how to use all GPUs."""
     visible = arguments.n_gpu
     if visible > 1:
         arguments._n_gpu = 1  # as Trainer does for a model that the user has spread over devices
-        print(
-            f"{visible} GPUs are visible and one is used; --processes auto uses all of them",
-            file=sys.stderr,
-        )
+        print(f"{visible} GPUs are visible and one is used; --processes auto uses all of them", file=sys.stderr)

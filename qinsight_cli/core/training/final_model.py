@@ -45,6 +45,13 @@ def write_model(
     _say_dtype(folder / "config.json", dtype)
 
 
+def load_checkpoint(network: Any, folder: str) -> None:
+    """Load the weights of a checkpoint. Trainer would load nothing: it does not find the names of a vision-language
+    model."""
+    loaded = type(network).from_pretrained(folder, dtype=network.dtype, local_files_only=True)
+    network.load_state_dict(loaded.state_dict(), strict=True)
+
+
 def keep_hub_names(network: Any) -> None:
     """Make the network save the hub's names. Under ZeRO-3 transformers remembers every way to read older names, and
     would undo all of them."""

@@ -1,4 +1,4 @@
-"""The pictures of training rows: looked at before the first step, and the size the processor gives them."""
+"""The pictures of training rows: the check of all before the first step, and their sizes after the processor."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import check_shape, decode_image, read_image
+from qinsight_cli.core.images.fit import Target
 
 
 def check_images(samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
-    """Width and height of every picture, each read whole.
+    """Width and height of every picture. Reads every file.
 
     A picture with facts in the manifest must have the same bytes as when `prepare` decoded it. Any other picture is
-    decoded here. Raises QInsightError naming the first that is missing, has changed, or cannot be used.
+    decoded here. Raises QInsightError naming the first picture that is missing, has changed, or cannot be used.
     """
     facts: dict[Path, FileFacts | None] = {}
     for sample in samples:
@@ -30,7 +31,7 @@ def check_images(samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
 
 def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
     if not path.is_file():
-        raise QInsightError(f"the picture {path} is not there; a manifest names it")
+        raise QInsightError(f"the picture {path} of a manifest is missing; restore it, or prepare the dataset again")
     try:
         data, digest = read_image(path)
         if facts is not None and digest != facts.sha256:
@@ -46,18 +47,4 @@ def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
 
 def resized_sizes(found: Mapping[Path, tuple[int, int]], image_processor: Any) -> dict[Path, tuple[int, int]]:
     """(width, height) of pictures -> (width, height) after the processor."""
-    return {path: resized_size(size, image_processor) for path, size in found.items()}
-
-
-def resized_size(size: tuple[int, int], image_processor: Any) -> tuple[int, int]:
-    """(width, height) of a picture -> (width, height) as the processor resizes it."""
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
-
-    height, width = smart_resize(
-        size[1],
-        size[0],
-        factor=image_processor.patch_size * image_processor.merge_size,
-        min_pixels=image_processor.size["shortest_edge"],
-        max_pixels=image_processor.size["longest_edge"],
-    )
-    return width, height
+    return {path: Target.of(image_processor).size(*size) for path, size in found.items()}

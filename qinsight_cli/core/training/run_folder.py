@@ -31,6 +31,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import held_folder, holds_files, write_text
 from qinsight_cli.core.training.devices import is_main
 
+ALGORITHMS = ("grpo", "sft")
 WHOLE = "complete"  # a file in every complete checkpoint
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "pillow")
 # How libraries word a full disk. The last two are from torch, after an incomplete write.
@@ -188,7 +189,7 @@ def algorithm_of(folder: Path) -> str:
         (name,) = content
     except (OSError, ValueError, TypeError, yaml.YAMLError):
         name = None
-    if name not in ("grpo", "sft") or not (folder / "run.json").is_file():
+    if name not in ALGORITHMS or not (folder / "run.json").is_file():
         raise QInsightError(f"{folder} holds no run to resume")
     return name
 

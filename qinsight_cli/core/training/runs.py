@@ -11,10 +11,9 @@ from typing import Any
 
 import yaml
 
-from qinsight_cli.core.training.run_folder import read_lines
+from qinsight_cli.core.training.run_folder import ALGORITHMS, read_lines
 
 RUNNING_SECONDS = 600.0  # a run that wrote its metrics within this time counts as running
-NAMES = ("grpo", "sft")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def _summary(folder: Path, now: datetime) -> RunSummary | None:
         lines = [line for line in read_lines(folder / "metrics.jsonl") if "step" in line]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return None
-    if algorithm not in NAMES:
+    if algorithm not in ALGORITHMS:
         return None
     metrics = folder / "metrics.jsonl"
     changed = datetime.fromtimestamp((metrics if metrics.is_file() else folder / "recipe.yaml").stat().st_mtime)

@@ -10,7 +10,7 @@ import pytest
 from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.grpo import run as grpo
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
-from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
+from qinsight_cli.core.training.lora import lora_config
 from qinsight_cli.core.training.recipe import load_grpo, load_sft
 from qinsight_cli.core.training.sft import new_model
 from qinsight_cli.core.training.sft import run as sft
@@ -81,7 +81,7 @@ def test_the_size_of_an_adapter_is_peft_s(random_model: Path) -> None:
     peft = pytest.importorskip("peft")
     recipe = GrpoRecipe(lora_rank=4)
     network = load_model(str(random_model), "cpu").network
-    adapted = peft.get_peft_model(network, peft.LoraConfig(**lora_arguments(recipe)))
+    adapted = peft.get_peft_model(network, lora_config(recipe))
     trained = sum(value.numel() for value in adapted.parameters() if value.requires_grad)
     changed = [value.numel() for name, value in adapted.named_parameters() if name.endswith("base_layer.weight")]
     assert memory.adapter_of(4, recipe.lora_targets, random_model) == memory.Adapter(trained, max(changed))

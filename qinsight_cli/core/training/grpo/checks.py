@@ -8,10 +8,10 @@ from typing import Any
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.tasks.base import completion_of
 from qinsight_cli.core.training.grpo.rewards import best_reward, overall
-from qinsight_cli.core.training.images import resized_size
 
 
 def check_answers(samples: Sequence[Sample], tasks: Mapping[str, Task], weights: Mapping[str, float], tok: Any) -> int:
@@ -48,8 +48,7 @@ def check_lengths(
     """The longest prompt in tokens, pictures included. `room` tokens of completion must hold the gold `answer`."""
     if answer >= room:
         raise QInsightError(f"a right answer takes {answer} tokens and completions end after {room}; raise the limit")
-    images = processor.image_processor
-    area = (images.patch_size * images.merge_size) ** 2
+    target = Target.of(processor.image_processor)
     words: dict[tuple[str, tuple[str, ...]], int] = {}
     longest = 0
     for sample in samples:
@@ -59,8 +58,8 @@ def check_lengths(
                 tasks[sample.task].messages(roles), add_generation_prompt=True, tokenize=False
             )
             words[sample.task, roles] = len(processor.tokenizer(text)["input_ids"]) - len(roles)
-        grids = (resized_size(found[sample.images[role]], images) for role in roles)
-        tokens = words[sample.task, roles] + sum(width * height // area for width, height in grids)
+        sizes = (target.size(*found[sample.images[role]]) for role in roles)
+        tokens = words[sample.task, roles] + sum(width * height // target.factor**2 for width, height in sizes)
         if tokens + room > context:
             raise QInsightError(
                 f"row {sample.id}: its prompt takes {tokens} tokens, and with {room} for the completion that is more "

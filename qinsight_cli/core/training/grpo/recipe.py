@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.keys import HIGHEST_SEED, STRICT, Range, Setting, check_mix, check_names
+from qinsight_cli.core.training.lora import PROJECTIONS
 from qinsight_cli.core.training.reporting import ReportTo
 
 REWARDS, ROLLOUTS, UPDATE, LARGE, RUN = "Rewards", "Rollouts", "Update", "Large models", "Run"
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)

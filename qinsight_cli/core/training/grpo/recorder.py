@@ -20,10 +20,11 @@ from qinsight_cli.core.files import write_text
 from qinsight_cli.core.models.loading import Model
 from qinsight_cli.core.tasks import reward_titles
 from qinsight_cli.core.training.final_model import write_model
-from qinsight_cli.core.training.grpo import curves, evaluate
+from qinsight_cli.core.training.grpo import curves
+from qinsight_cli.core.training.grpo.evaluate import outcomes, summary
 from qinsight_cli.core.training.grpo.model_card import model_card
-from qinsight_cli.core.training.grpo.silence import Silence
 from qinsight_cli.core.training.grpo.trainer import OWN_LOOP, MultiTaskTrainer
+from qinsight_cli.core.training.grpo.unearned import UnearnedRewards
 from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_lines, whole_folder
 from qinsight_cli.core.training.runs import time_left
 from qinsight_cli.core.training.watch import Watch
@@ -57,22 +58,18 @@ class RecordingTrainer(MultiTaskTrainer):
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self.add_callback(_RecordingCallback(self))
 
-    @property
-    def _writes(self) -> bool:
-        return self.is_world_process_zero()
-
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """TRL would write one into the run folder; `final` has its own."""
 
     # Records
 
-    def listen(self) -> None:
+    def continue_records(self) -> None:
         """Continue to count the steps in which no completion earned a reward, and the curves on the terminal."""
         lines = read_lines(self._folder.metrics)
-        self._silence = Silence(self.reward_func_names, lines)
+        self._unearned = UnearnedRewards(self.reward_func_names, lines)
         self.watch.recall(lines)
 
-    def note(self, logs: Mapping[str, Any]) -> None:
+    def record(self, logs: Mapping[str, Any]) -> None:
         """One logged step: a line of metrics, one group of completions, a line of progress."""
         step = self.state.global_step
         if "reward" not in logs:
@@ -89,7 +86,7 @@ class RecordingTrainer(MultiTaskTrainer):
         steps = self.state.max_steps
         words = f"step {step:,}/{steps:,}  {'  '.join(shown)}"
         self.watch.step(step, steps, line, time_left(line, step, steps), words)
-        for warning in self._silence.note(line):
+        for warning in self._unearned.note(line):
             print(warning, file=sys.stderr)
 
     def _sampled(self, step: int) -> list[dict[str, Any]]:
@@ -114,12 +111,12 @@ class RecordingTrainer(MultiTaskTrainer):
 
     # Held-out rows
 
-    def hold_out(self) -> None:
+    def evaluate_held_out(self) -> None:
         """Answer the held-out and the validation rows, shared among the processes; record the figures of both, and keep
         the model that is best on the validation rows. The held-out rows select nothing."""
         held_out = self._figures(self._training_run.evaluation_rows)
         validation = self._figures(self._training_run.validation_rows)
-        if not self._writes:
+        if not self.is_world_process_zero():
             return
         step = self.state.global_step
         line = {"step": step, "eval": held_out} | ({"validation": validation} if validation else {})
@@ -131,7 +128,7 @@ class RecordingTrainer(MultiTaskTrainer):
         lines = [line for line in read_lines(self._folder.metrics) if "validation" in line]
         before = [line["validation"]["reward"] for line in lines if 0 < line["step"] < step]
         if step and validation and validation["reward"] > max(before, default=-1.0):
-            self._leave(self._folder.path / "best", f"The weights of update {step}, best on the validation rows.")
+            self._write_model(self._folder.path / "best", f"The weights of update {step}, best on the validation rows.")
 
     def _figures(self, rows: Sequence[Sample]) -> dict[str, float]:
         """The results of greedy answers to the rows; empty without rows."""
@@ -141,9 +138,9 @@ class RecordingTrainer(MultiTaskTrainer):
         share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
         self.model.eval()
         with self.accelerator.autocast():
-            found = evaluate.outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
+            found = outcomes(self._engine, share, tasks, recipe.max_completion_tokens)
         self.model.train()
-        return evaluate.summary(gather_object(found), tasks, recipe.weights)
+        return summary(gather_object(found), tasks, recipe.weights)
 
     # Weights
 
@@ -153,13 +150,13 @@ class RecordingTrainer(MultiTaskTrainer):
         gathered = None
         if self.accelerator.distributed_type not in OWN_LOOP:
             gathered = self.accelerator.get_state_dict(self.model_wrapped)  # the shards of all processes
-        if self._writes:
+        if self.is_world_process_zero():
             self.draw()
-            self._leave(final, "The weights after the last update.", gathered)
+            self._write_model(final, "The weights after the last update.", gathered)
         self.accelerator.wait_for_everyone()
         return final
 
-    def _leave(self, target: Path, what: str, gathered: Mapping[str, torch.Tensor] | None = None) -> None:
+    def _write_model(self, target: Path, what: str, gathered: Mapping[str, torch.Tensor] | None = None) -> None:
         """Weights in the recipe's final dtype, an adapter merged into a copy of them, with processor and card."""
         recipe = self._training_run.recipe
         weights = self._merged() if gathered is None else gathered.items()
@@ -195,9 +192,9 @@ class _RecordingCallback(TrainerCallback):
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.listen()
+        self._trainer.continue_records()
         if state.global_step == 0 and self._trainer._training_run.held_out:
-            self._trainer.hold_out()
+            self._trainer.evaluate_held_out()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = (
@@ -205,11 +202,11 @@ class _RecordingCallback(TrainerCallback):
             or state.global_step == state.max_steps
         )
         if due and self._trainer._training_run.held_out:
-            self._trainer.hold_out()
+            self._trainer.evaluate_held_out()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero:
-            self._trainer.note(logs)
+            self._trainer.record(logs)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:

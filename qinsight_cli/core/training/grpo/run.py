@@ -22,14 +22,15 @@ from qinsight_cli.core.models.loading import load_network, load_processor, torch
 from qinsight_cli.core.models.names import locate, resolve
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training import memory
-from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
+from qinsight_cli.core.training.devices import from_main, is_main, processes, use_one_device
 from qinsight_cli.core.training.final_model import keep_hub_names
 from qinsight_cli.core.training.grpo import checks, schedule
 from qinsight_cli.core.training.grpo.evaluate import choose_rows
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.rewards import reward_functions, tasks_of, truth_text
-from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, lora_arguments
+from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments
 from qinsight_cli.core.training.images import check_images
+from qinsight_cli.core.training.lora import lora_config
 from qinsight_cli.core.training.reporting import check_tracker
 from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, settings
 
@@ -59,9 +60,9 @@ class TrainingRun:
         """The validation rows of an evaluation."""
         return choose_rows(self.validation, self.recipe.eval_rows, self.recipe.seed)
 
-    def asked(self, rows: Sequence[Sample]) -> list[Sample]:
-        """The rows of the schedule and of the evaluations: all whose pictures will be opened."""
-        return [*rows, *self.evaluation_rows, *self.validation_rows]
+    def all_rows(self, scheduled: Sequence[Sample]) -> list[Sample]:
+        """The rows of the schedule and of the evaluations: the run opens the pictures of all these."""
+        return [*scheduled, *self.evaluation_rows, *self.validation_rows]
 
 
 def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path:
@@ -79,7 +80,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
     model_folder = locate(recipe.model)
     processor = load_processor(model_folder, recipe.max_pixels or None)
     if is_main():
-        print(f"checking {len(training_run.asked(chosen.rows)):,} rows and their pictures", file=sys.stderr)
+        print(f"checking {len(training_run.all_rows(chosen.rows)):,} rows and their pictures", file=sys.stderr)
         check_run(training_run, chosen, model_folder, processor)
     trainer = _trainer(training_run, chosen, model_folder, processor, folder)
     with full_disk_in_one_line(out), folder.held():
@@ -87,7 +88,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
         if is_main():
             folder.open(recipe, training_run.data, resume)
             checkpoint = folder.resume_point()
-        checkpoint = told_by_main(checkpoint)
+        checkpoint = from_main(checkpoint)
         with trainer.watch if is_main() else nullcontext():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         final = trainer.finish()
@@ -98,7 +99,7 @@ def run_grpo(training_run: TrainingRun, out: Path, resume: bool = False) -> Path
 def check_run(training_run: TrainingRun, chosen: schedule.Schedule, model_folder: Path, processor: Any) -> int:
     """All checks before the first step; the longest prompt in tokens. Raises QInsightError for the first failure."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    rows = training_run.asked(chosen.rows)
+    rows = training_run.all_rows(chosen.rows)
     found = check_images(rows)
     answer = checks.check_answers(rows, training_run.tasks, training_run.recipe.weights, processor.tokenizer)
     context = {**config, **config.get("text_config", {})}["max_position_embeddings"]
@@ -183,12 +184,6 @@ def _trainer(
     check_weights(network, recipe.model)
     if recipe.freeze_vision:
         network.model.visual.requires_grad_(False)
-    adapter = None
-    if recipe.lora_rank:
-        from peft import LoraConfig
-
-        adapter = LoraConfig(**lora_arguments(recipe))
-    room = 3 * chosen.batch.prompts
     return RecordingTrainer(
         training_run=training_run,
         folder=folder,
@@ -196,8 +191,8 @@ def _trainer(
         args=arguments,
         reward_funcs=functions,
         train_dataset=dataset(chosen.rows, training_run.tasks),
-        processing_class=path_processor(processor, room),
-        peft_config=adapter,
+        processing_class=path_processor(processor, 3 * chosen.batch.prompts),
+        peft_config=lora_config(recipe) if recipe.lora_rank else None,
         skip_zero_variance=recipe.skip_zero_variance,
         rollout_batch=recipe.rollout_batch,
         final_learning_rate=recipe.final_learning_rate,

@@ -20,11 +20,11 @@ from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, uns
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
-from qinsight_cli.core.training.final_model import tied
+from qinsight_cli.core.images.fit import Target
+from qinsight_cli.core.training.final_model import load_checkpoint, tied
 from qinsight_cli.core.training.finite import FiniteSteps
 from qinsight_cli.core.training.grpo import packing
 from qinsight_cli.core.training.grpo.trl_settings import linear_factor
-from qinsight_cli.core.training.images import resized_size
 
 # Only where each process holds all weights and may take any number of decoding steps.
 OWN_LOOP = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -72,13 +72,13 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self._at_once = rollout_batch
+        self._rollout_batch = rollout_batch
         self._final_learning_rate = final_learning_rate
         self._rows: list[str] = []
         self._network = self._base(self.model)
-        self._skips = skip_zero_variance
-        self._shares = shared and self._network.config._attn_implementation == "sdpa"
-        self._decodes = shared and not self.use_vllm and self.accelerator.distributed_type in OWN_LOOP
+        self._skips_zero_variance = skip_zero_variance
+        self._shares_prompts = shared and self._network.config._attn_implementation == "sdpa"
+        self._rolls_out = shared and not self.use_vllm and self.accelerator.distributed_type in OWN_LOOP
         self._copies = 1
         self._buffered_inputs: Any = None
         known = self._tokenizer.get_vocab()
@@ -120,8 +120,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         if is_peft_model(network) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
-        network.load_state_dict(loaded.state_dict(), strict=True)
+        load_checkpoint(network, resume_from_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         for name in tied(self._network) if state_dict else ():
@@ -131,7 +130,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
     # Rollouts
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]:
-        if not self._decodes:
+        if not self._rolls_out:
             return super()._tokenize_prompts(prompts)
         self._copies = _run_length(prompts)
         ids, images, fields = super()._tokenize_prompts(prompts[:: self._copies])
@@ -140,7 +139,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, *rest: Any, **more: Any
     ) -> tuple[list[list[int]], Any]:
-        if not self._decodes:
+        if not self._rolls_out:
             if self.use_vllm and images:
                 images = _opened(images, self.processing_class.image_processor)
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *rest, **more)
@@ -172,7 +171,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
             network = self._base(model)
             draws = draws.to(network.device)
             tokens: list[list[int]] = []
-            for part in prompts.parts(max(1, self._at_once // self._copies)):
+            for part in prompts.parts(max(1, self._rollout_batch // self._copies)):
                 own = draws[len(tokens) : len(tokens) + len(part.ids) * self._copies]
                 tokens += packing.roll_out(
                     network, self._tokenizer, part, decoding, own, self._banned, self.eos_token_ids
@@ -181,7 +180,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """As TRL's, but the completions of a prompt stay together: the gradient is the same sum either way."""
-        if not self.model.training or not self._shares:
+        if not self.model.training or not self._shares_prompts:
             return super()._prepare_inputs(generation_batch)
         steps = self.args.steps_per_generation
         if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
@@ -193,7 +192,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         self._rows = [str(row.get("id", index)) for index, row in enumerate(inputs)]
         batch = super()._generate_and_score_completions(inputs)
-        if self._skips:
+        if self._skips_zero_variance:
             # No token of a group without variance counts: it adds no KL and needs no forward pass.
             varied = self._in_varied_groups(len(inputs)).to(batch["completion_mask"].device)
             batch["completion_mask"] = batch["completion_mask"] * varied.unsqueeze(1)
@@ -223,7 +222,7 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
         **more: Any,
     ) -> tuple[Tensor, Tensor | None, None]:
         """Log-probabilities (rows, logits_to_keep) of the completions, each group's prompt computed once."""
-        if not self._shares or pixel_values is None or image_grid_thw is None or num_images is None:
+        if not self._shares_prompts or pixel_values is None or image_grid_thw is None or num_images is None:
             return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
@@ -266,7 +265,7 @@ def _opened(images: list[list[str]], image_processor: Any) -> list[list[Any]]:
     opened = {}
     for path in {path for row in images for path in row}:
         picture = image_processor.fetch_images(path)
-        opened[path] = picture.resize(resized_size(picture.size, image_processor), Resampling.BICUBIC)
+        opened[path] = picture.resize(Target.of(image_processor).size(*picture.size), Resampling.BICUBIC)
     return [[opened[path] for path in row] for row in images]
 
 

@@ -110,15 +110,3 @@ def _rollouts(recipe: GrpoRecipe, banned: Mapping[str, int]) -> dict[str, Any]:
         chosen["vllm_gpu_memory_utilization"] = recipe.vllm_memory
         chosen["vllm_enable_sleep_mode"] = True  # frees its memory while the update runs
     return chosen
-
-
-def lora_arguments(recipe: Any) -> dict[str, Any]:
-    """Keyword arguments of peft's LoraConfig from the `lora_...` keys of a GRPO or SFT recipe: the named projections
-    of the language model, not the vision tower's."""
-    return {
-        "task_type": "CAUSAL_LM",
-        "r": recipe.lora_rank,
-        "lora_alpha": recipe.lora_alpha or 2 * recipe.lora_rank,
-        "lora_dropout": 0.0,
-        "target_modules": rf"model\.language_model\..*\.({'|'.join(recipe.lora_targets)})",
-    }

@@ -18,9 +18,10 @@ from PIL import Image
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import load_image
+from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import CLASSES, NULL, SEVERITIES
-from qinsight_cli.core.training.images import resized_size, resized_sizes
+from qinsight_cli.core.training.images import resized_sizes
 from qinsight_cli.core.training.sft.answers import (
     IGNORED,
     digit_columns,
@@ -177,7 +178,7 @@ class Collator:
         """The pictures of a row, resized as in inference, then optionally cropped and mirrored, all in the same way."""
         roles = TASKS[row.task].order(row.images)
         images = [load_image(row.images[role]).image for role in roles]
-        size = resized_size(images[0].size, self.processor.image_processor)
+        size = Target.of(self.processor.image_processor).size(*images[0].size)
         images = [image.resize(size, Image.Resampling.BICUBIC) for image in images]
         width, height = self._cut(size, window)
         if (width, height) != size:

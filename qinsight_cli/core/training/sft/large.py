@@ -7,7 +7,7 @@ from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.devices import processes
-from qinsight_cli.core.training.grpo.trl_settings import lora_arguments
+from qinsight_cli.core.training.lora import lora_config
 from qinsight_cli.core.training.sft.recipe import SftRecipe
 
 
@@ -34,8 +34,8 @@ def adapted(network: Any, recipe: SftRecipe) -> Any:
     """The network, with a new adapter in its language model if the recipe wants one."""
     if not recipe.lora_rank:
         return network
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    model = get_peft_model(network, LoraConfig(**lora_arguments(recipe)))
+    model = get_peft_model(network, lora_config(recipe))
     model.peft_config["default"].base_model_name_or_path = recipe.model
     return model

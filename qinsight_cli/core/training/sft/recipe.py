@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.training.grpo.recipe import PROJECTIONS
 from qinsight_cli.core.training.keys import HIGHEST_SEED, STRICT, Range, check_mix, check_names
+from qinsight_cli.core.training.lora import PROJECTIONS
 from qinsight_cli.core.training.reporting import ReportTo
 from qinsight_cli.core.training.sft.new_model import Shape
 

@@ -16,7 +16,7 @@ from qinsight_cli.core.models.adapters import find
 from qinsight_cli.core.models.loading import Model, load_model, torch_device
 from qinsight_cli.core.models.names import resolve
 from qinsight_cli.core.training import memory
-from qinsight_cli.core.training.devices import is_main, processes, told_by_main, use_one_device
+from qinsight_cli.core.training.devices import from_main, is_main, processes, use_one_device
 from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.reporting import check_tracker
@@ -129,7 +129,7 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
     if run.recipe.freeze_vision:
         model.network.model.visual.requires_grad_(False)
     trainer = _trainer(run, model, number, before)
-    checkpoint = told_by_main(run.folder.resume_point(folder, before) if is_main() else None)
+    checkpoint = from_main(run.folder.resume_point(folder, before) if is_main() else None)
     with trainer.recorder.watch if is_main() else nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without the autocast of this phase

@@ -28,6 +28,7 @@ from trl import SFTTrainer
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import first_line
+from qinsight_cli.core.training.final_model import load_checkpoint
 from qinsight_cli.core.training.finite import FiniteSteps
 from qinsight_cli.core.training.run_folder import RunFolder
 from qinsight_cli.core.training.runs import time_left
@@ -83,8 +84,7 @@ class TalkingTrainer(PlannedSteps, SFTTrainer):
         if is_peft_model(network):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        loaded = type(network).from_pretrained(resume_from_checkpoint, dtype=network.dtype, local_files_only=True)
-        network.load_state_dict(loaded.state_dict(), strict=True)
+        load_checkpoint(network, resume_from_checkpoint)
 
 
 def soft_digit_losses(losses: Tensor, logits: Tensor, soft: dict[str, Tensor], before: int) -> Tensor:

@@ -272,7 +272,7 @@ def test_vllm_is_given_prompts_and_pictures_that_fit_them(build: Build, tmp_path
 
     received: dict[str, Any] = {}
     trainer = build()
-    trainer.use_vllm, trainer._decodes, trainer._last_loaded_step = True, False, -1
+    trainer.use_vllm, trainer._rolls_out, trainer._last_loaded_step = True, False, -1
     trainer.vllm_generation = Vllm()
     trainer.vllm_importance_sampling_correction = False
     batch = batch_of(trainer)

@@ -9,8 +9,9 @@ import pytest
 
 from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 from qinsight_cli.core.training.grpo.schedule import Schedule, UpdateBatch
-from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, linear_factor, lora_arguments
+from qinsight_cli.core.training.grpo.trl_settings import grpo_arguments, linear_factor
 from qinsight_cli.core.training.launch import FOLDER
+from qinsight_cli.core.training.lora import lora_config
 from qinsight_cli.core.training.recipe import load_grpo
 
 PLAN = Schedule(UpdateBatch(8, 2, 8, 16), (), 8750)
@@ -108,9 +109,10 @@ def test_vllm_reaches_trl(tmp_path: Path) -> None:
 
 
 def test_lora_adapts_the_language_model_alone() -> None:
-    arguments = lora_arguments(GrpoRecipe(lora_rank=16, lora_targets=("q_proj", "v_proj")))
-    assert (arguments["r"], arguments["lora_alpha"]) == (16, 32)
-    assert arguments["target_modules"] == r"model\.language_model\..*\.(q_proj|v_proj)"
+    pytest.importorskip("peft")
+    config = lora_config(GrpoRecipe(lora_rank=16, lora_targets=("q_proj", "v_proj")))
+    assert (config.r, config.lora_alpha) == (16, 32)
+    assert config.target_modules == r"model\.language_model\..*\.(q_proj|v_proj)"
 
 
 @pytest.mark.parametrize("name", ["ddp", "zero3", "fsdp", "two-nodes"])

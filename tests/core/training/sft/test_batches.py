@@ -21,10 +21,11 @@ from qinsight_cli.core.data.reasoning import (
     measure_image,
 )
 from qinsight_cli.core.errors import QInsightError
+from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import Degradation, parse
-from qinsight_cli.core.training.images import check_images, resized_size
+from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.sft.answers import IGNORED, digit_columns, draw_rating, gold_completion, token_weights
 from qinsight_cli.core.training.sft.batches import Collator, plan_batches
 from qinsight_cli.core.training.sft.recipe import Phase
@@ -58,7 +59,7 @@ def test_a_batch_has_one_picture_count_and_one_size(small_rows: list[Sample], pr
         sizes = set()
         for row in rows:
             with Image.open(row.images[TASKS[row.task].order(row.images)[0]]) as image:
-                sizes.add(resized_size(image.size, processor.image_processor))
+                sizes.add(Target.of(processor.image_processor).size(*image.size))
         (count,) = {len(row.images) for row in rows}
         assert len(sizes) == 1
         assert len(rows) == 6 // count
@@ -147,7 +148,7 @@ def test_uncropped_pixels_are_those_of_inference_or_their_mirror(small_rows: lis
     collator = Collator([row], processor, replace(SEE, crop=0), {})
     with Image.open(row.images["image"]) as opened:
         image = opened.convert("RGB")
-    size = resized_size(image.size, processor.image_processor)
+    size = Target.of(processor.image_processor).size(*image.size)
     upright = processor.image_processor([image])["pixel_values"]
     mirror = image.resize(size, Image.Resampling.BICUBIC).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     mirrored = processor.image_processor([mirror], do_resize=False)["pixel_values"]
@@ -194,7 +195,7 @@ def test_token_weights_mark_the_tokens_that_carry_the_answer(processor: Any) -> 
 def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sample], processor: Any) -> None:
     row = next(row for row in small_rows if row.task == "degradation")
     with Image.open(row.images["image"]) as image:
-        width, height = resized_size(image.size, processor.image_processor)
+        width, height = Target.of(processor.image_processor).size(*image.size)
     phase = replace(SEE, crop=0, windows=((1.0, 1.0), (0.5, 1.0), (0.01, 0.01)))
     collator = Collator([row], processor, phase, {})
     seen = set()
