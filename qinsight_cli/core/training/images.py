@@ -31,7 +31,7 @@ def check_images(samples: Sequence[Sample]) -> dict[Path, tuple[int, int]]:
 
 def _size(path: Path, facts: FileFacts | None) -> tuple[int, int]:
     if not path.is_file():
-        raise QInsightError(f"the picture {path} of a manifest is missing; restore it, or prepare the dataset again")
+        raise QInsightError(f"the picture {path} is missing; restore it, or prepare its dataset again")
     try:
         data, digest = read_image(path)
         if facts is not None and digest != facts.sha256:

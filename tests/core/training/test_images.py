@@ -29,7 +29,7 @@ def test_good_rows_pass_and_sizes_are_those_of_the_files(small_rows: list[Sample
 
 def test_a_picture_that_is_not_there_is_named(small_rows: list[Sample], tmp_path: Path) -> None:
     missing = tmp_path / "gone.png"
-    with pytest.raises(QInsightError, match=r"gone\.png is not there"):
+    with pytest.raises(QInsightError, match=r"gone\.png is missing; restore it"):
         check_images([*small_rows[:3], with_image(small_rows[0], missing)])
 
 
