@@ -1,8 +1,8 @@
 """The loop of the authors' demo (src/eval/demo_score.py in bytedance/Q-Insight): one picture, one `generate`.
 
-Their settings, made greedy so that answers can be compared. The prompt is that of Table A, as qinsight's is.
-As a program it answers paths on standard input, one a line, with one JSON text a line: `apart` starts it, so that the
-two sides of a benchmark share neither memory nor threads.
+It has the authors' settings, but decodes greedily, so that answers can be compared. The prompt is that of Table A, as
+in qinsight. Run as a program, it reads one path a line from standard input and writes one JSON text a line.
+`in_process` starts it so: then the two sides of a benchmark share neither memory nor threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from qinsight_cli.core.tasks import TASKS
 
 
 def load(folder: Path, device: str, dtype: Any, max_pixels: int | None = None) -> tuple[Any, Any]:
-    """Network and processor as transformers gives them, with nothing of qinsight's in between."""
+    """Network and processor as transformers loads them, without the speed-ups of qinsight."""
     from transformers import AutoModelForImageTextToText
 
     from qinsight_cli.core.models.conv_tower import register
@@ -31,18 +31,18 @@ def load(folder: Path, device: str, dtype: Any, max_pixels: int | None = None) -
     return network.to(device).eval(), load_processor(folder, max_pixels)
 
 
-def asker(
+def answerer(
     network: Any, processor: Any, tokens: int = AUTHORS_DECODING.max_new_tokens, exactly: bool = False
 ) -> Callable[[str], str]:
-    """A function that opens one picture and returns what the model writes about it, at most `tokens` tokens, or
-    `exactly` so many."""
+    """A function from the path of a picture to the model's text: at most `tokens` tokens, or with `exactly` that
+    many."""
     import torch
     from PIL import Image
 
     text = processor.apply_chat_template(TASKS["score"].messages(("image",)), add_generation_prompt=True)
     least = {"min_new_tokens": tokens} if exactly else {}
 
-    def ask(path: str) -> str:
+    def answer(path: str) -> str:
         picture = Image.open(path).convert("RGB")
         inputs = processor(text=[text], images=[picture], padding=True, return_tensors="pt").to(network.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(network.dtype)
@@ -51,28 +51,28 @@ def asker(
         trimmed = written[:, inputs["input_ids"].shape[1] :]
         return processor.batch_decode(trimmed, skip_special_tokens=True, clean_up_tokenization_spaces=False)[0]
 
-    return ask
+    return answer
 
 
 @contextmanager
-def apart(model: str, threads: int) -> Iterator[Callable[[Sequence[str]], list[str]]]:
-    """A function of paths, answered by the loop in a process of its own, in float32 on the CPU."""
+def in_process(model: str, threads: int) -> Iterator[Callable[[Sequence[str]], list[str]]]:
+    """A function from paths to texts: the loop runs in its own process, in float32 on the CPU."""
     command = [sys.executable, __file__, model, str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        asked, told = child.stdin, child.stdout
-        assert asked is not None
-        assert told is not None
+        paths_to, texts_from = child.stdin, child.stdout
+        assert paths_to is not None
+        assert texts_from is not None
 
-        def ask(paths: Sequence[str]) -> list[str]:
+        def answer(paths: Sequence[str]) -> list[str]:
             texts = []
             for path in paths:
-                asked.write(f"{path}\n")
-                asked.flush()
-                texts.append(json.loads(told.readline()))
+                paths_to.write(f"{path}\n")
+                paths_to.flush()
+                texts.append(json.loads(texts_from.readline()))
             return texts
 
-        yield ask
-        asked.close()
+        yield answer
+        paths_to.close()
 
 
 def main() -> None:
@@ -81,9 +81,9 @@ def main() -> None:
     from qinsight_cli.core.models.names import locate
 
     torch.set_num_threads(int(sys.argv[2]))
-    ask = asker(*load(locate(sys.argv[1]), "cpu", torch.float32))
+    answer = answerer(*load(locate(sys.argv[1]), "cpu", torch.float32))
     for line in sys.stdin:
-        print(json.dumps(ask(line.rstrip("\n"))), flush=True)
+        print(json.dumps(answer(line.rstrip("\n"))), flush=True)
 
 
 if __name__ == "__main__":

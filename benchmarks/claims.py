@@ -1,6 +1,6 @@
 """Do the paper's claims hold for a small model? python benchmarks/claims.py --help
 
-Trains with GRPO, several seeds each, all from the same start:
+Trains these runs with GRPO, several seeds each, all from the same model:
 
 joint          score and degradation together (the multi-task rows of Tables 3 and 4)
 score          score alone ("score only" of Table 3)
@@ -8,9 +8,9 @@ degradation    degradation alone ("degradation only" of Table 4)
 epsilon-E      joint, with another threshold of Eq. 3 (Table B)
 comparison     comparison alone (Table 5: before and after its own GRPO)
 
-and reads the held-out figures of each run before the first update and after the last from its metrics.jsonl. Finished
-runs are kept, others go on: the same command continues after a stop. Prints the tables, writes them and the mean curves
-into --docs, and prints one line of JSON last. Intervals are Student's, of 95 %, over the seeds.
+Then reads the held-out figures of each run, before the first update and after the last, from its metrics.jsonl. After
+a stop the same command continues: it keeps finished runs and resumes the others. Prints the tables, writes them and the
+mean curves into --docs, and prints one JSON line last. Intervals are Student's t, 95 %, over the seeds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ JOINT = "score,degradation"
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: its tasks, and options of `qinsight train` besides."""
+    """One way to train: its tasks and its further options of `qinsight train`."""
 
     name: str
     tasks: str
@@ -89,7 +89,7 @@ def main(
 
 
 def train(arm: Arm, folder: Path, options: Sequence[str]) -> None:
-    """`qinsight train` into the folder, unless it is finished; resumed, if it was begun."""
+    """Run `qinsight train` in the folder; resume a run that began, skip one that is finished."""
     if (folder / "final").is_dir():
         return
     resume = ["--resume"] if (folder / "run.json").is_file() else []
@@ -97,18 +97,18 @@ def train(arm: Arm, folder: Path, options: Sequence[str]) -> None:
     print(f"{folder.name}: {' '.join(command[1:])}", file=sys.stderr)
     code = subprocess.run([*command, "--out", str(folder), *resume]).returncode
     if code:
-        raise typer.Exit(code)  # the command has said why
+        raise typer.Exit(code)  # the command has printed the reason
 
 
 def change(lines: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Figure -> (before the first update, after the last) of one run."""
+    """Figure of one run -> (before the first update, after the last)."""
     evaluations = [line["eval"] for line in lines if "eval" in line]
     first, last = evaluations[0], evaluations[-1]
     return {name: (first[name], last[name]) for name in first if name in last and name != "rows"}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, half width of its 95 % interval) by Student's t; values are those of the seeds."""
+    """(mean, half width of its 95 % interval) by Student's t, from one value for each seed."""
     from scipy.stats import t
 
     return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
@@ -133,7 +133,7 @@ def report(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]], s
 
 
 def benefit(changes: Mapping[str, Sequence[Mapping[str, tuple[float, float]]]]) -> list[str]:
-    """Joint training against training on one task (Tables 3 and 4), by seed."""
+    """Joint training compared with training on one task (Tables 3 and 4), by seed."""
     lines = []
     for alone in ("score", "degradation"):
         runs = [*changes.get("joint", ()), *changes.get(alone, ())]

@@ -1,20 +1,19 @@
-"""What decoding in a process of its own costs a scoring run: the same run with and without it, in turn.
+"""The cost of decoding pictures in a separate process: the same scoring run with and without it, in turns.
 
     python benchmarks/decoding.py PHOTOS [--model tiny] [--rounds 3]
 
-Prints seconds on the clock and of processor time (of both processes, which other work on the machine changes little),
-the ratios of the medians, and one JSON line.
+Prints seconds on the clock, processor seconds of both processes (which other work on the machine changes little), the
+ratios of the medians, and one JSON line.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
 from typing import Any
 
-from measuring import processor_seconds
+from measuring import option_parser, processor_seconds
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import load_engine
@@ -27,7 +26,7 @@ from qinsight_cli.core.tasks import TASKS
 
 
 class Here:
-    """Decoding in this process, as the worker does it."""
+    """Decodes in this process as the worker does in its own."""
 
     def decode(self, data: bytes, name: str, max_pixels: int, target: Any) -> Any:
         image, notes = decode_image(data, name, max_pixels)
@@ -38,7 +37,7 @@ class Here:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="+")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--rounds", type=int, default=3)

@@ -17,6 +17,8 @@ import json
 import random
 from dataclasses import asdict, dataclass
 
+from measuring import option_parser
+
 READING = 200.0  # pictures a second that a worker reads and hashes when a job goes on: 300 kB each over 60 MB/s
 
 
@@ -110,7 +112,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--pictures", type=int, default=10_000_000)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--rate", type=float, default=15.0, help="images/s of one worker")

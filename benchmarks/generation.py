@@ -1,9 +1,9 @@
-"""Speed of the local engine beside transformers' own generate.
+"""Speed of the local engine, compared with transformers' own generate.
 
     python benchmarks/generation.py [--model NAME] [--device cpu] [--tokens 64] [--repeats 3] [--threads N]
 
-Prints a table, then one JSON line. All figures of a ratio come from one run, the two sides taking turns; times are the
-best of the repeats. Without --model the network is one of tiny's size with random weights. Preprocessing is included.
+Prints a table, then one JSON line. The two sides take turns in one run; times are the best of the repeats and include
+preprocessing. Without --model the network has tiny's size and random weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measuring import random_model, report, taking_turns
+from measuring import option_parser, random_model, real_photos, report, taking_turns
 
 from qinsight_cli.core.engines import Decoding, Request
 from qinsight_cli.core.engines.local import LocalEngine, load_engine
@@ -40,11 +40,11 @@ def main() -> None:
         "tokens": options.tokens,
     }
     rows = [_batch(engine, requests(size), decoding, options.repeats) for size in BATCH_SIZES]
-    report("generation", list(rows[0]), rows, **settings)
+    report("generation", rows, **settings)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--model", help="any name that qinsight takes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
@@ -55,10 +55,8 @@ def _options() -> argparse.Namespace:
 
 def requests(count: int) -> list[Request]:
     """Score requests for crops of real photos, from 300 to 500 pixels wide, all different."""
-    import skimage.data
-    from PIL import Image
 
-    photos = [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
+    photos = real_photos()
     messages = TASKS["score"].messages(("image",))
     found = []
     for index in range(count):
@@ -68,7 +66,7 @@ def requests(count: int) -> list[Request]:
 
 
 def _batch(engine: LocalEngine, batch: list[Request], decoding: Decoding, repeats: int) -> dict[str, Any]:
-    """Pictures per second of both, and whether they wrote the same (in float32 they should)."""
+    """Pictures a second of both sides, and whether they wrote the same text (in float32 they should)."""
     network, processor = engine._network, engine._processor
 
     texts = {}

@@ -1,11 +1,12 @@
-"""Pictures a second of a network of the 7B model's shape, beside the authors' loop and the roofline.
+"""Pictures a second of a network of the 7B model's shape, compared with the authors' loop and the roofline.
 
     python benchmarks/gpu_throughput.py [--device cuda] [--batches 1,8,64,256] [--sizes 512x384,1024x768] [--tokens 150]
     python benchmarks/gpu_throughput.py --shape small --device cpu --batches 1,4 --sizes 128x96 --tokens 8
 
-The weights are random. Both sides write exactly `--tokens` tokens a picture. "images/s" is that of the network;
-"prepare ms" is what a picture takes on the CPU before it, which runs beside it. The roofline is arithmetic
-(roofline.py), on the published limits of the device or on limits measured here. Prints a table and one JSON line.
+The weights are random. Both sides write exactly `--tokens` tokens a picture. "images/s" is the speed of the network
+alone; "prepare ms" is the time on the CPU before it, which overlaps with the network in a real run. The roofline is
+computed (roofline.py) from the published limits of the device, or from limits measured here. Prints a table and one
+JSON line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import authors_loop
-from measuring import report
+from measuring import least_seconds, option_parser, report
 from roofline import Shape as Roof
 from roofline import device_limits
 
@@ -60,13 +61,13 @@ def main() -> None:
     operations, bandwidth, limits = device_limits(network.device, network.dtype)
     roof = Roof.of(network.config, network.dtype.itemsize)
     decoding = Decoding(max_new_tokens=options.tokens)
-    ask = authors_loop.asker(plain, processor, options.tokens, exactly=True)
+    answer = authors_loop.answerer(plain, processor, options.tokens, exactly=True)
     rows = []
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "one.png")
             _picture(size, 0).save(path)
-            loop = 1 / _least(lambda path=path: ask(path), options.repeats)
+            loop = 1 / least_seconds(lambda path=path: answer(path), options.repeats)
         for batch in options.batches:
             found = _measured(engine, size, batch, decoding, options.repeats)
             patches, prompt = found.pop("patches"), found.pop("prompt")
@@ -76,7 +77,6 @@ def main() -> None:
             rows.append(row)
     report(
         "gpu_throughput",
-        list(rows[0]),
         rows,
         shape=options.shape,
         device=_name(network.device),
@@ -110,7 +110,7 @@ def _network(shape: str, device: str) -> tuple[Any, Any]:
 
 
 def _engine(network: Any, processor: Any) -> LocalEngine:
-    """An engine in which nothing ends an answer but the limit of tokens."""
+    """An engine whose answers end only at the token limit."""
     import torch
 
     from qinsight_cli.core.engines.generate import Endings
@@ -131,7 +131,7 @@ def _picture(size: tuple[int, int], seed: int) -> Any:
 def _measured(
     engine: LocalEngine, size: tuple[int, int], batch: int, decoding: Decoding, repeats: int
 ) -> dict[str, Any]:
-    """Pictures a second of the network and milliseconds a picture of preparing; patches and tokens of a prompt."""
+    """The speed of the network, the time to prepare a picture, and the patches and tokens of a prompt."""
     messages = TASKS["score"].messages(("image",))
     fit = engine.target.fit if engine.target else lambda image: image
     requests = [Request(messages, (fit(_picture(size, seed)),), seed) for seed in range(batch)]
@@ -144,22 +144,11 @@ def _measured(
             assert completion.completion_tokens == decoding.max_new_tokens
 
     return {
-        "images/s": batch / _least(work, repeats),
+        "images/s": batch / least_seconds(work, repeats),
         "prepare ms": 1000 * preparing / batch,
         "patches": len(prepared.prompts.pixels) // batch,
         "prompt": prepared.lengths[0],
     }
-
-
-def _least(work: Any, repeats: int) -> float:
-    """Seconds, the least of the repeats, after one unmeasured round. The tokens are read, so the device is done."""
-    best = float("inf")
-    for turn in range(repeats + 1):
-        started = time.perf_counter()
-        work()
-        if turn:
-            best = min(best, time.perf_counter() - started)
-    return best
 
 
 def _name(device: Any) -> str:
@@ -174,7 +163,7 @@ def _size(word: str) -> tuple[int, int]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--shape", choices=list(SHAPES), default="7b")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tokens", type=int, default=150, help="tokens of every answer")

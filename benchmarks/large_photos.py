@@ -1,11 +1,11 @@
-"""Photos of 12 megapixels: a scoring run beside decoding alone and the model alone, of which the larger is the least.
+"""Photos of 12 megapixels: a scoring run compared with decoding alone and with the model alone.
 
     python benchmarks/large_photos.py [PHOTOS] [--count 16] [--pixels 12000000] [--model tiny] [--rounds 3]
 
-Without PHOTOS they are made of real ones, side by side. The three take turns; seconds are on the clock, because what
-is measured is that decoding and the model run at the same time. `draft` says how far a JPEG that libjpeg decodes at a
-reduced scale is from the whole one, once both have the size that the model sees: 0-255, the largest and the mean
-difference, and the change of the variance of the Laplacian (sharpness). Prints a table and one JSON line.
+A run in which both overlap takes as long as the slower of the two. Without PHOTOS, large photos are made of real ones,
+side by side. The three take turns; seconds are on the clock. `draft` compares a JPEG that libjpeg decodes at a reduced
+scale with the whole JPEG, both at the size that the model sees: the largest and the mean difference (0-255), and the
+change of the variance of the Laplacian (sharpness). Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measuring import report, taking_turns
+from measuring import option_parser, real_photos, report, taking_turns
 
 from qinsight_cli.core.engines import Decoding, Request
 from qinsight_cli.core.engines.local import load_engine
@@ -67,7 +67,7 @@ def main() -> None:
         for name, seconds in found.items()
     ]
     ratio = found["scoring run"] / least
-    report("large_photos", list(rows[0]), rows, pictures=len(photos), ratio=ratio, to_reach=1.2, draft=drafted)
+    report("large_photos", rows, pictures=len(photos), ratio=ratio, to_reach=1.2, draft=drafted)
 
 
 def _request(engine: Any, path: str) -> Request:
@@ -77,7 +77,7 @@ def _request(engine: Any, path: str) -> Request:
 
 
 def draft_differences(photos: Sequence[str], target: Any) -> dict[str, float]:
-    """The worst over the JPEG photos that can be decoded at a reduced scale; empty without one, or without a target."""
+    """The worst differences over the JPEG photos that can be decoded at a reduced scale; empty if there are none."""
     import numpy as np
     from PIL import Image
 
@@ -110,11 +110,10 @@ def _sharpness(pixels: Any) -> float:
 
 
 def _photos(folder: Path, count: int, pixels: int) -> list[str]:
-    """Photos of 4:3 and so many pixels, tiled from real ones that are turned and moved, so that no two are the same."""
-    import skimage.data
+    """Photos of 4:3 with this many pixels, tiled from real ones at different places, so that no two are the same."""
     from PIL import Image
 
-    tiles = [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
+    tiles = real_photos()
     width, height = round((pixels * 4 / 3) ** 0.5), round((pixels * 3 / 4) ** 0.5)
     paths = []
     for number in range(count):
@@ -128,7 +127,7 @@ def _photos(folder: Path, count: int, pixels: int) -> list[str]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="*", help="files, folders or globs, as `qinsight score` takes them")
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--pixels", type=int, default=12_000_000)

@@ -1,7 +1,7 @@
 """Whether GRPO runs learned: python benchmarks/learning.py runs/grpo-1 runs/grpo-2 runs/grpo-3 --curves docs/images
 
-Prints the held-out figures of each run before the first update and after the last one, from its metrics.jsonl, and
-their mean over the runs; the last line is the same as JSON. --curves draws the mean curves of the runs into a folder.
+Prints the held-out figures of each run before the first update and after the last, from its metrics.jsonl, and their
+means over the runs. The last line is the same as JSON. --curves draws the mean curves of the runs into a folder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(
 
 
 def mean_lines(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One line in place of the lines of all runs at a step: the mean of each figure over the runs that have it."""
+    """One line for each step: the mean of each figure over the runs that have it."""
     found: list[dict[str, Any]] = []
     for kind in (False, True):
         by_step: dict[int, list[dict[str, Any]]] = {}

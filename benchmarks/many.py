@@ -1,9 +1,9 @@
-"""Ten thousand pictures beside a hundred: what a picture costs, and how much memory the command takes at its peak.
+"""Ten thousand pictures compared with a hundred: the time for each picture, and the peak memory of the command.
 
     python benchmarks/many.py [--few 100] [--many 10000] [--side 160] [--mode reasoned]
 
-Each is a run of `qinsight score` on pictures that it has not seen, in processor seconds, less those of a run on one
-picture, which are the start. Prints a table and one JSON line.
+Each is a run of `qinsight score` on new pictures. The processor seconds of a run on one picture, which are the start,
+are subtracted. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import process, qinsight, report
+from measuring import option_parser, process, qinsight, real_photos, report
 
 
 def main() -> None:
@@ -33,7 +33,6 @@ def main() -> None:
     few, many = rows
     report(
         "many",
-        list(few),
         rows,
         mode=options.mode,
         start_s=start,
@@ -55,12 +54,10 @@ def _row(count: int, measured: tuple[float, float, int], start: float) -> dict[s
 
 
 def _pictures(folder: Path, count: int, side: int) -> list[Path]:
-    """Crops of real photos as JPEG, no two of the same bytes."""
-    import skimage.data
-    from PIL import Image
+    """Crops of real photos as JPEG; no two files have the same bytes."""
 
     folder.mkdir()
-    photos = [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
+    photos = real_photos()
     paths = []
     for number in range(count):
         photo = photos[number % len(photos)]
@@ -74,7 +71,7 @@ def _pictures(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=160, help="pixels of a picture's side")

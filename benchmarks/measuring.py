@@ -1,7 +1,8 @@
-"""What the programs of this folder share: processes and functions measured in turns, so that a busy machine is fair."""
+"""What the benchmarks share: measurements in turns, so that a busy machine slows all sides; real photos; the report."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,15 +13,28 @@ from pathlib import Path
 from typing import Any
 
 
+def option_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the docstring of a benchmark, line by line."""
+    return argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def real_photos() -> list[Any]:
+    """The photos of scikit-image called coffee, astronaut and rocket."""
+    import skimage.data
+    from PIL import Image
+
+    return [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
+
+
 def process(
     command: Sequence[str],
     folder: str | Path | None = None,
     stdin: Path | None = None,
     codes: Collection[int] = (0,),
 ) -> tuple[float, float, int]:
-    """Run a command -> (processor seconds of it and its children, seconds on the clock, peak memory in bytes).
+    """Run a command -> (processor seconds with its children, seconds on the clock, peak memory in bytes).
 
-    Raises subprocess.CalledProcessError when it ends with another code than `codes`.
+    Raises subprocess.CalledProcessError if its exit code is not among `codes`.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     given = subprocess.DEVNULL if stdin is None else stdin.open("rb")
@@ -39,7 +53,7 @@ def process(
 
 
 def processor_seconds() -> float:
-    """Of this process so far, and of those it has started and that are still there."""
+    """Processor seconds so far, of this process and of the processes that it started and that still run."""
     import psutil
 
     me = psutil.Process()
@@ -54,7 +68,7 @@ def qinsight(*arguments: object) -> list[str]:
 
 
 def taking_turns(works: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """Name -> the least of `repeats` measurements, after one unmeasured round; the works take turns."""
+    """Name -> the least of `repeats` measurements. The works take turns; one round before is not measured."""
     best = dict.fromkeys(works, float("inf"))
     for turn in range(repeats + 1):
         for name, work in works.items():
@@ -64,19 +78,37 @@ def taking_turns(works: Mapping[str, Callable[[], float]], repeats: int) -> dict
     return best
 
 
+def least_seconds(work: Callable[[], object], repeats: int) -> float:
+    """The least time of `repeats` calls, after one that is not measured."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return taking_turns({"": timed}, repeats)[""]
+
+
 def random_model(folder: Path) -> str:
-    """The folder, with a network of tiny's size and random weights."""
+    """Write a network of tiny's size with random weights into the folder. Returns the folder as a model's name."""
     from qinsight_cli.core.training.sft.new_model import Shape, build
 
     build(folder, ["The photo is sharp, and its colours are natural."], Shape(), seed=0)
     return str(folder)
 
 
-def report(benchmark: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """A table, then one JSON line with the rows, the load of the machine and `more`."""
+def compared(what: str, against: str, seconds: float, other: float, reach: float | str) -> dict[str, Any]:
+    """The row of a table that sets the seconds of one work against those of another."""
+    ratio = seconds / other
+    return {"what": what, "against": against, "seconds": seconds, "other": other, "ratio": ratio, "to reach": reach}
+
+
+def report(benchmark: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """Print a table, then one JSON line with the rows, the load of the machine and `more`."""
+    columns = list(rows[0])
     shown = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[i]) for line in shown)) for i, column in enumerate(columns)]
-    for line in [list(columns), *shown]:
+    for line in [columns, *shown]:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     print(json.dumps({"benchmark": benchmark, **more, "load_average": load, "rows": list(rows)}))

@@ -1,9 +1,9 @@
-"""Answers without reasoning against reasoned ones, speed and agreement: python benchmarks/modes.py PHOTOS
+"""Speed and agreement of direct answers compared with reasoned ones: python benchmarks/modes.py PHOTOS
 
-For score, degrade and compare (each photo with the next) the same questions are asked in both modes, in turns of a few
-batches, so that a busy machine slows both. Prints pictures or pairs a second, their ratio, and how far the answers
-agree: PLCC, SRCC and mean difference of ratings, the share of equal classes, of equal classes and severities, and of
-equal winners. The last line is the same as JSON.
+Runs score, degrade and compare (each photo with the next) in both modes, in turns of a few batches, so that a busy
+machine slows both. Prints pictures or pairs a second, their ratio, and the agreement of the answers: PLCC, SRCC and
+mean difference of ratings, the share of equal classes, of equal classes and severities, and of equal winners. The last
+line is the same as JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+
+from measuring import option_parser
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import LocalEngine, load_engine
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="+", help="files, folders or globs, as `qinsight score` takes them")
     parser.add_argument("--model", default="tiny", help="any name that qinsight takes (default: tiny)")
     parser.add_argument("--device", default="auto")
@@ -81,7 +83,7 @@ def _compare(
 
 
 def _agreement(both: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, float | None]:
-    """Of (reasoned, direct) fields."""
+    """The agreement of pairs of (reasoned, direct) fields."""
     if "rating" not in both[0][0]:
         first = next(iter(both[0][0]))
         shares = {first: sum(a[first] == b[first] for a, b in both), "whole_answer": sum(a == b for a, b in both)}
@@ -92,7 +94,7 @@ def _agreement(both: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[st
 
 
 def _or_none(statistic: Any, ratings: tuple[list[float], list[float]]) -> float | None:
-    """None where too few photos, or equal ratings, have no correlation."""
+    """The statistic, or None if it is undefined: too few photos, or equal ratings."""
     try:
         return statistic(*ratings)
     except QInsightError:

@@ -1,16 +1,16 @@
-"""How good a model is on prepared datasets it was not trained on: python benchmarks/quality.py --help
+"""The quality of a model on prepared datasets that it was not trained on: python benchmarks/quality.py --help
 
-Prints, for the test split of each dataset and each task, with bootstrap intervals of 95 %:
+Prints these figures for the test split of each dataset and each task, with 95 % bootstrap intervals:
 
-score        PLCC and SRCC of the rating as `qinsight score` prints it, how many different ratings there are, how often
-             a clean photo is rated above its severity-5 versions, and each severity below the one before (rows of one
+score        PLCC and SRCC of the rating as `qinsight score` prints it; the number of different ratings; how often a
+             clean photo is rated above its severity-5 versions, and each severity below the one before (rows of one
              photo under one generator)
-degradation  accuracy of class and of level, each the mean over its classes
-comparison   accuracy with and without a reference, how often both orders agree, how often the answer agrees with the
-             order of the two ratings of `score`
+degradation  accuracy of class and of severity, each the mean over its classes
+comparison   accuracy with and without a reference; how often both orders agree; how often the answer agrees with the
+             two ratings of `score`
 
-and for every task how many answers could not be read, how many statements of the reasoning are true of the pixels, and
-pictures a second. Answers that cannot be read count as wrong. The last line is the same as JSON.
+and for every task the number of unreadable answers, the share of statements in the reasoning that are true of the
+pixels, and rows a second. Unreadable answers count as wrong. The last line is the same as JSON.
 """
 
 from __future__ import annotations
@@ -36,19 +36,20 @@ from qinsight_cli.core.inference.assess import assess
 from qinsight_cli.core.report.progress import progress_bar
 from qinsight_cli.core.tasks import TASKS, ParseFailure
 from qinsight_cli.core.tasks.base import known_part
+from qinsight_cli.core.tasks.comparison import MIRRORED
 from qinsight_cli.core.tasks.degradation import NULL, SEVERITIES
 
 
 @dataclass(frozen=True)
-class Asker:
-    """The model, and how it is asked."""
+class Judge:
+    """A model with its decoding settings."""
 
     engine: Engine
     decoding: Decoding
     batch_size: int
     seed: int
 
-    def ask(self, task: str, items: Sequence[dict[str, str]]) -> list[Any]:
+    def answers(self, task: str, items: Sequence[dict[str, str]]) -> list[Any]:
         """The answer to each question, or a ParseFailure or error text."""
         answers = []
         with progress_bar(task, len(items)) as advance:
@@ -75,7 +76,7 @@ def main(
     seed: int = 0,
 ) -> None:
     decoding = Decoding(max_new_tokens=160, temperature=temperature, rating=rating, mode=mode)
-    asker = Asker(load_engine(model), decoding, batch_size, seed)
+    judge = Judge(load_engine(model), decoding, batch_size, seed)
     figures: dict[str, Any] = {"model": model, "split": split, "temperature": temperature}
     figures |= {"rating": rating, "mode": mode}
     for folder in data:
@@ -83,7 +84,7 @@ def main(
         for name in task or TASKS:
             rows = draw([sample for sample in samples if sample.task == name], limit, seed)
             if rows:
-                figures[f"{folder.name}/{name}"] = measure(name, rows, asker)
+                figures[f"{folder.name}/{name}"] = measure(name, rows, judge)
     for name, values in figures.items():
         if isinstance(values, dict):
             print(name)
@@ -99,13 +100,13 @@ def draw(rows: list[Sample], limit: int | None, seed: int) -> list[Sample]:
     return [rows[index] for index in sorted(chosen)]
 
 
-def measure(task: str, rows: list[Sample], asker: Asker) -> dict[str, Any]:
+def measure(task: str, rows: list[Sample], judge: Judge) -> dict[str, Any]:
     start = time.perf_counter()
-    answers = asker.ask(task, [paths(row) for row in rows])
+    answers = judge.answers(task, [paths(row) for row in rows])
     seconds = time.perf_counter() - start
     figures = {"rows": len(rows), "unread": sum(not was_read(answer) for answer in answers)}
-    figures |= MEASURES[task](rows, answers, asker)
-    if asker.decoding.mode == "reasoned":
+    figures |= MEASURES[task](rows, answers, judge)
+    if judge.decoding.mode == "reasoned":
         figures |= statements(rows, answers)
     return figures | {"rows a second": round(len(rows) / seconds, 1)}
 
@@ -119,7 +120,7 @@ def was_read(answer: Any) -> bool:
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
-    """The share of hits, its interval, and how many there were."""
+    """The share of hits, its interval, and the number of values."""
     values = np.array(hits, dtype=float)
     low, high = metrics.interval(lambda picked: float(values[picked].mean()), len(values))
     return {"share": round(float(values.mean()), 3), "interval": [round(low, 3), round(high, 3)], "of": len(values)}
@@ -128,7 +129,7 @@ def share(hits: Sequence[bool]) -> dict[str, Any]:
 # score
 
 
-def score(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[str, Any]:
+def score(rows: list[Sample], answers: list[Any], judge: Judge) -> dict[str, Any]:
     kept = [index for index, answer in enumerate(answers) if was_read(answer)]
     predicted = np.array([answers[index].rating for index in kept])
     truth = np.array([rows[index].truth["rating"] for index in kept])
@@ -145,7 +146,7 @@ def score(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[str, Any
 
 
 def severity_order(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
-    """Clean photos against their severity-5 versions, and neighbouring severities of one photo and generator."""
+    """Clean photos compared with their severity-5 versions, and each severity with the one before."""
     by_photo: dict[str, dict[tuple[str, int], float]] = defaultdict(dict)
     for row, answer in zip(rows, answers, strict=True):
         severity = row.id.rsplit("-", 1)[-1]
@@ -169,7 +170,7 @@ def severity_order(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
 # degradation
 
 
-def degradation(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[str, Any]:
+def degradation(rows: list[Sample], answers: list[Any], judge: Judge) -> dict[str, Any]:
     classes: dict[str, list[bool]] = defaultdict(list)
     levels: dict[str, list[bool]] = defaultdict(list)
     for row, answer in zip(rows, answers, strict=True):
@@ -193,7 +194,7 @@ def degradation(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[st
 # comparison
 
 
-def comparison(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[str, Any]:
+def comparison(rows: list[Sample], answers: list[Any], judge: Judge) -> dict[str, Any]:
     hits: dict[str, list[bool]] = defaultdict(list)
     for row, answer in zip(rows, answers, strict=True):
         kind = "with reference" if "reference" in row.images else "without reference"
@@ -202,17 +203,18 @@ def comparison(rows: list[Sample], answers: list[Any], asker: Asker) -> dict[str
     swapped = [
         {**paths(row), "image_a": str(row.images["image_b"]), "image_b": str(row.images["image_a"])} for row in rows
     ]
-    other = {"Image A": "Image B", "Image B": "Image A", "Similar": "Similar"}
-    for answer, again in zip(answers, asker.ask("comparison", swapped), strict=True):
-        hits["both orders agree"].append(was_read(answer) and was_read(again) and other[answer.winner] == again.winner)
-    hits["agrees with score"] = agreement_with_score(rows, answers, asker)
+    for answer, again in zip(answers, judge.answers("comparison", swapped), strict=True):
+        hits["both orders agree"].append(
+            was_read(answer) and was_read(again) and MIRRORED[answer.winner] == again.winner
+        )
+    hits["agrees with score"] = agreement_with_score(rows, answers, judge)
     return {name: share(values) for name, values in hits.items() if values}
 
 
-def agreement_with_score(rows: list[Sample], answers: list[Any], asker: Asker) -> list[bool]:
+def agreement_with_score(rows: list[Sample], answers: list[Any], judge: Judge) -> list[bool]:
     """For pairs without a reference: whether the winner is the picture that `score` rates higher."""
     pairs = [(row, answer) for row, answer in zip(rows, answers, strict=True) if "reference" not in row.images]
-    ratings = asker.ask("score", [{"image": str(row.images[role])} for row, _ in pairs for role in row.images])
+    ratings = judge.answers("score", [{"image": str(row.images[role])} for row, _ in pairs for role in row.images])
     found = []
     for index, (_, answer) in enumerate(pairs):
         first, second = ratings[2 * index : 2 * index + 2]
@@ -225,13 +227,13 @@ def agreement_with_score(rows: list[Sample], answers: list[Any], asker: Asker) -
 
 
 def statements(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
-    """How many statements about light, contrast, colour and detail are true of the pixels, and how many answers about
-    damage say another class or severity than the reasoning before them."""
+    """The share of statements on light, contrast, colour and detail that are true of the pixels, and the number of
+    answers whose class or severity differs from their own reasoning."""
     right = total = contradictions = 0
     for row, answer in zip(rows, answers, strict=True):
         if not was_read(answer):
             continue
-        for role, said in said_of_each(row, answer.reasoning).items():
+        for role, said in reasoning_by_role(row, answer.reasoning).items():
             counted = check_statements(said, measure_image(load_image(row.images[role]).image))
             right, total = right + counted[0], total + counted[1]
         if row.task == "degradation":
@@ -244,7 +246,7 @@ def statements(rows: list[Sample], answers: list[Any]) -> dict[str, Any]:
     return figures
 
 
-def said_of_each(row: Sample, reasoning: str) -> dict[str, str]:
+def reasoning_by_role(row: Sample, reasoning: str) -> dict[str, str]:
     if "image_a" not in row.images:
         return {"image": reasoning}
     first, _, second = reasoning.partition("Image B")
@@ -258,7 +260,7 @@ def contradicts(answer: Any) -> bool:
     return f"{answer.severity} {nouns.get(answer.distortion, answer.distortion)}" not in answer.reasoning
 
 
-Measure = Callable[[list[Sample], list[Any], Asker], dict[str, Any]]
+Measure = Callable[[list[Sample], list[Any], Judge], dict[str, Any]]
 MEASURES: dict[str, Measure] = {"score": score, "degradation": degradation, "comparison": comparison}
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""What a device can do at best: floating-point operations and bytes of a Qwen2.5-VL network for one picture.
+"""The roofline: floating-point operations and bytes that a Qwen2.5-VL network needs for one picture.
 
-Every multiplication with a weight counts two operations. Reading a prompt is bound by operations, writing by the larger
-of operations and bytes: the weights once a step, the keys and values of every sequence.
+A multiplication with a weight counts as two operations. Operations bound the prefill. Decoding is bound by the larger
+of operations and bytes: each step reads the weights once, and the keys and values of every sequence.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from measuring import least_seconds
 
 # Dense operations a second in bfloat16, and bytes a second, as NVIDIA publishes them.
 KNOWN = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.04e12)}
@@ -33,7 +35,7 @@ class Shape:
 
     @classmethod
     def of(cls, config: Any, item: int = 2) -> Shape:
-        """From a configuration of transformers; `window` is in patches."""
+        """The sizes in a configuration of transformers; `window` is in patches."""
         vision, text = config.vision_config, config.text_config
         return cls(
             *(vision.depth, vision.hidden_size, vision.intermediate_size, len(vision.fullatt_block_indexes)),
@@ -44,7 +46,7 @@ class Shape:
 
     @property
     def layer_weights(self) -> int:
-        """Of all layers of the decoder."""
+        """Weights of all layers of the decoder."""
         keys = self.hidden // self.heads * self.kv_heads
         return self.layers * (2 * self.hidden**2 + 2 * self.hidden * keys + 3 * self.hidden * self.intermediate)
 
@@ -54,7 +56,7 @@ class Shape:
 
     @property
     def cache_bytes(self) -> int:
-        """Keys and values of one token."""
+        """Bytes of the keys and values of one token."""
         return 2 * self.layers * self.hidden // self.heads * self.kv_heads * self.item
 
     def seeing(self, patches: int) -> float:
@@ -72,7 +74,7 @@ class Shape:
         return 2 * tokens * self.layer_weights + attention + 2 * self.head_weights
 
     def step(self, batch: int, tokens: float) -> tuple[float, float]:
-        """Operations and bytes of one token for each sequence of a batch, with so many tokens before it."""
+        """Operations and bytes of one decoding step of a batch whose sequences have `tokens` tokens so far."""
         weights = self.layer_weights + self.head_weights
         attention = 4 * self.layers * tokens * self.hidden
         return batch * (2 * weights + attention), weights * self.item + batch * tokens * self.cache_bytes
@@ -80,14 +82,14 @@ class Shape:
     def seconds(
         self, batch: int, patches: int, prompt: int, written: int, operations: float, bandwidth: float
     ) -> float:
-        """The least time of a batch, on a device of so many operations and bytes a second."""
+        """The least time of a batch on a device with these operations and bytes a second."""
         needed, moved = self.step(batch, prompt + written / 2)
         reading = batch * (self.seeing(patches) + self.reading(prompt)) / operations
         return reading + (written - 1) * max(needed / operations, moved / bandwidth)
 
 
 def device_limits(device: Any, dtype: Any) -> tuple[float, float, str]:
-    """Operations a second, bytes a second, and where the two are from: the published figures, or measured here."""
+    """Operations a second, bytes a second, and their origin: published or measured here."""
     import torch
 
     if device.type == "cuda" and dtype.itemsize == 2:
@@ -98,19 +100,14 @@ def device_limits(device: Any, dtype: Any) -> tuple[float, float, str]:
     side = 4096 if device.type == "cuda" else 512
     square = torch.ones(side, side, device=device, dtype=dtype)
     large = torch.ones(side * side * 4, device=device, dtype=dtype)
-    multiplying = _best(lambda: square @ square, device)
-    copying = _best(lambda: large.clone(), device)
+
+    def seconds(work: Callable[[], Any]) -> float:
+        def finished() -> None:
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return least_seconds(finished, 5)
+
+    multiplying, copying = seconds(lambda: square @ square), seconds(large.clone)
     return 2 * side**3 / multiplying, 2 * large.nbytes / copying, "measured here"
-
-
-def _best(work: Any, device: Any) -> float:
-    import torch
-
-    best = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - started)
-    return best

@@ -1,9 +1,9 @@
-"""Several answers about one picture, which share its prefill, beside one answer and beside separate prompts.
+"""Several answers that share one prefill, compared with one answer and with separate prompts.
 
     python benchmarks/samples.py [--model tiny] [--samples 8] [--tokens 16] [--repeats 3]
 
-The token limit is lower than the length of nearly any answer, so that all sides write as much. Prints a table and one
-JSON line; each figure is the least of the repeats, all sides taking turns.
+The token limit is below the length of nearly every answer, so that all sides write equally much. The sides take turns;
+each figure is the least of the repeats. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from generation import requests
-from measuring import report, taking_turns
+from measuring import compared, option_parser, report, taking_turns
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import load_engine
@@ -25,31 +25,22 @@ def main() -> None:
     options = _options()
     engine = load_engine(options.model, device=options.device)
     one = Decoding(max_new_tokens=options.tokens, temperature=0.3)
-    several = replace(one, samples=options.samples)
     (request,) = requests(1)
     copies = [replace(request, seed=seed) for seed in range(options.samples)]
     found = taking_turns(
         {
             "one": _seconds(engine, [request], one),
-            "shared": _seconds(engine, [request], several),
+            "shared": _seconds(engine, [request], replace(one, samples=options.samples)),
             "separate": _seconds(engine, copies, one),
         },
         options.repeats,
     )
+    several = f"{options.samples} samples"
     rows = [
-        _row(f"{options.samples} samples", "1 sample", found["shared"], found["one"], "<= 2.5"),
-        _row(f"{options.samples} separate prompts", f"{options.samples} samples", *_pair(found), ">= 2.5"),
+        compared(several, "1 sample", found["shared"], found["one"], "<= 2.5"),
+        compared(f"{options.samples} separate prompts", several, found["separate"], found["shared"], ">= 2.5"),
     ]
-    report("samples", ["what", "against", "seconds", "other", "ratio", "to reach"], rows, model=options.model)
-
-
-def _pair(found: dict[str, float]) -> tuple[float, float]:
-    return found["separate"], found["shared"]
-
-
-def _row(what: str, against: str, seconds: float, other: float, reach: str) -> dict[str, Any]:
-    ratio = seconds / other
-    return {"what": what, "against": against, "seconds": seconds, "other": other, "ratio": ratio, "to reach": reach}
+    report("samples", rows, model=options.model)
 
 
 def _seconds(engine: Any, batch: list[Any], decoding: Decoding) -> Callable[[], float]:
@@ -62,7 +53,7 @@ def _seconds(engine: Any, batch: list[Any], decoding: Decoding) -> Callable[[], 
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--samples", type=int, default=8)

@@ -1,10 +1,10 @@
-"""How long commands take to begin: `qinsight --help` and `qinsight score one.jpg`, each beside a bare script.
+"""The time that commands take to start: `qinsight --help` and `qinsight score one.jpg`, compared with bare scripts.
 
     python benchmarks/startup.py [PHOTO] [--repeats 7]
 
-`--help` stands beside `python -c "import typer, rich.console"`; `score` beside a script that imports torch and the
-model class, loads `tiny` and lets it write about the same picture. Each figure is the least of the repeats, in
-processor seconds, all sides taking turns. Prints a table and one JSON line.
+`--help` is compared with `python -c "import typer, rich.console"`, and `score` with a script that imports torch and the
+model class, loads `tiny` and generates an answer about the same picture. The sides take turns; each figure is the least
+of the repeats, in processor seconds. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import process, qinsight, report, taking_turns
+from measuring import compared, option_parser, process, qinsight, report, taking_turns
 
 IMPORTS = "import typer, rich.console"
 BARE = """
@@ -50,21 +50,10 @@ def main() -> None:
             del commands["bare script"], commands["score"]
         works = {name: lambda command=command: process(command, folder)[0] for name, command in commands.items()}
         found = taking_turns(works, options.repeats)
-    rows = [_row("qinsight --help", "import typer, rich.console", found["--help"], found["imports"], 1.3)]
+    rows = [compared("qinsight --help", "import typer, rich.console", found["--help"], found["imports"], 1.3)]
     if options.only != "help":
-        rows.append(_row("qinsight score one.jpg", "a bare script", found["score"], found["bare script"], 1.15))
-    report("startup", ["what", "against", "seconds", "least", "ratio", "to reach"], rows)
-
-
-def _row(what: str, against: str, seconds: float, least: float, reach: float) -> dict[str, object]:
-    return {
-        "what": what,
-        "against": against,
-        "seconds": seconds,
-        "least": least,
-        "ratio": seconds / least,
-        "to reach": reach,
-    }
+        rows.append(compared("qinsight score one.jpg", "a bare script", found["score"], found["bare script"], 1.15))
+    report("startup", rows)
 
 
 def _photo(folder: Path) -> str:
@@ -76,7 +65,7 @@ def _photo(folder: Path) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photo", nargs="?")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", choices=["help"], help="without the model")

@@ -1,10 +1,10 @@
-"""`qinsight prepare synth` with two workers beside one: seconds on the clock, and what the second worker costs.
+"""`qinsight prepare synth` with two workers compared with one: seconds on the clock, and processor seconds.
 
     python benchmarks/synth_workers.py [PHOTOS] [--workers 2] [--per-photo 40] [--repeats 3]
 
-Needs as many idle cores as workers: on a busy machine only the processor seconds mean something. The same damage is
-drawn by any number of workers, which is checked. Without PHOTOS a few photos of scikit-image are used. Prints a table
-and one JSON line.
+Needs as many idle cores as workers; on a busy machine only the processor seconds are meaningful. Checks that any number
+of workers makes the same pictures. Without PHOTOS it takes a few photos of scikit-image. Prints a table and one JSON
+line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import process, qinsight, report
+from measuring import option_parser, process, qinsight, report
 
 
 def main() -> None:
@@ -42,11 +42,11 @@ def main() -> None:
         for workers, (busy, seconds) in best.items()
     ]
     figures = {"ratio": one / more, "busy_ratio": more_busy / one_busy}
-    report("synth_workers", list(rows[0]), rows, **figures, to_reach=1.8, same_pictures=True)
+    report("synth_workers", rows, **figures, to_reach=1.8, same_pictures=True)
 
 
 def _digest(folder: Path) -> str:
-    """Of the pictures and manifests below a folder, by name."""
+    """SHA-256 of the names and bytes of the pictures and manifests below a folder."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "dataset.json":
@@ -65,7 +65,7 @@ def _photos(folder: Path) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="?", help="a folder of photos without damage")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--per-photo", type=int, default=40)

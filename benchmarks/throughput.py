@@ -1,10 +1,10 @@
-"""Pictures a second of `qinsight score` at its default settings, beside the loop of the authors' demo.
+"""Pictures a second of `qinsight score` with its default settings, compared with the loop of the authors' demo.
 
     python benchmarks/throughput.py PHOTOS [--limit 200] [--model tiny] [--batch-size N] [--mode direct]
 
-Both have the same weights, in float32 on the CPU, each in a process of its own, and take turns of a hundred photos,
-so that a busy machine slows both. Processor seconds count all threads and the process that decodes pictures; other work
-changes them little. Prints a table with what both wrote alike, and one JSON line.
+Both have the same weights, in float32 on the CPU, each in its own process. They take turns of a hundred photos, so
+that a busy machine slows both. Processor seconds count all threads and the process that decodes pictures; other work on
+the machine changes them little. Prints how many answers are the same, a table, and one JSON line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import authors_loop
-from measuring import processor_seconds, report
+from measuring import option_parser, processor_seconds, report
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.generate import STOP
@@ -43,7 +43,7 @@ def main() -> None:
         results = assess(TASKS["score"], items, engine, decoding, batch_size=options.batch_size)
         return [each.completions[0].text if each.completions else str(each.error) for each in results]
 
-    with authors_loop.apart(options.model, torch.get_num_threads()) as theirs:
+    with authors_loop.in_process(options.model, torch.get_num_threads()) as theirs:
         clock, busy, texts = _in_turns({OURS: ours, THEIRS: theirs}, photos)
     rows = [
         {
@@ -60,7 +60,6 @@ def main() -> None:
         print(f"{same} of {len(photos)} answers are the same, letter by letter")
     report(
         "throughput",
-        list(rows[0]),
         rows,
         model=options.model,
         mode=options.mode,
@@ -72,7 +71,7 @@ def main() -> None:
 
 
 def _answer(text: str) -> str:
-    """Up to where qinsight ends an answer."""
+    """The part of a text after which qinsight stops."""
     before, stop, _ = text.partition(STOP)
     return before + stop
 
@@ -80,7 +79,7 @@ def _answer(text: str) -> str:
 def _in_turns(
     works: dict[str, Callable[[list[str]], list[str]]], photos: list[str]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, list[str]]]:
-    """Seconds on the clock, processor seconds and texts of each side, after one unmeasured turn."""
+    """Seconds on the clock, processor seconds and texts of each side; one turn before is not measured."""
     clock, busy = dict.fromkeys(works, 0.0), dict.fromkeys(works, 0.0)
     texts: dict[str, list[str]] = {name: [] for name in works}
     for work in works.values():
@@ -95,7 +94,7 @@ def _in_turns(
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="+", help="files, folders or globs, as `qinsight score` takes them")
     parser.add_argument("--limit", type=int, default=200, help="only the first so many photos")
     parser.add_argument("--model", default="tiny", help="any name that qinsight takes (default: tiny)")

@@ -1,11 +1,11 @@
-"""Speed of a GRPO update of `qinsight train` beside the plainest TRL script that does the same work.
+"""Speed of a GRPO update of `qinsight train`, compared with the plainest TRL script for the same work.
 
     python benchmarks/train_step.py [--model NAME] [--prompts 4] [--tokens 64] [--rounds 3] [--threads N]
 
-Both sides are TRL's GRPOTrainer with the same weights, rows, rewards and settings: eight completions a prompt, drawn,
-rewarded, weighed against the reference model, and one AdamW step. They take turns; times are the best of the rounds.
-Also compared: the loss and the gradient of one and the same batch. Prints a table, then one JSON line. Without
---model the network is one of tiny's size with random weights, whose completions never end before the limit.
+Both sides are TRL's GRPOTrainer with the same weights, rows, rewards and settings: eight rollouts a prompt, their
+rewards, the reference model, and one AdamW step. They take turns; times are the best of the rounds. It also compares
+the loss and the gradient of one batch. Prints a table, then one JSON line. Without --model the network has tiny's size
+and random weights, and its completions never end before the limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from measuring import random_model
+from measuring import option_parser, random_model, real_photos
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--model", help="any name that qinsight takes")
     parser.add_argument("--prompts", type=int, default=4, help="prompts an update")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per completion, at most")
@@ -80,12 +80,10 @@ def _options() -> argparse.Namespace:
 
 def _rows(folder: Path, prompts: int) -> list[Any]:
     """Score and degradation rows on crops of real photos, 480 x 320 pixels."""
-    import skimage.data
-    from PIL import Image
 
     from qinsight_cli.core.data.manifest import Sample
 
-    photos = [Image.fromarray(load()) for load in (skimage.data.coffee, skimage.data.astronaut, skimage.data.rocket)]
+    photos = real_photos()
     rows = []
     for index in range(prompts):
         path = folder / f"{index}.jpg"
@@ -165,7 +163,7 @@ def _same_batch(sides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _taking_turns(sides: dict[str, Any], rows: list[Any], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each stage, the round with the least in all; one unmeasured round first."""
+    """Seconds of each stage in the fastest round; one round before is not measured."""
     best = {name: [float("inf")] for name in sides}
     for number in range(rounds + 1):
         for name, trainer in sides.items():
