@@ -89,7 +89,7 @@ def test_an_empty_manifest_and_a_missing_picture(run: Run, prepared: Path, embed
     (prepared / "data" / "made" / "3.png").unlink()
     done = run("train", *small, "--set", "max_steps=0", "--set", "epochs=1")
     assert done.code == 1
-    assert "3.png is not there; a manifest names it" in done.err
+    assert "3.png is missing; restore it, or prepare its dataset again" in done.err
     assert not Path("out").exists()
     (prepared / "data" / "made" / "train.jsonl").write_text("")
     done = run("train", *small)

@@ -292,7 +292,7 @@ def test_pictures_that_cannot_be_used_are_named_before_anything_is_written(
 ) -> None:
     strip = tmp_path / "strip.png"
     Image.new("RGB", (450, 2), (90, 20, 10)).save(strip)
-    for path, says in ((tmp_path / "gone.png", "is not there"), (strip, "450 x 2 pixels: one side is over 200 times")):
+    for path, says in ((tmp_path / "gone.png", "is missing"), (strip, "450 x 2 pixels: one side is over 200 times")):
         row = replace(small_rows[0], images={"image": path}, files={})
         with pytest.raises(QInsightError, match=says) as caught:
             run.run_sft(RECIPE, [*small_rows, row], tmp_path / "run", [])
