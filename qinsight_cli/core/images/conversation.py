@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.errors import ImageError, QInsightError
-from qinsight_cli.core.images import MAX_PIXELS, decode_image, load_image, plain
-from qinsight_cli.core.images.fit import Target
+from qinsight_cli.core.images import LONGEST_SHAPE, MAX_PIXELS, decode_image, load_image, plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,11 +107,29 @@ def _resized(picture: Image.Image, sizes: Mapping[str, int], factor: int) -> Ima
 def _by_the_same_rule(picture: Image.Image, sizes: Mapping[str, int], factor: int) -> Image.Image:
     from PIL import Image
 
-    area = factor * factor
     if "resized_height" in sizes and "resized_width" in sizes:
-        size = Target(factor, LEAST * area, MOST * area).size(sizes["resized_width"], sizes["resized_height"])
-        return picture.resize(size, Image.Resampling.BICUBIC)
-    least, most = sizes.get("min_pixels", LEAST * area), sizes.get("max_pixels", MOST * area)
+        size = _size(sizes["resized_width"], sizes["resized_height"], factor)
+    else:
+        size = _size(*picture.size, factor, sizes.get("min_pixels"), sizes.get("max_pixels"))
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _size(width: int, height: int, factor: int, least: int | None = None, most: int | None = None) -> tuple[int, int]:
+    """(width, height) as `smart_resize` of qwen-vl-utils has them. A side is at least `factor` before areas are
+    compared, where the processor's rule (`Target`) has that after; they differ for strips and specks alone."""
+    area = factor * factor
+    least, most = LEAST * area if least is None else least, MOST * area if most is None else most
     if least > most:
         raise ImageError(f"cannot be resized so: min_pixels {least} is over max_pixels {most}")
-    return Target(factor, least, most).fit(picture)
+    if max(width, height) > LONGEST_SHAPE * min(width, height):
+        raise ImageError(f"cannot be resized so: one side is over {LONGEST_SHAPE} times the other")
+    wide, high = max(factor, round(width / factor) * factor), max(factor, round(height / factor) * factor)
+    if wide * high > most:
+        shrink = math.sqrt(height * width / most)
+        wide, high = math.floor(width / shrink / factor) * factor, math.floor(height / shrink / factor) * factor
+    elif wide * high < least:
+        grow = math.sqrt(least / (height * width))
+        wide, high = math.ceil(width * grow / factor) * factor, math.ceil(height * grow / factor) * factor
+    if not wide or not high:
+        raise ImageError(f"cannot be resized so: max_pixels {most} leaves no square of {factor} pixels; give more")
+    return wide, high

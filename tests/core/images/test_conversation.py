@@ -97,10 +97,35 @@ def test_sizes_are_those_of_smart_resize(
     np.testing.assert_array_equal(np.asarray(picture), np.asarray(whole.resize((wide, high), Image.Resampling.BICUBIC)))
 
 
+# Sizes of qwen-vl-utils 0.0.14, read off its smart_resize.
 @pytest.mark.usefixtures("resizing")
-def test_limits_that_contradict_each_other() -> None:
+@pytest.mark.parametrize(
+    ("size", "limits", "expected"),
+    [
+        ((276, 2), {"max_pixels": 147_493}, (280, 28)),
+        ((10, 223), {"min_pixels": 17}, (28, 224)),
+        ((3, 3), {"max_pixels": 90_000}, (56, 56)),
+        ((900, 12), {"max_pixels": 40_000}, (896, 28)),
+        ((300, 4), {"min_pixels": 3136}, (308, 28)),
+    ],
+)
+def test_strips_and_specks(size: tuple[int, int], limits: dict[str, int], expected: tuple[int, int]) -> None:
+    assert only({"image": Image.new("RGB", size), **limits}).size == expected
+
+
+@pytest.mark.usefixtures("resizing")
+@pytest.mark.parametrize(
+    ("size", "sizes"),
+    [
+        ((64, 64), {"min_pixels": 9000, "max_pixels": 4000}),
+        ((1287, 67), {"max_pixels": 3600}),  # a side would vanish
+        ((500, 2), {"max_pixels": 90_000}),
+        ((64, 64), {"resized_height": 1, "resized_width": 706}),
+    ],
+)
+def test_sizes_that_cannot_be(size: tuple[int, int], sizes: dict[str, int]) -> None:
     with pytest.raises(QInsightError, match="picture 1 of the messages: cannot be resized so"):
-        only({"image": Image.new("RGB", (64, 64)), "min_pixels": 9000, "max_pixels": 4000})
+        only({"image": Image.new("RGB", size), **sizes})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qinsight_cli.core.images import load_image
+from qinsight_cli.core.errors import ImageError
+from qinsight_cli.core.images import conversation, load_image
 from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.models.loading import load_processor
 
@@ -68,3 +69,22 @@ def test_the_pixels_of_the_model_are_the_same(utils: Any, random_model: Path, ph
     one, other = images([ours]), images([theirs])
     assert one["image_grid_thw"].tolist() == other["image_grid_thw"].tolist()
     np.testing.assert_array_equal(one["pixel_values"], other["pixel_values"])
+
+
+def test_without_the_package_sizes_are_the_same(utils: Any) -> None:
+    draw, refused = random.Random(1), 0
+    for _ in range(2000):
+        width, height = (int(2 ** draw.uniform(0, 12)) for _ in range(2))
+        limits = [draw.choice([None, int(2 ** draw.uniform(2, 22))]) for _ in range(2)]
+        factor = draw.choice([28, 32])
+        try:
+            high, wide = utils.smart_resize(height, width, factor, *limits)
+        except (AssertionError, ValueError):
+            high = wide = 0
+        if high and wide:
+            assert conversation._size(width, height, factor, *limits) == (wide, high), (width, height, limits)
+            continue
+        refused += 1
+        with pytest.raises(ImageError, match="cannot be resized so"):
+            conversation._size(width, height, factor, *limits)
+    assert 50 < refused < 1500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def test_three_updates_of_zero3_saved_and_resumed_equal_plain_torch(
 
 
 def rows_of(record: dict[str, Any], network: Any) -> torch.Tensor:
-    """Log-probabilities of the completions of a recorded batch, row by row in one process, under bfloat16 autocast."""
+    """Log-probabilities of the completions of a recorded batch, row by row in one process: a float32 network under
+    bfloat16 autocast, any other as it is."""
     ids, mask, width = record["arguments"][:3]
     settings = record["settings"]
     patches = settings["image_grid_thw"].prod(1).tolist()
@@ -97,10 +99,10 @@ def rows_of(record: dict[str, Any], network: Any) -> torch.Tensor:
     for row in range(len(ids)):
         own, pictures = ids[row][mask[row].bool()][None], settings["num_images"][row]
         size = sum(patches[picture : picture + pictures])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=network.dtype == torch.float32):
             logits = network(
                 input_ids=own,
-                pixel_values=settings["pixel_values"][patch : patch + size],
+                pixel_values=settings["pixel_values"][patch : patch + size].to(network.dtype),
                 image_grid_thw=settings["image_grid_thw"][picture : picture + pictures],
                 mm_token_type_ids=(own == network.config.image_token_id).int(),
             ).logits[0, :-1]
@@ -117,20 +119,14 @@ def divergence(reference: torch.Tensor, policy: torch.Tensor, counted: torch.Ten
     return ((apart.exp() - apart - 1) * counted).sum(1) / counted.sum(1)
 
 
-def test_the_kl_divergence_under_fsdp_is_that_of_one_process(command: Any, tmp_path: Path, talking_model: Path) -> None:
-    out, records = tmp_path / "run", tmp_path / "records"
-    records.mkdir()
-    environment = processes.launch_environment(CONFIGS / "fsdp.yaml")
-    arguments = command(out, "--bf16", "--learning-rate", "5e-5", "--max-steps", "2", "--save-every", "1")
-    processes.run_two(arguments, {**environment, "RECORD_LOG_PROBS": str(records)})
-    assert read_lines(out / "metrics.jsonl")[0]["kl"] == 0.0
-    networks = {"reference": plain(talking_model), "policy": plain(out / "checkpoint-1")}
+def divergences(records: Path, step: int, networks: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each completion of a recorded step: the divergence of the two processes, and that of these networks in one."""
     ours: list[torch.Tensor] = []
     one: list[torch.Tensor] = []
     for rank in range(2):
         asked = [torch.load(path, weights_only=False) for path in sorted(records.glob(f"{rank}-*"))]
         reference, policy = (
-            next(each for each in asked if each["step"] == 1 and each["reference"] is kind) for kind in (True, False)
+            next(each for each in asked if each["step"] == step and each["reference"] is kind) for kind in (True, False)
         )
         assert torch.equal(reference["arguments"][0], policy["arguments"][0])
         assert reference["log_probs"].dtype == policy["log_probs"].dtype == torch.float32
@@ -138,9 +134,51 @@ def test_the_kl_divergence_under_fsdp_is_that_of_one_process(command: Any, tmp_p
         counted = policy["arguments"][1][:, -width:].float()
         ours.append(divergence(reference["log_probs"], policy["log_probs"], counted))
         one.append(divergence(rows_of(policy, networks["reference"]), rows_of(policy, networks["policy"]), counted))
-    assert min(each.min() for each in ours) >= 0
-    assert torch.cat(one).mean() > 1e-5  # there is something to measure
-    assert read_lines(out / "metrics.jsonl")[1]["kl"] == pytest.approx(torch.cat(ours).mean().item(), rel=0.2)
+    return torch.cat(ours), torch.cat(one)
+
+
+def test_the_kl_divergence_under_fsdp_is_that_of_one_process(command: Any, tmp_path: Path, talking_model: Path) -> None:
+    out, records = tmp_path / "run", tmp_path / "records"
+    records.mkdir()
+    environment = processes.launch_environment(CONFIGS / "fsdp.yaml")
+    arguments = command(out, "--bf16", "--learning-rate", "5e-5", "--max-steps", "2", "--save-every", "1")
+    processes.run_two(arguments, {**environment, "RECORD_LOG_PROBS": str(records)})
+    assert read_lines(out / "metrics.jsonl")[0]["kl"] == 0.0
+    ours, one = divergences(records, 1, {"reference": plain(talking_model), "policy": plain(out / "checkpoint-1")})
+    assert ours.min() >= 0
+    assert one.mean() > 1e-5  # there is something to measure
+    assert read_lines(out / "metrics.jsonl")[1]["kl"] == pytest.approx(ours.mean().item(), rel=0.2)
     check_layout(out / "final", talking_model)
     # The goal is 1e-5. Weights that FSDP rounds to bfloat16 make 9e-6, other shapes of the same products 4e-7.
-    assert torch.cat(ours).mean().item() == pytest.approx(torch.cat(one).mean().item(), abs=3e-6)
+    assert ours.mean().item() == pytest.approx(one.mean().item(), abs=3e-6)
+
+
+def test_zero3_in_bfloat16_is_a_network_in_bfloat16_saved_and_resumed(
+    command: Any, tmp_path: Path, talking_model: Path
+) -> None:
+    pytest.importorskip("deepspeed")
+    out, records = tmp_path / "run", tmp_path / "records"
+    records.mkdir()
+    zero3 = {**processes.launch_environment(CONFIGS / "zero3.yaml"), "DS_ACCELERATOR": "cpu"}
+    arguments = command(out, "--bf16", "--learning-rate", "2e-4", "--max-steps", "3", "--save-every", "1")
+    processes.run_two(arguments, {**zero3, "RECORD_LOG_PROBS": str(records)})
+    lines = read_lines(out / "metrics.jsonl")
+    ours, one = divergences(
+        records,
+        2,
+        {"reference": plain(talking_model).bfloat16(), "policy": plain(out / "checkpoint-2").bfloat16()},
+    )
+    assert lines[0]["kl"] == 0.0
+    assert ours.min() >= 0
+    assert ours.mean().item() == pytest.approx(one.mean().item(), abs=2e-5)
+    assert one.mean() > 1e-4
+    check_layout(out / "final", talking_model)
+    # Resumed from the float32 copy of the weights, the last update is the same.
+    ends = load_file(out / "final" / "model.safetensors")
+    shutil.rmtree(out / "checkpoint-3")
+    shutil.rmtree(out / "final")
+    processes.run_two([*arguments, "--resume"], zero3)
+    (again,) = read_lines(out / "metrics.jsonl")[2:]
+    assert {name: again[name] for name in FIGURES} == {name: lines[2][name] for name in FIGURES}
+    resumed = load_file(out / "final" / "model.safetensors")
+    assert all(torch.equal(value, resumed[name]) for name, value in ends.items())
