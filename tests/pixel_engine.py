@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.engines import Completion, Decoding, Engine, Request
 
 
 def rating_of(image: Any) -> float:
@@ -17,7 +17,7 @@ def rating_of(image: Any) -> float:
     return round(1 + 4 * float(np.asarray(image, dtype=np.float64).mean()) / 255, 2)
 
 
-class PixelEngine:
+class PixelEngine(Engine):
     """Rates brightness; the brighter of two wins. A picture with `poison` as its width makes the whole batch fail.
 
     With a temperature the rating moves by up to 0.2, drawn from the request's seed alone. The probabilities of choices

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from qinsight_cli.api.pictures import Pictures
 from qinsight_cli.api.results import A, Comparison, Degradation, Results, Score, answers_of
-from qinsight_cli.core.engines import Decoding, Engine, Request, Served, Unanswered, load
+from qinsight_cli.core.engines import Decoding, Engine, ModelOptions, Request, Served, Unanswered, load
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.images.sending import as_png
 from qinsight_cli.core.inference.assess import Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
-from qinsight_cli.core.models.names import TINY, for_task, resolve
+from qinsight_cli.core.models.names import TINY, resolve
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.tasks.comparison import TASK as COMPARISON
 from qinsight_cli.core.tasks.score import TASK as SCORE
@@ -31,10 +31,10 @@ Mode = Literal["reasoned", "direct"]
 
 
 class Drawing(TypedDict, total=False):
-    """How answers are drawn: keywords of `score`, `degrade` and `compare`.
+    """How answers are sampled: keywords of `score`, `degrade` and `compare`.
 
     mode         "reasoned", or "direct": the answer is read without reasoning, much faster
-    samples      answers to draw for each question (1); the result is their mean or their majority
+    samples      answers to sample for each question (1); the result is their mean or their majority
     temperature  0 is greedy; the default is 0, or 1 with several samples
     seed         of the random draws (0)
     """
@@ -46,20 +46,20 @@ class Drawing(TypedDict, total=False):
 
 
 class QInsight:
-    """A model that judges pictures. It is loaded when it is first asked, and may be used by several threads.
+    """A model that judges pictures. It is loaded for the first question, and is safe for several threads.
 
     A picture is a path, a PIL image, an array of (H, W), (H, W, 3) or (H, W, 4) in uint8 or in floats in [0, 1], or a
-    tensor of such a shape. One picture gives one answer; a folder or a list gives `Results`, in their order. A picture
-    that cannot be used, or an answer that cannot be read, is an answer with an `error`, never an exception.
+    tensor of such a shape. One picture gives one answer. A folder or a list gives `Results`, in order. An unusable
+    picture or an unreadable answer gives an answer with an `error`, never an exception.
 
     model       as the option --model: "tiny", "q-insight", a model folder, a hub id
     device      "auto", "cpu", "cuda", "cuda:1", "mps"
     dtype       "auto", "float32", "bfloat16", "float16"
     max_pixels  larger pictures are scaled down to this area; None keeps the model's own limit
-    batch_size  pictures at a time; None: as many as fit into the free memory, at most 256
+    batch_size  pictures in a batch; None: as many as fit into the free memory, at most 256
     cache       use the answers of earlier calls and commands, and keep new ones
-    endpoint    address of one or several OpenAI-compatible servers that have the model, instead of loading it here
-    Raises QInsightError for a model that cannot be; `score`, `degrade` and `compare` for one that cannot be loaded.
+    endpoint    URLs of OpenAI-compatible servers that have the model, instead of loading it here
+    Raises QInsightError for a wrong model name; `score`, `degrade` and `compare` if the model cannot be loaded.
     """
 
     def __init__(
@@ -75,10 +75,9 @@ class QInsight:
     ) -> None:
         self.model = os.fspath(model)
         urls = () if endpoint is None else (endpoint,) if isinstance(endpoint, str) else tuple(endpoint)
-        self._served = Served(urls) if urls else None
-        if self._served is None and ":" not in self.model:
+        if not urls and ":" not in self.model:
             resolve(self.model)
-        self._options = (device, dtype, max_pixels)
+        self._options = ModelOptions(device, dtype, max_pixels, served=Served(urls) if urls else None)
         self._batch_size, self._cached = batch_size, cache
         self._engines: dict[str, Engine] = {}
         self._lock = threading.RLock()
@@ -114,17 +113,17 @@ class QInsight:
     @overload
     def compare(self, image_a: Any, image_b: Any, reference: Any = None, **how: Unpack[Drawing]) -> Any: ...
     def compare(self, image_a: Any, image_b: Any, reference: Any = None, **how: Unpack[Drawing]) -> Any:
-        """Which of two pictures is better: `Comparison` for two pictures, `Results[Comparison]` for two lists of one
-        length. `reference` is the picture, or the pictures, that both were made from."""
+        """Which of two pictures is better: `Comparison` for two pictures, `Results[Comparison]` for two lists of the
+        same length. `reference` is the original of both, or the originals."""
         decoding, seed = _decoding(**how)
         pictures = Pictures()
-        names, one = pictures.several(image_a)
-        sides = dict(zip(COMPARISON.roles, (names, pictures.several(image_b)[0]), strict=True))
+        names, one = pictures.add(image_a)
+        sides = dict(zip(COMPARISON.roles, (names, pictures.add(image_b)[0]), strict=True))
         if reference is not None:
-            sides[COMPARISON.optional[0]] = pictures.several(reference)[0]
+            sides[COMPARISON.optional[0]] = pictures.add(reference)[0]
         if len({len(side) for side in sides.values()}) != 1:
             counts = ", ".join(f"{len(side)} of {role}" for role, side in sides.items())
-            raise QInsightError(f"compare needs as many pictures on each side: there are {counts}")
+            raise QInsightError(f"compare needs lists of the same length, but got {counts}")
         items = [dict(zip(sides, names, strict=True)) for names in zip(*sides.values(), strict=True)]
         answers = self._ask(COMPARISON, Comparison, items, pictures, decoding, seed)
         return answers[0] if one else answers
@@ -137,21 +136,20 @@ class QInsight:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> str:
-        """What the model writes to a conversation in the form of Qwen's model cards, up to `</answer>` or its end.
+        """The model's reply to a conversation in the format of Qwen's model cards, up to `</answer>` or its end.
 
-        Pictures are parts {"type": "image", "image": ...}: a path, file://, base64 or a PIL image, with `max_pixels` or
-        the like where one is to be resized. Raises QInsightError for messages or pictures that cannot be used, and
-        where a server gives no answer.
+        Pictures are parts {"type": "image", "image": ...}: a path, file://, base64 or a PIL image, and may have keys
+        such as `max_pixels`. Raises QInsightError for unusable messages or pictures, and if a server does not answer.
         """
         from qinsight_cli.core.images.conversation import FACTOR, read_conversation
 
         _decoding(temperature=temperature)
         with self._lock:
             engine = self._loaded(SCORE)
-            target = None if self._served else getattr(engine, "target", None)
-            asked, pictures = read_conversation(messages, target.factor if target else FACTOR)
-            files = tuple(as_png(picture) for picture in pictures) if self._served else ()
-            batch = engine.prepare([Request(asked, pictures, seed, files=files)])
+            factor = engine.target.factor if engine.target and not engine.sends_files else FACTOR
+            conversation, pictures = read_conversation(messages, factor)
+            files = tuple(as_png(picture) for picture in pictures) if engine.sends_files else ()
+            batch = engine.prepare([Request(conversation, pictures, seed, files=files)])
             (found,) = engine.generate(batch, Decoding(max_new_tokens=max_new_tokens, temperature=temperature))
         if isinstance(found, Unanswered):
             raise QInsightError(str(found))
@@ -159,7 +157,7 @@ class QInsight:
 
     def _each(self, task: Task, kind: type[A], pictures: Any, decoding: Decoding, seed: int) -> A | Results[A]:
         named = Pictures()
-        names, one = named.several(pictures)
+        names, one = named.add(pictures)
         (role,) = task.roles
         answers = self._ask(task, kind, [{role: name} for name in names], named, decoding, seed)
         return answers[0] if one else answers
@@ -175,11 +173,9 @@ class QInsight:
     ) -> Results[A]:
         with self._lock:
             engine = self._loaded(task)
-            if self._served is not None and not engine.reads_choices:
-                decoding = replace(decoding, rating="answer")  # there is no distribution to take the mean of
-            settings = settings_of(task, engine, decoding, seed)
+            decoding = self._options.supported(decoding, engine.reads_choices, lambda words: None)
             off = not self._cached or os.environ.get(OFF_VARIABLE)
-            scope = None if off else scope_of(settings, MAX_PIXELS)
+            scope = None if off else scope_of(settings_of(task, engine.identity, decoding, seed), MAX_PIXELS)
             with nullcontext() if scope is None else AnswerCache(scope, lambda words: None) as cache:
                 results = assess(
                     *(task, items, engine, decoding),
@@ -191,16 +187,16 @@ class QInsight:
                 return answers_of(kind, task, results)
 
     def _loaded(self, task: Task) -> Engine:
-        name = self.model if self._served else for_task(self.model, task.folder)
+        name = self._options.name_for(self.model, task)
         if name not in self._engines:
-            self._engines[name] = load(name, *self._options, served=self._served)
+            self._engines[name] = load(name, self._options)
         return self._engines[name]
 
 
 def _decoding(
     mode: Mode = "reasoned", samples: int = 1, temperature: float | None = None, seed: int = 0
 ) -> tuple[Decoding, int]:
-    """The keywords of `Drawing` -> how completions are drawn, and the seed."""
+    """The keywords of `Drawing` -> the decoding and the seed."""
     if mode not in ("reasoned", "direct"):
         raise QInsightError(f"mode {mode!r} is neither 'reasoned' nor 'direct'")
     if samples < 1:
@@ -209,5 +205,5 @@ def _decoding(
     if not (warm == 0 or 0.01 <= warm <= 100) or (samples > 1 and warm == 0):
         raise QInsightError(f"temperature is {warm}; it must be 0, for a single sample, or between 0.01 and 100")
     if mode == "direct" and (samples > 1 or warm):
-        raise QInsightError("mode 'direct' draws nothing: leave out samples and temperature")
+        raise QInsightError("mode 'direct' samples nothing: leave out samples and temperature")
     return Decoding(samples=samples, temperature=warm, mode=mode), seed

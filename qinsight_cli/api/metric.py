@@ -1,4 +1,4 @@
-"""Mean quality of generated or restored pictures as a metric with the methods of torchmetrics."""
+"""The mean quality of generated or restored pictures, as a metric with the methods of torchmetrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class QualityMetric:
-    """The mean rating, in [1, 5], of all pictures since the last `reset`. No reference is needed.
+    """The mean rating, in [1, 5], of all pictures since the last `reset`. It needs no reference.
 
         metric = QualityMetric()
         metric.update(images)          # (N, 3, H, W) or (3, H, W), uint8 or floats in [0, 1]; or anything `score` takes
         metric.compute()               # a tensor with one number
 
-    Called with images, it updates itself and returns the mean of these alone. It is not differentiable.
+    A call with images updates it and returns the mean of these images alone. It is not differentiable.
 
     model  a `QInsight`, or the name of a model
     mode   "direct" reads the rating without reasoning
@@ -34,11 +34,11 @@ class QualityMetric:
         self.answers: list[Score] = []
 
     def update(self, images: Any) -> None:
-        """Rate some more pictures. One that cannot be rated counts in `failed`, and not in the mean."""
+        """Rate more pictures. A picture without a rating counts in `failed`, not in the mean."""
         self.answers += self._rate(images)
 
     def compute(self) -> torch.Tensor:
-        """The mean rating, float32; NaN when no picture was rated."""
+        """The mean rating, float32; NaN if no picture was rated."""
         return _mean(self.answers)
 
     def reset(self) -> None:
@@ -66,7 +66,7 @@ def _mean(answers: list[Score]) -> torch.Tensor:
 
 
 def _separate(images: Any) -> list[Any]:
-    """Tensors of (N, C, H, W) or (C, H, W) -> arrays of (H, W, C); anything else as it is."""
+    """Tensors of (N, C, H, W) or (C, H, W) -> arrays of (H, W, C); a list of anything else."""
     if hasattr(images, "permute") and images.ndim in (3, 4):
         batch = images[None] if images.ndim == 3 else images
         return list(batch.permute(0, 2, 3, 1))

@@ -1,4 +1,4 @@
-"""What the Python API takes as pictures: paths, PIL images, arrays and tensors, folders, and lists of all these."""
+"""The pictures that the Python API accepts: paths, PIL images, arrays and tensors, folders, and lists of these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.errors import ImageError, QInsightError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pictures:
-    """Names of the pictures of one call: a path is its own name, a picture in memory is "picture 0", "picture 1" ..."""
+    """The pictures of one call, by name: a path is its own name, a picture in memory is "picture 0", "picture 1" ..."""
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
@@ -28,25 +27,19 @@ class Pictures:
         data = self._files.get(name)
         return read_image(name) if data is None else (data, hashlib.sha256(data).hexdigest())
 
-    def one(self, picture: Any) -> str:
-        """The name of one picture. Raises QInsightError for what is none."""
-        if isinstance(picture, (str, os.PathLike)):
-            return os.fspath(picture)
+    def add(self, pictures: Any) -> tuple[list[str], bool]:
+        """Pictures of any kind -> their names, and whether it was a single picture, not a folder or a list.
+
+        Raises QInsightError for anything that is no picture.
+        """
+        if isinstance(pictures, (str, os.PathLike)):
+            path = os.fspath(pictures)
+            return (find_images([path]), False) if os.path.isdir(path) else ([path], True)
+        if isinstance(pictures, Iterable) and not (hasattr(pictures, "__array__") or _is_pil(pictures)):
+            return [name for each in pictures for name in self.add(each)[0]], False
         name = f"picture {len(self._files)}"
-        self._files[name] = _file_of(picture)
-        return name
-
-    def several(self, pictures: Any) -> tuple[list[str], bool]:
-        """Pictures of any kind -> their names, and whether one picture was given, rather than a folder or a list."""
-        if isinstance(pictures, (str, os.PathLike)) and os.path.isdir(pictures):
-            return find_images([os.fspath(pictures)], None, None, lambda words: None), False
-        if isinstance(pictures, (list, tuple)) or (isinstance(pictures, Iterable) and not _is_one(pictures)):
-            return [name for each in pictures for name in self.several(each)[0]], False
-        return [self.one(pictures)], True
-
-
-def _is_one(picture: Any) -> bool:
-    return isinstance(picture, (str, Path, os.PathLike)) or hasattr(picture, "__array__") or _is_pil(picture)
+        self._files[name] = _file_of(pictures)
+        return [name], True
 
 
 def _is_pil(picture: Any) -> bool:
@@ -56,8 +49,7 @@ def _is_pil(picture: Any) -> bool:
 
 
 def _file_of(picture: Any) -> bytes:
-    """A picture in memory as the bytes of a file: upright and in sRGB, as pictures from files become."""
-
+    """A picture in memory -> the bytes of a PNG file: upright and in sRGB, as pictures from files."""
     if not _is_pil(picture):
         if not hasattr(picture, "__array__"):
             raise QInsightError(f"a {type(picture).__name__} is no picture: give a path, a PIL image or an array")
@@ -72,11 +64,11 @@ def _file_of(picture: Any) -> bytes:
 
 
 def _from_array(picture: Any) -> Image.Image:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, bool, uint16, or floats in [0, 1]."""
+    """picture: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in uint8, bool, uint16, or floats in [0, 1]."""
     import numpy as np
     from PIL import Image
 
-    if hasattr(picture, "detach"):  # a tensor of torch, on any device
+    if hasattr(picture, "detach"):  # a torch tensor, on any device
         picture = picture.detach().cpu()
     pixels = np.asarray(picture)
     if pixels.ndim == 3 and pixels.shape[2] == 1:

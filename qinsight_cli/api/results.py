@@ -1,4 +1,4 @@
-"""What the Python API returns: one typed answer for each question, and lists of them that become tables."""
+"""The answers of the Python API: one typed answer for each question, and lists of them that convert to tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.inference.aggregate import AggregatedAnswer, aggregate_answers
+from qinsight_cli.core.inference.aggregate import aggregate
 from qinsight_cli.core.inference.assess import Result
 from qinsight_cli.core.tasks import Task
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is common to all answers.
+    """The fields of all answers.
 
-    verdict    one line: what was seen, and how bad it is
+    verdict    one line: what the model saw, and how bad it is
     reasoning  what the model wrote before its answer
-    error      why there is no answer, None when there is one
+    error      why there is no answer; None if there is one
     """
 
     verdict: str | None = None
@@ -29,7 +29,7 @@ class Answer:
     error: str | None = None
 
     def checked(self) -> Any:
-        """This answer. Raises QInsightError with its `error` when there is none."""
+        """This answer. Raises QInsightError with its `error`, if it has one."""
         if self.error is not None:
             raise QInsightError(self.error)
         return self
@@ -39,8 +39,8 @@ class Answer:
 class Score(Answer):
     """A rating in [1, 5], higher better; None with an `error`.
 
-    rating_std  standard deviation of the distribution, or of the samples, that the rating is the mean of
-    samples     how many answers could be read
+    rating_std  standard deviation of the distribution, or of the samples, whose mean the rating is
+    samples     how many samples were readable
     """
 
     path: str
@@ -73,15 +73,15 @@ A = TypeVar("A", bound=Answer)
 
 
 class Results(list[A], Generic[A]):
-    """The answers in the order in which the pictures were given."""
+    """The answers, in the order of the pictures."""
 
     @property
     def errors(self) -> Results[A]:
-        """Those without an answer."""
+        """The answers with an error."""
         return Results(answer for answer in self if answer.error is not None)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A table with one row for each answer, in the columns of its fields."""
+        """A table with a row for each answer and a column for each field."""
         import pandas
 
         return pandas.DataFrame([asdict(answer) for answer in self])
@@ -91,11 +91,7 @@ def answers_of(kind: type[A], task: Task, results: Iterable[Result]) -> Results[
     """Results of `assess` -> answers of one kind, whose fields have the names of the task's columns."""
     found: Results[A] = Results()
     for result in results:
-        aggregated = (
-            AggregatedAnswer(error=result.error)
-            if result.error is not None
-            else aggregate_answers(task, result.answers, result.distributions)
-        )
+        aggregated = aggregate(task, result)
         fields: dict[str, Any] = {column: result.images.get(role) for column, role in task.image_columns.items()}
         fields |= {role: result.images[role] for role in task.optional if role in result.images}
         fields |= task.written(aggregated.fields)

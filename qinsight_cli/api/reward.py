@@ -1,4 +1,4 @@
-"""The paper's rewards as one reward function for anybody's training with TRL."""
+"""The paper's rewards as one reward function for any training with TRL."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from qinsight_cli.core.tasks.score import TASK as SCORE
 
 
 class TaskReward:
-    """The overall reward of a task, Eq. 6 and 8, in the form of TRL's `reward_funcs`.
+    """The overall reward of a task, Eq. 6 and 8, as one of TRL's `reward_funcs`.
 
         GRPOTrainer(..., reward_funcs=TaskReward("score"))
 
-    The columns of the training set that it reads are the task's answer: `rating` for score, `distortion` and `severity`
-    for degradation, `winner` for comparison. A row in which one of them is None gets None: it belongs to another task.
+    It reads the true answer from columns of the training set: `rating` for score, `distortion` and `severity` for
+    degradation, `winner` for comparison. A row with None in one of them belongs to another task and gets None.
 
     task     "score", "degradation" or "comparison"
-    epsilon  how near a rating must come to its label, Eq. 3
-    weights  reward name -> its weight, where it is not that of the paper
+    epsilon  the largest error of a rewarded rating, Eq. 3
+    weights  reward name -> its weight, to replace the paper's
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TaskReward:
         self._weights = {**self._task.weights, **(weights or {})}
         rewards: Any = self._task.rewards
         self._rewards = partial(rewards, epsilon=epsilon) if self._task is SCORE else rewards
-        self.__name__ = f"qinsight_{task}"  # TRL names its figures by it
+        self.__name__ = f"qinsight_{task}"  # TRL names its metrics by it
 
     def __call__(self, *, completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """Completions, as text or as conversations, and the columns of their rows -> their rewards."""
@@ -56,5 +56,5 @@ class TaskReward:
 
 
 def _text(completion: Any) -> str:
-    """TRL passes a completion as text, or as a conversation that the model's message ends."""
+    """The text of a completion. TRL passes it as text, or as a conversation with the model's message last."""
     return completion if isinstance(completion, str) else str(completion[-1]["content"])

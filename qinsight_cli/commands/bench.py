@@ -1,9 +1,10 @@
-"""qinsight bench: the paper's tables, published beside measured."""
+"""qinsight bench: the paper's tables, with published and measured figures."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +13,10 @@ import typer
 
 from qinsight_cli.commands.answers import BenchAnswers
 from qinsight_cli.commands.bench_options import Counting, DegradationQuestions, Measured, Plcc, Where
-from qinsight_cli.commands.console import progress, say, show, width
+from qinsight_cli.commands.console import counted, progress, say, show, width
 from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.fleet import Ray
+from qinsight_cli.commands.judging import SOME_ROWS_FAILED
 from qinsight_cli.commands.options import BenchCompute, Compute, Restart
 from qinsight_cli.commands.remote import Serving
 from qinsight_cli.core.errors import UsageError
@@ -24,13 +26,11 @@ if TYPE_CHECKING:
     from qinsight_cli.core.bench.run import Bench, Protocol
     from qinsight_cli.core.bench.systems.base import AnswerSettings, System
 
-SOME_ROWS_FAILED = 3
-
 Tables = Annotated[
     list[str] | None,
     typer.Argument(metavar="TABLE", help="table1 ... table5, tableB, an alias (--list shows them), or all."),
 ]
-List = Annotated[bool, typer.Option("--list", help="Show every row, how it is obtained, and whether it can run now.")]
+List = Annotated[bool, typer.Option("--list", help="Show every row, how to measure it, and whether it can run now.")]
 
 
 class Grid(StrEnum):
@@ -58,10 +58,10 @@ def bench(
     compute: BenchCompute,
     answers: BenchAnswers,
 ) -> None:
-    """Print the paper's tables with figures measured here beside the published ones.
+    """Print the paper's tables with figures measured here next to the published ones.
 
-    Writes tables (CSV, Markdown, LaTeX), plots, every answer and bench.json into the bench folder. Interrupted and run
-    again with the same --out, it finishes what is left.
+    Writes tables (CSV, Markdown, LaTeX), plots, every answer and bench.json into the bench folder. After an
+    interruption the same command with the same --out resumes.
     """
     if list_rows:
         _list(measured.baselines_python)
@@ -73,15 +73,15 @@ def bench(
     serving.check(compute, answers.decoding.mode == "direct")
     systems = _systems(measured, compute, serving, ray)
     settings = _settings(where.out or _new_folder(chosen), answers, serving.batch_size(compute), restart, counting)
-    how = _protocol(where, counting, answers.seed)
-    _measure(chosen, where, systems, how, settings, counting.intervals)
+    protocol = _protocol(where, counting, answers.seed)
+    _measure(chosen, where, systems, protocol, settings, counting.intervals)
 
 
 def _tables(names: list[str] | None) -> list[Table]:
     from qinsight_cli.core.bench.paper import choose_tables
 
     if not names:
-        raise UsageError("which table? table1 ... table5, tableB, or all; --list shows them with their rows")
+        raise UsageError("name a table: table1 ... table5, tableB, or all; --list shows them with their rows")
     return choose_tables(names)
 
 
@@ -122,33 +122,32 @@ def _measure(
     tables: list[Table],
     where: Where,
     systems: list[System],
-    how: Protocol,
+    protocol: Protocol,
     settings: AnswerSettings,
     intervals: bool,
 ) -> None:
-    """Measure, write and show; exit code 3 when some rows have no answer."""
+    """Measure, write and show. Exit code 3 if some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
     from qinsight_cli.core.report.gallery.write import check
 
     folders = where.data or []
     if where.html is not None:
         check(where.html, 0, force=False)
-    run.check_inputs(tables, folders, systems, how)
+    run.check_inputs(tables, folders, systems, protocol)
     output.claim(settings.folder)
     try:
-        done = run.measure(tables, folders, systems, how, settings)
+        done = run.measure(tables, folders, systems, protocol, settings)
     except KeyboardInterrupt:
-        settings.say(f"interrupted; to go on, run the same command with --out {shlex.quote(str(settings.folder))}")
+        say(f"interrupted: to resume, run the same command with --out {shlex.quote(str(settings.folder))}")
         raise
-    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(how, settings)}
+    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(protocol, settings)}
     output.write(done, systems, settings.folder, recorded, intervals)
     if where.html is not None:
         _gallery(done, where.html)
     for grid in done.grids:
         show(render.terminal(grid, intervals, width()))
-    rows = "1 row" if done.failed == 1 else f"{done.failed:,} rows"
-    failed = f"{rows} without an answer, " if done.failed else ""
-    settings.say(f"{failed}written to {settings.folder}")
+    failed = f"{counted(done.failed, 'row')} without an answer, " if done.failed else ""
+    say(f"{failed}written to {settings.folder}")
     if done.failed:
         raise typer.Exit(SOME_ROWS_FAILED)
 
@@ -164,8 +163,6 @@ def _gallery(done: Bench, path: str) -> None:
 
 
 def _new_folder(tables: list[Table]) -> Path:
-    from datetime import datetime
-
     names = [table.name for table in tables]
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-bench-{names[0] if len(names) == 1 else 'tables'}"
 
@@ -189,17 +186,15 @@ def _models(names: list[str] | None, default: bool, compute: Compute, serving: S
     from qinsight_cli.core.models.names import TINY, resolve
 
     systems: list[System] = []
-    run = (compute.device, compute.dtype.value, compute.max_pixels or 0, compute.network)
+    options = compute.options(serving)
     for name in names or ([TINY] if default else []):
         label, model = parse_label(name)
         if not serving.endpoint:
             resolve(engine_of(model)[1])
         if ray.ray is None:
-            systems.append(ModelSystem(label, model, *run, serving.served, serving.readable))
+            systems.append(ModelSystem(label, model, options))
         else:
-            system = FleetSystem(label, model, *run, serving.served, serving.readable)
-            system.fleet = ray.fleet
-            systems.append(system)
+            systems.append(FleetSystem(label, model, options, ray.fleet))
     return systems
 
 
@@ -223,7 +218,7 @@ def _ablation(name: str, out: Path | None) -> None:
     folder = out or Path("runs") / name
     for line in write_ablation(name, folder):
         typer.echo(line)
-    say(f"recipes, and these commands as commands.sh, written to {folder}")
+    say(f"the recipes, and these commands as commands.sh, are in {folder}")
 
 
 def _list(python: str | None) -> None:
@@ -237,7 +232,7 @@ def _list(python: str | None) -> None:
     entries = list(availability.entries(python))
     widest = max(len(entry.row) for entry in entries)
     reasons: dict[str, int] = {}  # why a row cannot run now -> its number below the list
-    show(Text("Each row: whether it can run now, and how it is obtained.\n"))
+    show(Text("Each row: whether it can run now, and how to measure it.\n"))
     for table in TABLES:
         shown = Table.grid(padding=(0, 2, 0, 0))
         shown.add_column(width=widest, no_wrap=True)

@@ -1,4 +1,4 @@
-"""Options of `qinsight bench`: what is measured, on which rows, and how answers become figures."""
+"""Options of `qinsight bench`: the systems to measure, the rows, and how answers become figures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DegradationQuestions(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The systems that get rows of their own."""
+    """The systems to measure, each of which gets a row."""
 
     model: Annotated[
         list[str] | None,
@@ -42,8 +42,8 @@ class Measured:
             "--model",
             "--row",
             metavar="[LABEL=]NAME",
-            help="A model by name, under a label that may be a row of the table; deqa:NAME reads its rating from level "
-            "words; repeatable. (default: tiny)",
+            help="A model, with a label that may be a row of the table; deqa:NAME rates by level words; repeatable. "
+            "(default: tiny)",
         ),
     ] = None
     metric: Annotated[
@@ -55,12 +55,12 @@ class Measured:
         _system_option(
             "--predictions",
             metavar="LABEL=CSV",
-            help="Answers from elsewhere: path,rating or path,distortion,severity or image_a,image_b,winner; "
+            help="Answers of another system: path,rating or path,distortion,severity or image_a,image_b,winner; "
             "repeatable.",
         ),
     ] = None
     baselines_python: Annotated[
-        str | None, _system_option("--baselines-python", metavar="PATH", help="The interpreter that has pyiqa.")
+        str | None, _system_option("--baselines-python", metavar="PATH", help="A Python interpreter with pyiqa.")
     ] = None
 
 
@@ -70,25 +70,23 @@ class Counting:
 
     plcc: Annotated[
         Plcc,
-        _protocol_option("--plcc", help="PLCC of the ratings as they are, or after a four-parameter logistic fit."),
+        _protocol_option("--plcc", help="PLCC of the raw ratings, or after a four-parameter logistic fit."),
     ] = Plcc.raw
     ties: Annotated[
         Ties,
-        _protocol_option("--ties", help="What the answer Similar is worth on a pair with a winner: nothing, or half."),
+        _protocol_option("--ties", help="How Similar counts on a pair with a winner: wrong, or half a point."),
     ] = Ties.wrong
     original: Annotated[
         bool, _protocol_option("--original/--no-original", help="Count pairs with the original picture.")
     ] = True
     protocol: Annotated[
         DegradationQuestions,
-        _protocol_option(
-            "--protocol", help="Ask one question for all distortions, or one for each, as AgenticIR does."
-        ),
+        _protocol_option("--protocol", help="One question for all distortions, or one for each, as in AgenticIR."),
     ] = DegradationQuestions.single
     bootstrap: Annotated[
         int,
         _protocol_option(
-            "--bootstrap", min=0, metavar="N", help="Bootstrap resamples for the intervals; 0: no intervals."
+            "--bootstrap", min=0, metavar="N", help="Bootstrap resamples of the intervals; 0: no intervals."
         ),
     ] = 1000
     intervals: Annotated[bool, _protocol_option("--intervals", help="Show the 95 % intervals in the tables.")] = False
@@ -111,9 +109,7 @@ class Where:
     ] = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Measure a stratified sample of N rows of each dataset."),
+        typer.Option("--limit", min=1, metavar="N", help="Measure a stratified sample of N rows per dataset."),
     ] = None
     split: Annotated[str, typer.Option("--split", help="The split to measure.")] = "test"
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse data on which the table would not be measured as in the paper.")
-    ] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse data other than the paper's.")] = False

@@ -1,4 +1,4 @@
-"""qinsight cache: what the cache of answers holds, and how large it may get."""
+"""qinsight cache: the content of the answer cache and its largest size."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MaxSize = Annotated[
         min=1,
         max=1_000_000,
         metavar="MB",
-        help="Set the most megabytes that it may take. (at first: 200)",
+        help="Set the largest size in megabytes. (at first: 200)",
     ),
 ]
 
 
 def cache(clear: Clear = False, max_size: MaxSize = None) -> None:
-    """Show the cache of answers: where it is, and how much it holds.
+    """Show the answer cache: where it is, and how much it holds.
 
-    score, degrade and compare keep their answers there, and do not ask again about the same picture with the same
-    model and settings. The answers longest out of use go first. QINSIGHT_CACHE names another folder,
-    QINSIGHT_NO_CACHE=1 turns it off.
+    score, degrade and compare keep their answers there, and reuse them for the same picture, model and settings. If
+    the cache gets too large, the least recently used answers go. QINSIGHT_CACHE names another folder,
+    QINSIGHT_NO_CACHE=1 turns the cache off.
     """
     facts = manage(clear, None if max_size is None else max_size * MEGABYTE)
     settings = "1 model and setting" if facts.scopes == 1 else f"{facts.scopes:,} models and settings"

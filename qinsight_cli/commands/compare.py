@@ -18,13 +18,13 @@ from qinsight_cli.core.tasks import TASKS
 
 ImageA = Annotated[str | None, typer.Argument(metavar="A", help="Image A.", show_default=False)]
 ImageB = Annotated[str | None, typer.Argument(metavar="B", help="Image B.", show_default=False)]
-Reference = Annotated[str | None, typer.Option("--ref", metavar="FILE", help="The picture both were made from.")]
+Reference = Annotated[str | None, typer.Option("--ref", metavar="FILE", help="The original of both images.")]
 Pairs = Annotated[
     Path | None,
-    typer.Option("--pairs", metavar="CSV", help="Many pairs: a CSV with columns image_a,image_b[,reference]."),
+    typer.Option("--pairs", metavar="CSV", help="A CSV of pairs with columns image_a,image_b[,reference]."),
 ]
 BothOrders = Annotated[
-    bool, typer.Option("--both-orders", help="Ask also with A and B swapped, and say whether the answers agree.")
+    bool, typer.Option("--both-orders", help="Ask again with A and B swapped, and show whether the answers agree.")
 ]
 
 
@@ -40,15 +40,15 @@ def compare(
 ) -> None:
     """Say which of two pictures is better: Image A, Image B, or Similar.
 
-    With --both-orders the winner is that of the order given; the column agreement says whether the swapped order
-    names the same picture. Interrupted and run again with the same output file, it finishes what is left.
+    With --both-orders the winner is that of the given order, and the column agreement says whether the swapped order
+    has the same winner. After an interruption the same command with the same output file resumes.
     """
     items = _pairs(image_a, image_b, ref, pairs)[: run.limit]
     read = [] if pairs is None else [str(pairs)]
     task = TASKS["comparison"]
     if both_orders:
         both = [order for item in items for order in (item, _swapped(item))]
-        counts = judging.judge(task, both, run, (AGREEMENT,), _in_twos, read)
+        counts = judging.judge(task, both, run, (AGREEMENT,), _merge_orders, read)
     else:
         counts = judging.judge(task, items, run, read=read)
     judging.exit_code(counts)
@@ -69,6 +69,6 @@ def _swapped(item: dict[str, str]) -> dict[str, str]:
     return {**item, "image_a": item["image_b"], "image_b": item["image_a"]}
 
 
-def _in_twos(rows: Iterator[Row]) -> Iterator[Row]:
+def _merge_orders(rows: Iterator[Row]) -> Iterator[Row]:
     for given in rows:
         yield both_orders(given, next(rows))

@@ -17,31 +17,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-LEAST_ROOM = 20  # columns in which words are worth wrapping
+LEAST_ROOM = 20  # columns; narrower text is not wrapped
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @cache
 def talk() -> Console:
-    """The console on stderr. There is one, so that a line and a progress bar do not tear each other."""
+    """The one console on stderr, so that lines and progress bars do not overwrite each other."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def say(words: str) -> None:
-    """Write one line to stderr without markup or wrapping, and escape control characters."""
+    """Write one line to stderr, without markup or wrapping and with escaped control characters."""
     from rich.text import Text
 
     talk().print(Text(printable(words)), soft_wrap=True)
 
 
 def write(words: str) -> None:
-    """One line on stdout, control characters escaped."""
+    """Write one line to stdout, with escaped control characters."""
     print(printable(words), flush=True)
 
 
 def write_beside(lead: str, words: str) -> None:
-    """A lead and words beside it on stdout: on a terminal wrapped under themselves, in a pipe one line."""
+    """Write a lead and words to stdout: in a pipe on one line, on a terminal wrapped to the right of the lead."""
     room = width() - len(lead)
     if not sys.stdout.isatty() or room < LEAST_ROOM:
         write(f"{lead}{words}")
@@ -53,21 +58,22 @@ def write_beside(lead: str, words: str) -> None:
 
 
 def show(what: Any) -> None:
-    """A table or a rich text on stdout: as wide as the terminal, or `WIDE` columns in a pipe or a file."""
+    """Print a table or a rich text on stdout: as wide as the terminal, or `WIDE` columns in a pipe or a file."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else WIDE).print(what)
 
 
 def width() -> int:
-    """The columns that `show` has."""
+    """The number of columns that `show` has."""
     from rich.console import Console
 
     return Console().width if sys.stdout.isatty() else WIDE
 
 
 def write_path(path: str, null: bool) -> None:
-    """One path on stdout, as its bytes are, with a NUL or a line end; a terminal gets control characters escaped."""
+    """Write one path to stdout, as raw bytes with a NUL or a line end; on a terminal with escaped control
+    characters."""
     if sys.stdout.isatty():
         write(path)
         return
@@ -77,21 +83,21 @@ def write_path(path: str, null: bool) -> None:
 
 
 def summarize(shown: Callable[[int], Any]) -> None:
-    """Print on stderr what `shown` makes for its width."""
+    """Print on stderr what `shown` returns for the width of stderr."""
     console = talk()
     console.print(shown(console.width))
 
 
 def waiting(words: str) -> AbstractContextManager[Any]:
-    """A spinner on stderr with these words, if that is a terminal."""
+    """A spinner on stderr with these words, if stderr is a terminal."""
     return talk().status(words) if talk().is_terminal else nullcontext()
 
 
 def progress(noun: str, total: int) -> AbstractContextManager[Advance]:
-    """A bar on stderr, if that is a terminal; yields a function to call after each item."""
+    """A progress bar on stderr, if stderr is a terminal. Yields a function to call after each item."""
     return progress_bar(noun, total, talk())
 
 
 def fail(message: str) -> None:
-    """The line of an error on stderr."""
+    """Print an error as one line on stderr."""
     print(f"qinsight: error: {printable(' '.join(message.split()))}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""qinsight degrade: the distortion of each picture and how severe it is."""
+"""qinsight degrade: the distortion of each picture and its severity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qinsight_cli.core.tasks import TASKS
 def degrade(paths: Paths, showing: ShowingDistortions, run: Judging) -> None:
     """Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.
 
-    Interrupted and run again with the same output file, it finishes what is left.
+    After an interruption the same command with the same output file resumes.
     """
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit, say)]
     task = TASKS["degradation"]

@@ -1,10 +1,10 @@
-"""Where the rows of score, degrade and compare go: to files as they come or in order, to a table, or as bare paths."""
+"""The rows of score, degrade and compare on their way to files, a table, bare paths, or a gallery."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qinsight_cli.commands.console import progress, say, show, summarize, width, write_path
+from qinsight_cli.commands.console import counted, progress, say, show, summarize, width, write_path
 from qinsight_cli.commands.options import Output
 from qinsight_cli.commands.selection import Showing
 from qinsight_cli.core.errors import UsageError
@@ -19,10 +19,10 @@ from qinsight_cli.core.tasks import Task
 
 
 class Delivery:
-    """Takes the rows of a run one by one. Rows that are wanted in an order wait for the last."""
+    """Takes the rows of a run one by one. If they are to be sorted, they wait for the last row."""
 
     def __init__(self, task: Task, columns: Sequence[str], output: Output, showing: Showing | None) -> None:
-        """Raises UsageError where paths and rows would share standard output."""
+        """Raises UsageError if paths and rows would share standard output."""
         self.task, self.columns, self.output, self.showing = task, columns, output, showing
         self.selection = showing.selection if showing else Selection()
         self.summary = Summary(task)
@@ -34,7 +34,7 @@ class Delivery:
             raise UsageError("--paths and rows cannot share standard output: give the rows a file")
 
     def take(self, row: Row, outputs: Outputs) -> None:
-        """One more row."""
+        """Take one more row."""
         self.summary.add(row)
         if self.selection.waits:
             self._waiting.append(row)
@@ -42,7 +42,7 @@ class Delivery:
             self._deliver(row, outputs)
 
     def complete(self, outputs: Outputs) -> None:
-        """No more rows come: those that waited go out."""
+        """Deliver the waiting rows, after the last row."""
         waited, self._waiting = self.selection.of(self.task, self._waiting), []
         for row in waited:
             self._deliver(row, outputs)
@@ -59,7 +59,7 @@ class Delivery:
         outputs.write(row)
 
     def show(self) -> None:
-        """The table of the rows that go nowhere else; of an interrupted run, of those that are there."""
+        """Show the table, if the rows go to no file; after an interruption, with the rows so far."""
         waited = self.selection.of(self.task, self._waiting) if not self.output.paths else []
         if self.showing is None or not self.showing.paths_only:
             rows, self._table = [*self._table, *waited], []
@@ -67,11 +67,11 @@ class Delivery:
                 show(make_table(self.columns, rows, self.output.show_reasoning, width()))
 
     def write_gallery(self, model: str, max_pixels: int) -> None:
-        """The gallery of the rows delivered, if one is wanted."""
+        """Write the gallery of the delivered rows, if there is --html."""
         if self.output.html is None:
             return
         noun = "picture" if len(self.task.roles) == 1 else "pair"
-        title = f"{len(self._cards):,} {noun}{'' if len(self._cards) == 1 else 's'} judged by {model}"
+        title = f"{counted(len(self._cards), noun)} judged by {model}"
         about = About(title, self.summary.line, self.summary.counts())
         with progress("thumbnails", len(self._cards)) as advance:
             pages = write_gallery(self.output.html, about, self._cards, max_pixels, advance)
@@ -79,7 +79,7 @@ class Delivery:
             say(f"the gallery has {pages} pages: {self.output.html} and the folder {pages_folder(self.output.html)}")
 
     def sum_up(self) -> None:
-        """How many rows a selection left, and after many answers what they come to."""
+        """Tell the user how many rows a selection has left, and show a summary of many answers."""
         if self.selection.chooses:
             say(f"{self.delivered:,} of {self.summary.answered:,} shown")
         if self.summary.answered >= MANY:

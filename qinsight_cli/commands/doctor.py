@@ -1,22 +1,22 @@
-"""qinsight doctor: what there is to work with, what will go wrong, and what to do about it."""
+"""qinsight doctor: versions, devices, models and data, what will fail, and how to fix it."""
 
 from __future__ import annotations
 
 import typer
 
-from qinsight_cli.commands.console import say, waiting, write, write_beside
+from qinsight_cli.commands.console import counted, say, waiting, write, write_beside
 
-TRAPPED = 1
+PROBLEMS = 1  # the exit code
 
 
 def doctor() -> None:
-    """Show versions, devices, memory, models, datasets, extras and known traps, each with what to do.
+    """Show versions, devices, memory, models, datasets, extras and known problems, and how to fix them.
 
-    Ends with exit code 1 when something is sure to go wrong. Nothing is fetched from a network.
+    The exit code is 1 if something will certainly fail. It uses no network.
     """
     from qinsight_cli.core.report.doctor import examine
 
-    with waiting("looking"):
+    with waiting("examining"):
         findings = list(examine())
     width = max(len(finding.name) for finding in findings)
     section = ""
@@ -28,6 +28,6 @@ def doctor() -> None:
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
         write_beside(f"{mark} {finding.name:{width}}  ", f"{finding.state}{remedy}")
     found = sum(finding.trap for finding in findings)
-    say("nothing wrong" if not found else f"{found} to put right, marked with !")
+    say(f"{counted(found, 'problem')}, marked with !" if found else "no problems")
     if found:
-        raise typer.Exit(TRAPPED)
+        raise typer.Exit(PROBLEMS)

@@ -1,4 +1,4 @@
-"""Dataclasses of options for Typer: `flat` makes parameters of their fields, `written` an option that names a file."""
+"""Dataclasses of options for Typer: `flat` turns their fields into parameters, `written` declares an output path."""
 
 from __future__ import annotations
 
@@ -14,19 +14,12 @@ import typer
 
 from qinsight_cli.commands.help import plain_values
 from qinsight_cli.core.errors import UsageError
-
-
-def check_name(path: Path | str, option: str) -> None:
-    """Raises UsageError for a folder or file to write whose name begins with `-`, as in `--out --resume`, where the
-    value was left out: such a name is taken for an option by every other program.
-    """
-    if any(part.startswith("-") for part in Path(path).parts):
-        raise UsageError(f"{option} {path}: qinsight writes no folder or file whose name begins with -")
+from qinsight_cli.core.output_checks import check_output_name
 
 
 def _check_written(parameter: typer.CallbackParam, value: str | Path | None) -> str | Path | None:
     if value is not None and value != "-":  # the text "-" is standard output; a Path is never equal to it
-        check_name(value, parameter.opts[0])
+        check_output_name(value, parameter.opts[0])
     return value
 
 
@@ -36,7 +29,7 @@ def written(name: str, **more: Any) -> Any:
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for nan, which every comparison with a limit lets pass, and for a range without an end."""
+    """Raises UsageError for nan, which passes every comparison with a limit, and for an infinite range."""
     for name, value in given.items():
         ends = [each for each in value if isinstance(each, float)] if isinstance(value, tuple) else []
         wide = bool(ends) and not math.isfinite(max(ends) - min(ends))
@@ -46,9 +39,9 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
 
 
 def flat(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` for Typer: a parameter whose type is a dataclass becomes the parameters that are its fields.
+    """`function` for Typer: a parameter whose type is a dataclass is replaced by parameters for its fields.
 
-    The fields of a dataclass may be dataclasses again. Called with the fields by name, it builds the dataclasses.
+    A field may be a dataclass itself. The new function builds the dataclasses from its arguments.
     """
     groups: dict[str, type] = {}
     parameters = []
@@ -84,7 +77,7 @@ def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
 
 
 def _build(kind: Any, given: dict[str, Any]) -> Any:
-    """Build a dataclass from its fields in `given`, and remove them there."""
+    """Build a dataclass from its fields in `given`, and remove them from `given`."""
     hints = get_type_hints(kind)
     values = {
         each.name: _build(hints[each.name], given) if is_dataclass(hints[each.name]) else given.pop(each.name)

@@ -1,15 +1,15 @@
-"""Options of jobs on a Ray cluster, and score, degrade and compare as such a job."""
+"""Jobs on a Ray cluster: their options, and how score, degrade and compare run as one."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,8 @@ from qinsight_cli.core.storage import is_remote
 
 if TYPE_CHECKING:
     from qinsight_cli.commands.options import Judging
-    from qinsight_cli.core.inference.fleet import Fleet, Job, Unit
+    from qinsight_cli.core.inference.fleet import Fleet, Rows, Unit
+    from qinsight_cli.core.inference.part_files import Parts
     from qinsight_cli.core.tasks import Task
 
 PANEL = "Ray"
@@ -37,7 +38,7 @@ class Form(StrEnum):
 
 
 def with_address(arguments: Sequence[str]) -> list[str]:
-    """The command line with the address of a bare `--ray` filled in: no option of Typer has a value or none."""
+    """The command line with an address for a bare `--ray`, since Typer has no option with an optional value."""
     found = list(arguments)
     for place, argument in enumerate(found):
         if argument == "--":
@@ -56,18 +57,18 @@ class Ray:
         _option(
             "--ray",
             metavar="[ADDRESS]",
-            help="Run on a Ray cluster: the one that is there, else this machine; local; HOST:PORT; ray://HOST:PORT.",
+            help="Run on a Ray cluster: a running one, else this machine; local; HOST:PORT; ray://HOST:PORT.",
         ),
     ] = None
     actors: Annotated[
-        int, _option("--actors", min=1, metavar="N", help="Number of workers, each with a model of its own.")
+        int, _option("--actors", min=1, metavar="N", help="Number of workers, each with its own model.")
     ] = 2
     gpus_per_actor: Annotated[float, _option("--gpus-per-actor", min=0.0, metavar="G", help="GPUs of each worker.")] = (
         0.0
     )
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what is no address, and for the other options without --ray."""
+        """Raises UsageError for a wrong address, and for the other options without --ray."""
         if self.ray is None:
             for option, given in (("--actors", self.actors != 2), ("--gpus-per-actor", self.gpus_per_actor != 0.0)):
                 if given:
@@ -95,10 +96,10 @@ class FleetJob(Ray):
             rich_help_panel=PANEL,
         ),
     ] = None
-    parts: Annotated[Form, _option("--parts", help="The form of the files in --out.")] = Form.parquet
+    parts: Annotated[Form, _option("--parts", help="The format of the files in --out.")] = Form.parquet
 
     def check(self, outputs: Sequence[str]) -> None:
-        """Raises UsageError when it is not clear where the rows go."""
+        """Raises UsageError unless the rows go either to --out or to `outputs`, as --ray decides."""
         if self.ray is None:
             if self.out is not None or self.parts is not Form.parquet:
                 raise UsageError("--out and --parts are for a Ray cluster: give --ray too, or --csv FILE instead")
@@ -109,59 +110,42 @@ class FleetJob(Ray):
             raise UsageError("--ray needs --out DIR, the folder of its results")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of which model, in whose words (None: the task's own)."""
-
-    task: Task
-    model: str
-    prompt: str | None
-
-
 def judge(
-    asked: Asked, units: Sequence[Unit], run: Judging, columns: Sequence[str], rows: Callable[..., dict[str, Any]]
+    task: Task, prompt: str | None, units: Sequence[Unit], run: Judging, columns: Sequence[str], rows: Rows
 ) -> Counter[str]:
-    """Ask about every unit on a cluster; `rows` makes the row of one. Returns the counts of `core.inference.fleet`."""
+    """Ask about every unit on a cluster. `rows` makes the row of a unit. Returns the counts of `Finished`."""
     from qinsight_cli.core.inference import fleet
 
-    say(f"model: {asked.model}, on {run.fleet.actors} workers of Ray")
-    job = job_of(asked, run, columns, rows)
-    try:
-        return fleet.run(job, units, run.fleet.fleet, run.output.restart, run.serving.readable, say).counts
-    except KeyboardInterrupt:
-        say(f"interrupted; run the same command again to go on with what is in {run.fleet.out}")
-        raise
-
-
-def job_of(asked: Asked, run: Judging, columns: Sequence[str], rows: Callable[..., dict[str, Any]]) -> Job:
-    from qinsight_cli.core.inference.fleet import Job
-
-    compute = run.compute
-    return Job(
-        task=asked.task,
-        model=asked.model,
+    options = run.compute.options(run.serving)
+    model = options.name_for(run.model, task)
+    say(f"model: {model}, on {run.fleet.actors} workers of Ray")
+    job = fleet.Job(
+        task=task,
+        model=model,
         decoding=run.answers.decoding,
-        parts=parts_of(asked.task, str(run.fleet.out), run.fleet.parts.value, columns),
+        parts=_parts(task, run.fleet, columns),
         rows=rows,
-        device=compute.device,
-        dtype=compute.dtype.value,
-        max_pixels=compute.max_pixels,
-        network=compute.network,
-        served=run.serving.served,
-        batch_size=run.serving.batch_size(compute),
+        options=options,
+        batch_size=run.serving.batch_size(run.compute),
         seed=run.answers.seed,
-        prompt=asked.prompt,
+        prompt=prompt,
         max_image_pixels=run.max_image_pixels,
         cached=not (run.output.no_cache or os.environ.get(OFF_VARIABLE)),
     )
+    try:
+        return fleet.run(job, units, run.fleet.fleet, run.output.restart, say).counts
+    except KeyboardInterrupt:
+        say(f"interrupted: run the same command again to resume from {run.fleet.out}")
+        raise
 
 
-def parts_of(task: Task, folder: str, form: str, columns: Sequence[str]) -> Any:
-    """The parts of a job in a folder, whose name is made whole: workers may stand elsewhere."""
+def _parts(task: Task, fleet: FleetJob, columns: Sequence[str]) -> Parts:
+    """The part files of a job. Their folder is absolute, because workers may run in another one."""
     from qinsight_cli.core.inference.part_files import Parts
 
     pictures = (*task.image_columns, *task.optional)
     numbers = (task.number, f"{task.number}_std", *(task.choices.columns if task.choices else ()))
     more = ("key", "model", "prompt_tokens", "completion_tokens", "notes", "unread")
-    whole = folder if is_remote(folder) else os.path.abspath(folder)
-    return Parts(whole, form, pictures, (*columns, *more), tuple(filter(None, numbers)))
+    folder = str(fleet.out)
+    folder = folder if is_remote(folder) else os.path.abspath(folder)
+    return Parts(folder, fleet.parts.value, pictures, (*columns, *more), tuple(filter(None, numbers)))

@@ -1,4 +1,4 @@
-"""The steps that score, degrade and compare share: check, load, ask, write, summarise."""
+"""The steps that score, degrade and compare share: check, load, answer, write, summarise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import typer
 
 from qinsight_cli.commands import fleet
 from qinsight_cli.commands.answers import Answers, read_prompt
-from qinsight_cli.commands.console import progress, say, waiting
+from qinsight_cli.commands.console import counted, progress, say, waiting
 from qinsight_cli.commands.delivery import Delivery
 from qinsight_cli.commands.options import Compute, Judging, Output
 from qinsight_cli.commands.remote import Serving
-from qinsight_cli.commands.row_counts import UNANSWERED, facts_of, sum_up
+from qinsight_cli.commands.row_counts import UNANSWERED, facts_of, sum_up, unanswered
 from qinsight_cli.commands.selection import Showing
-from qinsight_cli.core.engines import Decoding, Engine
+from qinsight_cli.core.engines import Decoding, Engine, load
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_of
@@ -46,22 +46,26 @@ def judge(
 ) -> Counter[str]:
     """Ask about every item, write the rows, print a summary to stderr.
 
-    `more` are columns beside the task's. `merge` may turn several rows into one; `read` names other files that the
-    command reads, `showing` which rows are wanted. Returns how many rows there were ("rows"), how many with an error
-    ("errors"), and how many of each `agreement`. KeyboardInterrupt passes on; the journal keeps what is done.
+    more     columns in addition to the task's
+    merge    turns several rows into one
+    read     other input files of the command
+    showing  which rows to show, and in which order
+    Returns the counts of all rows ("rows"), of rows with an error ("errors"), and of each `agreement`. After a
+    KeyboardInterrupt the journal has the finished answers.
     """
     if run.fleet.ray is not None:
-        return judge_on_fleet(task, items, run, more, merge, showing)
+        return _judge_on_fleet(task, items, run, more, merge, showing)
     _check_outputs(run, [*read, *(path for item in items for path in item.values())], len(items))
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
     delivery = Delivery(task, columns, run.output, showing)
     task = task.styled(run.answers.prompt_style.value)
     prompt = _prompt(run, task, items)
     engine = load_engine(run, task)
-    decoding = run.serving.readable(run.answers.decoding, engine, say)
+    options = run.compute.options(run.serving)
+    decoding = options.supported(run.answers.decoding, engine.reads_choices, say)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
-        settings = settings_of(task, engine, decoding, run.answers.seed, prompt)
+        settings = settings_of(task, engine.identity, decoding, run.answers.seed, prompt)
         journal = _journal(run.output, settings)
         stack.enter_context(nullcontext() if journal is None else journal)
         reuse = stack.enter_context(_reuse(task, items, run, settings, journal))
@@ -72,7 +76,7 @@ def judge(
             ):
                 results = _results(task, items, run, engine, decoding, journal, prompt, reuse)
                 model = str(engine.identity.get("model", run.model))
-                for row in merge(row_of(task, result, model) for result in _told(results, advance, counts)):
+                for row in merge(row_of(task, result, model) for result in _observed(results, advance, counts)):
                     counts.update(facts_of(row))
                     delivery.take(row, outputs)
                 delivery.complete(outputs)
@@ -88,18 +92,18 @@ def judge(
 
 @contextmanager
 def _shown(delivery: Delivery, counts: Counter[str], journal: Journal | None) -> Iterator[None]:
-    """Shows the rows that there are, whatever ends the block; an interruption says how many, and how to go on."""
+    """Show the rows at the end of the block, also after an error. Ctrl-C adds how many are done, and how to resume."""
     try:
         yield
     except KeyboardInterrupt:
-        hint = "" if journal is None else "; run the same command again to go on"
+        hint = "" if journal is None else "; run the same command again to resume"
         say(f"interrupted: {counts['rows']} rows done{hint}")
         raise
     finally:
         delivery.show()
 
 
-def judge_on_fleet(
+def _judge_on_fleet(
     task: Task,
     items: Sequence[Item],
     run: Judging,
@@ -107,26 +111,24 @@ def judge_on_fleet(
     merge: Callable[[Iterator[Row]], Iterable[Row]],
     showing: Showing | None,
 ) -> Counter[str]:
-    """As `judge`, on Ray; the rows are in the parts of --out."""
+    """As `judge`, on Ray. The rows go to the part files of --out."""
     if showing is not None and showing != type(showing)():
-        raise UsageError("with --ray nothing is sorted or selected: the rows go to --out DIR, in no order")
+        raise UsageError("--ray writes all rows in no order: leave out --sort, --top, --below, --above and --paths")
     columns = (*columns_of(task, run.answers.decoding.mode == "direct"), *more)
     several = 2 if AGREEMENT in more else 1
     units = [items[start : start + several] for start in range(0, len(items), several)]
     task = task.styled(run.answers.prompt_style.value)
-    asked = fleet.Asked(task, model_of(run, task), _prompt(run, task, items))
-    counts = fleet.judge(asked, units, run, columns, partial(_row, merge))
-    rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
-    say(f"{rows} more, {counts['errors']} with an error, written to {run.fleet.out}")
+    counts = fleet.judge(task, _prompt(run, task, items), units, run, columns, partial(_row, merge))
+    say(f"{counted(counts['rows'], 'new row')}, {counts['errors']} with an error, written to {run.fleet.out}")
     if counts[UNANSWERED]:
-        say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
+        say(unanswered(counts[UNANSWERED]))
     return counts
 
 
 def _row(
     merge: Callable[[Iterator[Row]], Iterable[Row]], task: Task, results: Sequence[Result], model: str
 ) -> dict[str, Any]:
-    """The results of one unit -> its row, on a worker."""
+    """The results of one unit -> its row. Runs on a worker."""
     return next(iter(merge(iter([row_of(task, result, model) for result in results]))))
 
 
@@ -160,14 +162,14 @@ def _results(
 def _reuse(
     task: Task, items: Sequence[Item], run: Judging, settings: Mapping[str, Any], journal: Journal | None
 ) -> Iterator[Reuse]:
-    """The answers of earlier commands. Where there are any, says how many of the items they answer."""
+    """The cache of answers. Tells the user how many of the items it answers, if any."""
     off = run.output.no_cache or environ.get(OFF_VARIABLE)
     scope = None if off else scope_of(settings, run.max_image_pixels)
     if scope is None:
         yield Reuse(None)
         return
     with AnswerCache(scope, say) as cache:
-        if not cache or journal:  # an interrupted command has said how far it came
+        if not cache or journal:  # a resumed command has already told how many answers it has
             yield Reuse(cache)
             return
         names = [name for item in items for name in item.values()]
@@ -189,7 +191,7 @@ def exit_code(counts: Counter[str]) -> None:
 
 
 def _check_outputs(run: Judging, read: Sequence[str], count: int) -> None:
-    """Check the output files before the model is loaded."""
+    """Check the output files, before the model is loaded."""
     inputs = [*read, *([] if run.prompt is None else [str(run.prompt)])]
     for path in run.output.files:
         if path == run.output.html:
@@ -201,7 +203,7 @@ def _check_outputs(run: Judging, read: Sequence[str], count: int) -> None:
 
 
 def _prompt(run: Judging, task: Task, items: Sequence[Item]) -> str | None:
-    """The user's own prompt, None for that of the task. Raises QInsightError when it does not fit the items."""
+    """The prompt of --prompt; None for the task's own. Raises QInsightError if it does not fit the items."""
     prompt = read_prompt(run.prompt)
     if prompt is not None:
         for roles in {task.order(item) for item in items}:
@@ -209,8 +211,8 @@ def _prompt(run: Judging, task: Task, items: Sequence[Item]) -> str | None:
     return prompt
 
 
-class Asking(Protocol):
-    """The options that say which model is asked, and how."""
+class ModelRun(Protocol):
+    """The options that name a model and say how it runs."""
 
     @property
     def model(self) -> str: ...
@@ -222,35 +224,23 @@ class Asking(Protocol):
     def answers(self) -> Answers: ...
 
 
-def model_of(run: Asking, task: Task) -> str:
-    """The name of the model, with the weights that are for this task where it has several."""
-    from qinsight_cli.core.models.names import for_task
-
-    return run.model if run.serving.endpoint else for_task(run.model, task.folder)
-
-
-def load_engine(run: Asking, task: Task) -> Engine:
-    """The engine for a task, after a line that says which model it is."""
-    from qinsight_cli.core.engines import load
+def load_engine(run: ModelRun, task: Task) -> Engine:
+    """The engine for a task. Tells the user which model it is."""
     from qinsight_cli.core.models.names import TINY
 
-    model = model_of(run, task)
+    options = run.compute.options(run.serving)
+    model = options.name_for(run.model, task)
     if run.serving.endpoint:
         say(f"model: {run.model}, served at {', '.join(run.serving.endpoint)}")
     elif run.model == TINY:
-        say("model: tiny, a small model that comes with qinsight; for the paper's: --model q-insight")
+        say("model: tiny, a small model that comes with qinsight; the paper's model: --model q-insight")
     else:
         say(f"model: {model}" + ("" if model == run.model else f", the weights of {run.model} for this task"))
     decoding = run.answers.decoding
     if decoding.samples > 1:
         say(f"drawing {decoding.samples} samples at temperature {decoding.temperature:g}")
-    compute = run.compute
-    network = (compute.device, compute.dtype.value, compute.max_pixels, compute.network)
     with waiting(f"loading {model}"):
-        engine = load(model, *network, run.serving.served, say)
-    for note in getattr(engine, "notes", ()):
-        say(note)
-    return engine
+        return load(model, options, say)
 
 
 def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:
@@ -258,12 +248,12 @@ def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:
         return None
     journal = Journal(journal_path(output.files[0]), settings, output.restart)
     if len(journal):
-        say(f"going on: {len(journal)} answers are in {journal.path}")
+        say(f"resuming: {len(journal)} answers are in {journal.path}")
     return journal
 
 
-def _told(results: Iterable[Result], advance: Advance, counts: Counter[str]) -> Iterator[Result]:
-    """The results; prints the notes of each, advances the progress bar and counts those that no server answered."""
+def _observed(results: Iterable[Result], advance: Advance, counts: Counter[str]) -> Iterator[Result]:
+    """The results. Prints their notes, advances the progress bar, and counts those that no server answered."""
     for result in results:
         counts[UNANSWERED] += result.unanswered
         for note in result.notes:

@@ -1,4 +1,4 @@
-"""The options that several commands share, each declared once as a field of a dataclass."""
+"""Options that several commands share. Each is declared once, as a field of a dataclass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from qinsight_cli.commands.answers import ANSWERS, Answers, Mode, ScoreAnswers
 from qinsight_cli.commands.flat import written
 from qinsight_cli.commands.fleet import FleetJob
 from qinsight_cli.commands.remote import Serving
+from qinsight_cli.core.engines import ModelOptions
 from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.images import MAX_PIXELS
 from qinsight_cli.core.inference.journal import journal_path
 from qinsight_cli.core.models.placement import NetworkOptions
-from qinsight_cli.core.output_checks import check_output_name, same_file
+from qinsight_cli.core.output_checks import same_file
 
 OUTPUT, MODEL = "Output", "Model"
 _output_option = partial(typer.Option, rich_help_panel=OUTPUT)
@@ -27,7 +28,7 @@ _max_pixels = partial(_model_option, "--max-pixels", min=0, metavar="N")
 
 
 def _count(word: str) -> int | None:
-    """A number of at least 1; None for auto."""
+    """The value of --batch-size: a number of at least 1, or None for auto."""
     if word == "auto":
         return None
     if not (word.isascii() and word.isdigit() and int(word)):
@@ -61,15 +62,15 @@ ModelName = Annotated[
     _model_option(
         "--model",
         metavar="NAME",
-        help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a name "
-        "that --endpoint serves.",
+        help="tiny, q-insight, qwen2.5-vl-7b, a model folder, a hub id OWNER/NAME:SUBFOLDER@REVISION, or a model of "
+        "--endpoint.",
     ),
 ]
 MaxImagePixels = Annotated[
     int, _model_option("--max-image-pixels", min=1, metavar="N", help="Refuse pictures of more than N pixels.")
 ]
 Force = Annotated[bool, _output_option("--force", help="Replace a file that qinsight did not write.")]
-Restart = Annotated[bool, _output_option("--restart", help="Forget what an interrupted run has done.")]
+Restart = Annotated[bool, _output_option("--restart", help="Start over, without the answers of an interrupted run.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,24 +89,20 @@ class Output:
         written("--html", metavar="FILE", help="Write a gallery for a browser to FILE.", rich_help_panel=OUTPUT),
     ] = None
     show_reasoning: Annotated[
-        bool, _output_option("--show-reasoning", help="Show the whole reasoning in the table.")
+        bool, _output_option("--show-reasoning", help="Show the full reasoning in the table.")
     ] = False
     restart: Restart = False
-    no_cache: Annotated[bool, _output_option("--no-cache", help="Neither use nor keep answers in the cache.")] = False
+    no_cache: Annotated[bool, _output_option("--no-cache", help="Do not use the cache of answers.")] = False
     force: Force = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError if both outputs have the same path, or one has that of the other's journal."""
-        for option, path in (("--csv", self.csv), ("--jsonl", self.jsonl), ("--html", self.html)):
-            if path not in (None, "-"):
-                check_output_name(str(path), option)
+        """Raises UsageError if two outputs are the same file, or one is the journal of another."""
         if self.html == "-":
             raise UsageError("--html needs a file: a gallery is not written to standard output")
         if self.csv == "-" and self.jsonl == "-":
             raise UsageError("--csv - and --jsonl - cannot share standard output: give one of them a file")
-        named = [
-            (f"--{name}", path) for name in ("csv", "jsonl", "html") if (path := getattr(self, name)) not in (None, "-")
-        ]
+        options = {"--csv": self.csv, "--jsonl": self.jsonl, "--html": self.html}
+        named = [(option, path) for option, path in options.items() if path is not None and path != "-"]
         for place, (option, path) in enumerate(named):
             for other, before in named[:place]:
                 if same_file(before, path):
@@ -119,15 +116,15 @@ class Output:
 
     @property
     def files(self) -> list[str]:
-        """The paths that are not standard output. A journal belongs to the first."""
+        """The paths without standard output. The first has a journal."""
         return [path for path in self.paths if path != "-"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """How a model is run."""
+    """How a model runs."""
 
-    device: Annotated[str, _model_option("--device", help="auto (also over several GPUs), cpu, cuda, cuda:1, mps.")] = (
+    device: Annotated[str, _model_option("--device", help="auto (one or several GPUs), cpu, cuda, cuda:1, mps.")] = (
         "auto"
     )
     dtype: Annotated[
@@ -139,48 +136,50 @@ class Compute:
             "--batch-size",
             parser=_count,
             metavar="N|auto",
-            help="Pictures to ask about at a time; auto is as many as fit into the free memory, at most 32 on a CPU "
-            "and 256 on a GPU. (default: auto)",
+            help="Pictures in a batch; auto: as many as fit into the free memory, at most 32 on a CPU and 256 on a "
+            "GPU. (default: auto)",
         ),
     ] = None
     max_pixels: Annotated[
         int | None,
         _max_pixels(
-            help="Resize to at most N pixels; 0 is the model's own limit. (default: 1003520 for models of billions of "
-            "weights, else 0)"
+            help="Scale pictures to at most N pixels; 0 is the model's own limit. (default: 1003520 for models of "
+            "billions of weights, else 0)"
         ),
     ] = None
     quantize: Annotated[
-        Quantize | None, _model_option("--quantize", help="Hold the decoder's weights in 4 or 8 bits (bitsandbytes).")
+        Quantize | None, _model_option("--quantize", help="Quantize the decoder to 4 or 8 bits (bitsandbytes).")
     ] = None
     attention: Annotated[
         Attention,
-        _model_option(
-            "--attention", help="Attention of the vision tower; auto is flash where flash-attn is installed."
-        ),
+        _model_option("--attention", help="Attention of the vision tower; auto: flash if flash-attn is installed."),
     ] = Attention.auto
     offload: Annotated[
-        bool, _model_option("--offload", help="Keep in main memory what does not fit on the GPU; slow.")
+        bool, _model_option("--offload", help="Keep weights that do not fit on the GPU in main memory; slow.")
     ] = False
 
-    @property
-    def network(self) -> NetworkOptions:
-        """How the network is held and run. Raises QInsightError for options that cannot go together."""
-        return NetworkOptions(self.quantize.value if self.quantize else "", self.attention.value, self.offload)
+    def options(self, serving: Serving) -> ModelOptions:
+        """How to load a model. Raises QInsightError for options that exclude each other."""
+        network = NetworkOptions(self.quantize.value if self.quantize else "", self.attention.value, self.offload)
+        return ModelOptions(self.device, self.dtype.value, self.max_pixels, network, serving.served)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCompute(Compute):
-    """How a model is run, with pictures as large as the model takes them if nothing else is asked for."""
+    """How a model runs. By default it gets pictures as large as it accepts."""
 
     max_pixels: Annotated[
-        int | None, _max_pixels(help="Resize to at most N pixels. (default: 0, the model's own limit, as in the paper)")
-    ] = None
+        int | None,
+        _max_pixels(
+            help="Scale pictures to at most N pixels. (default: 0, the model's own limit, as in the paper)",
+            show_default=False,
+        ),
+    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """The options of score, degrade and compare. A new one is one more field."""
+    """The options of score, degrade and compare."""
 
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Ask only about the first N.")] = None
     output: Output
@@ -195,7 +194,7 @@ class Judging:
         typer.Option(
             "--prompt",
             metavar="FILE",
-            help="Use the prompt in FILE, for research; <image> in it is the place of a picture.",
+            help="Use the prompt in FILE, for research; <image> in it marks the place of a picture.",
             rich_help_panel=ANSWERS,
         ),
     ] = None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qinsight_cli.commands.console import progress, say, write
-from qinsight_cli.commands.flat import check_name, written
+from qinsight_cli.commands.flat import written
+from qinsight_cli.core.output_checks import check_output_name
 
 if TYPE_CHECKING:
     from qinsight_cli.core.data.labels import Labelled
@@ -107,7 +108,7 @@ def run(labelled: Labelled, options: Preparing, **settings: Any) -> None:
 
 def folder_of(out: Path | None, name: str) -> Path:
     """The dataset folder to write. Raises UsageError for a name that begins with `-`."""
-    check_name(name, "--name")
+    check_output_name(name, "--name")
     return (out or Path("data", name)).resolve()
 
 

@@ -16,12 +16,12 @@ COMMANDS = {
     "degrade": "Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.",
     "compare": "Say which of two pictures is better: Image A, Image B, or Similar.",
     "explain": "Show the reasoning of several models about the same pictures side by side.",
-    "serve": "Show a page in the browser on which pictures are dropped, rated and compared.",
+    "serve": "Show a page in the browser on which to drop pictures and see them rated and compared.",
     "prepare": "Turn a dataset, or a folder of photos, into a manifest for train and bench.",
     "train": "Train a model on prepared datasets by a recipe: GRPO from rewards, or SFT from written answers.",
-    "bench": "Print the paper's tables with figures measured here beside the published ones.",
-    "cache": "Show the cache of answers: where it is, and how much it holds.",
-    "doctor": "Show versions, devices, memory, models, datasets, extras and known traps, each with what to do.",
+    "bench": "Print the paper's tables with figures measured here next to the published ones.",
+    "cache": "Show the answer cache: where it is, and how much it holds.",
+    "doctor": "Show versions, devices, memory, models, datasets, extras and known problems, and how to fix them.",
 }
 OPTIONS = {
     "--version": "Show the version and exit.",

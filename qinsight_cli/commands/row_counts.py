@@ -1,10 +1,10 @@
-"""What is counted of the rows of a command, and the lines that end it."""
+"""Counts of the rows of a command, and the closing lines of the command."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from qinsight_cli.commands.console import say
+from qinsight_cli.commands.console import counted, say
 from qinsight_cli.commands.options import Output
 from qinsight_cli.core.images import TOO_MANY
 from qinsight_cli.core.report.rows import AGREEMENT, Row
@@ -13,7 +13,7 @@ UNANSWERED = "unanswered"
 
 
 def facts_of(row: Row) -> list[str]:
-    """What is counted of a row."""
+    """The names under which a row is counted."""
     facts = ["rows"]
     if row["error"] is not None:
         facts.append("errors")
@@ -25,14 +25,17 @@ def facts_of(row: Row) -> list[str]:
 
 
 def sum_up(counts: Counter[str], output: Output) -> None:
-    """Say how many rows there are, and what a reader of them should know."""
+    """Tell the user how many rows there are, and what went wrong."""
     where = "".join(f", written to {path}" for path in output.files)
-    rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
-    say(f"{rows}, {counts['errors']} with an error{where}")
+    say(f"{counted(counts['rows'], 'row')}, {counts['errors']} with an error{where}")
     if counts[UNANSWERED] and output.files:
-        say(f"the server did not answer {counts[UNANSWERED]} times: run the same command again to ask only about those")
+        say(unanswered(counts[UNANSWERED]))
     if counts["large"]:
         say(f"{counts['large']} too large: --max-image-pixels N reads pictures of up to N pixels")
     if counts["disagree"]:
         compared = counts["agree"] + counts["disagree"]
         say(f"in {counts['disagree']} of {compared} pairs the answer changes with the order of the images")
+
+
+def unanswered(count: int) -> str:
+    return f"the server did not answer {counted(count, 'time')}: run the same command again to ask only those questions"

@@ -37,7 +37,7 @@ FailBelow = Annotated[
 def score(paths: Paths, showing: ShowingScores, run: Scoring, fail_below: FailBelow = None) -> None:
     """Rate pictures from 1 (bad) to 5 (excellent), with the reasoning.
 
-    Interrupted and run again with the same output file, it finishes what is left.
+    After an interruption the same command with the same output file resumes.
     """
     if fail_below is not None and run.fleet.ray is not None:
         raise UsageError("with --ray no rating comes back to this command: leave out --fail-below, and read --out DIR")

@@ -1,27 +1,28 @@
-"""Where a command may write: over no input, over nothing that qinsight did not write, under no name that is a slip."""
+"""Checks of output names and paths: no input, no file that qinsight did not write, no mistyped name is overwritten."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from qinsight_cli.core.disk_errors import disk_errors
 from qinsight_cli.core.errors import QInsightError, UsageError
 
-HEAD = 1 << 16  # bytes of a file that are looked at to tell whose it is
+HEAD = 1 << 16  # bytes of a file that show whether qinsight wrote it
 
 
 def check_output_name(name: str | os.PathLike[str], option: str) -> None:
-    """Raise UsageError for an output without a name, or one that looks like an option whose value was forgotten.
+    """Raise UsageError for an output without a name, or with a file or folder that looks like an option.
 
-    A plain "-" is for the caller, who may take it for standard output.
+    Such a name comes from a forgotten value (`--out --resume`), and every other program takes it for an option.
     """
     text = os.fspath(name)
     if not text.strip():
         raise UsageError(f"{option} is empty; name a file or folder")
-    if text.startswith("-"):
-        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; choose another name")
+    if any(part.startswith("-") for part in Path(text).parts):
+        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; give another name")
     if "\0" in text:
         raise UsageError(f"{option} {text!r}: a name cannot hold a NUL character")
 
@@ -32,13 +33,13 @@ def check_output(
     force: bool = False,
     inputs: Iterable[str] = (),
 ) -> None:
-    """Raise QInsightError, before any work is done, when `path` cannot or must not become an output file.
+    """Raise QInsightError, before any work is done, if `path` cannot or must not become an output file.
 
-    `ours` tells by its first bytes whether a file that is there was written by such a command; another is replaced
-    only by `force`. A file among `inputs` never is, whatever it is called.
+    ours    the first bytes of an existing file -> whether qinsight wrote it; another file is replaced only with `force`
+    inputs  files that are never replaced, under whatever name
     """
     if not os.path.basename(path):
-        raise QInsightError(f"an output file needs a name, and {path!r} has none")
+        raise QInsightError(f"an output file needs a name, and {path!r} has none; add a file name")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise QInsightError(f"cannot write {path}: there is no folder {folder}; make it first")
@@ -52,13 +53,13 @@ def check_output(
         raise QInsightError(f"cannot write {path}: this command reads it; give another name")
     if os.path.exists(path) and not force and not ours(_head(path)):
         raise QInsightError(
-            f"cannot write {path}: it is there already and no output of this command; "
+            f"cannot write {path}: it exists and is no output of this command; "
             "give another name, or --force to replace it"
         )
 
 
 def same_file(first: str, second: str) -> bool:
-    """Whether two names stand for one file, there or not."""
+    """Whether two names mean the same file, existing or not."""
     try:
         return os.path.samestat(os.stat(first), os.stat(second))
     except (OSError, ValueError):

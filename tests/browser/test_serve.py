@@ -136,7 +136,7 @@ def test_a_broken_picture_and_a_third_one_are_lines_on_the_page(open_served: Any
     page.get_by_role("button", name="Clear").click()
     page.wait_for_selector("input[type=file]", state="attached")
     drop(page, pictures)
-    wait_for(page, "3 pictures: take some away, two can be compared")
+    wait_for(page, "3 pictures: remove some, at most two can be compared")
 
 
 def test_words_and_names_are_no_markup(

@@ -188,7 +188,7 @@ def test_killed_and_resumed_it_comes_to_the_same(all_tasks: Path, run: Callable[
     assert not (all_tasks / "broken/bench.json").exists()
     again = run(*arguments, "--out", "broken", "--model", "m=tiny")
     assert again.code == 0, again.err
-    assert "going on: " in again.err
+    assert "resuming: " in again.err
     for name in ("table1.csv", "table1-long.csv", "table1.md", "table1.tex"):
         assert (all_tasks / "broken" / name).read_bytes() == (all_tasks / "whole" / name).read_bytes()
 
@@ -197,7 +197,7 @@ def test_killed_and_resumed_it_comes_to_the_same(all_tasks: Path, run: Callable[
 def test_interrupted_it_says_how_to_go_on(mortal: Any) -> None:
     done = mortal("interrupt", 1, "bench", "table1", "--batch-size", 2, "--out", "a b")
     assert done.returncode == 130
-    assert "interrupted; to go on, run the same command with --out 'a b'" in done.stderr
+    assert "interrupted: to resume, run the same command with --out 'a b'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -208,7 +208,7 @@ def test_a_bench_on_other_settings_in_the_same_folder_is_refused(
     assert run("bench", "table2", "--out", "out", "--bootstrap", 0).code == 0
     done = run("bench", "table2", "--out", "out", "--bootstrap", 0, "--max-new-tokens", 9)
     assert done.code == 1
-    assert "begun under other settings (decoding.max_new_tokens 512 -> 9)" in done.err
+    assert "started with other settings (decoding.max_new_tokens 512 -> 9)" in done.err
     assert run("bench", "table2", "--out", "out", "--max-new-tokens", 9, "--restart", "--bootstrap", 0).code == 0
 
 
@@ -260,7 +260,7 @@ def test_a_real_network_of_random_weights_goes_all_the_way(run: Callable[..., An
         np.corrcoef(ratings, opinions)[0, 1], abs=1e-6
     )
     assert "words: expectation over the probabilities of the level words" in done.out
-    assert "words reads level words, which are for scores" in done.err
+    assert "words rates by level words and gives only scores" in done.err
     assert os.path.exists("out/table2-confusion-random-kadis.png")
 
 

@@ -15,7 +15,7 @@ import bench_data
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "which table?"),
+        ([], 2, "name a table"),
         (["tabel1"], 2, "did you mean table1"),
         (["table1", "--predictions", "deqa.csv"], 2, "give LABEL=FILE.csv"),
         (["table1", "--predictions", "DeQA=nowhere.csv"], 1, "cannot read nowhere.csv: No such file"),
@@ -27,7 +27,7 @@ import bench_data
         (["table1", "--model", "a/b=tiny", "--model", "a_b=tiny"], 1, "a/b and a_b, which is one file name"),
         (["table1", "--metric", "psnr"], 1, "PSNR needs references"),
         (["table2", "--metric", "niqe"], 1, "one number a picture"),
-        (["table2", "--model", "deqa:tiny"], 1, "reads level words"),
+        (["table2", "--model", "deqa:tiny"], 1, "rates by level words"),
         (["table1", "--metric", "niqee"], 2, "did you mean niqe?"),
         (["table1", "--plcc", "cubic"], 2, "logistic"),
         (["table1", "--ties", "double"], 2, "half"),

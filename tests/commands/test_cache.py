@@ -122,7 +122,7 @@ def test_a_broken_cache_is_one_line_and_the_rows_are_the_same(
     (tmp_path / "cache" / FILE).write_bytes(b"torn" * 4000)
     done = run("score", "photos", "--csv", "a.csv")
     assert done.code == 0
-    assert done.err.count("set aside") == 1
+    assert done.err.count("was damaged") == 1
     assert Path("a.csv").read_bytes() == whole
     assert asked(cached[-1]) == 7
     assert "7 known, 0 to ask" in run("score", "photos", "--csv", "a.csv").err

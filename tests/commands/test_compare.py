@@ -108,7 +108,7 @@ def test_interrupted_comparisons_go_on(photos: list[str], mortal: Any, run: Any,
     assert mortal("kill", 4, *options, "--csv", "out.csv").returncode == -9
     again = run(*options, "--csv", "out.csv")
     assert again.code == 0
-    assert "going on" in again.err
+    assert "resuming: " in again.err
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 

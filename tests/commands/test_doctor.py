@@ -36,7 +36,7 @@ def test_what_it_shows(here: Path, run: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert "tiny comes with qinsight" in shown
     assert "cores" in shown
     assert all(f" {name} " in done.out for name in EXTRAS)
-    assert "nothing wrong" in done.err
+    assert "no problems" in done.err
 
 
 def test_a_missing_extra_is_no_trap_and_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_torchvision_that_does_not_match_is_a_trap(here: Path, run: Any, monkeyp
     assert done.code == 1
     assert "! torchvision" in done.out
     assert "torchvision::nms does not exist -> pip uninstall torchvision" in done.out
-    assert "to put right" in done.err
+    assert "1 problem, marked with !" in done.err
 
 
 def test_a_torn_cache_is_a_trap(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from qinsight_cli.core.engines import replicas
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, chat_server.Behaviour]]:
     monkeypatch.setattr(replicas, "SHORTEST", 0.05)
     monkeypatch.setattr(replicas, "LONGEST", 0.2)
-    monkeypatch.setattr(replicas, "REPEATS", 0)
+    monkeypatch.setattr(replicas, "RETRIES", 0)
     with chat_server.serving(PixelEngine()) as (url, seen):
         yield url, seen
 
@@ -63,7 +63,7 @@ def test_what_was_not_answered_is_asked_again(run: Any, photos: list[str], serve
     seen.fail = lambda number, body: chat_server.status(503) if len(seen.calls) > 4 else None
     first = run("score", "photos", "--endpoint", url, "--concurrency", 1, "--csv", "out.csv", "--rating", "answer")
     assert first.code == 3
-    assert "run the same command again to ask only about those" in first.err
+    assert "run the same command again to ask only those" in first.err
     assert [bool(row["error"]) for row in rows("out.csv")] == [False] * 4 + [True] * 3
     seen.fail = lambda number, body: None
     before = seen.number
@@ -122,10 +122,10 @@ def test_ctrl_c_while_a_server_is_silent(photos: list[str]) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no address": (["--endpoint", "localhost:8000"], "give an address such as"),
-    "a key in the address": (["--endpoint", "http://me:key@host/v1"], "no key or password in the address"),
+    "no address": (["--endpoint", "localhost:8000"], "give a URL such as"),
+    "a key in the address": (["--endpoint", "http://me:key@host/v1"], "no key or password in the URL"),
     "device": (["--endpoint", "http://h/v1", "--device", "cpu"], "--device is for a model on this machine"),
-    "batch": (["--endpoint", "http://h/v1", "--batch-size", "4"], "--concurrency says how many"),
+    "batch": (["--endpoint", "http://h/v1", "--batch-size", "4"], "--concurrency sets the"),
     "direct": (["--endpoint", "http://h/v1", "--mode", "direct"], "no endpoint gives"),
     "without": (["--concurrency", "4"], "--concurrency is for a served model"),
     "key alone": (["--api-key-env", "X"], "--api-key-env is for a served model"),

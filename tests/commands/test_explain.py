@@ -91,9 +91,9 @@ def test_a_broken_picture_is_said_and_the_exit_code_is_3(photos: list[str], run:
     ("arguments", "words"),
     [
         ((DARK, "--task", "beauty"), "--task beauty: tasks are"),
-        ((DARK, "--task", "comparison"), "comparison is asked about 2 images, not 1"),
+        ((DARK, "--task", "comparison"), "comparison needs 2 images, not 1"),
         ((DARK, "--ref", BRIGHT), "--ref is for a comparison of two images"),
-        ((DARK, "--model", "tiny", "--model", "tiny"), "two models have one label"),
+        ((DARK, "--model", "tiny", "--model", "tiny"), "two models have the same label"),
     ],
 )
 def test_mistakes_are_one_line(photos: list[str], run: Any, pixel_model: Any, arguments: Any, words: str) -> None:

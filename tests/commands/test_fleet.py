@@ -134,7 +134,7 @@ def test_workers_and_driver_killed(crops: Path, run: Any) -> None:
         if victims := actors():
             os.kill(victims[0], signal.SIGKILL)
         assert again.wait(PATIENCE) == 3, Path("log").read_text()[-3000:]
-    assert "going on: " in Path("log").read_text()
+    assert "resuming: " in Path("log").read_text()
     rows = whole_rows("out")
     assert len(rows) == len({row["path"] for row in rows}) == 40
     assert run("score", "crops", "--csv", "plain.csv", "--rating", "answer").code == 3
@@ -146,7 +146,7 @@ def test_workers_and_driver_killed(crops: Path, run: Any) -> None:
     assert len(list(parts.glob("errors-*"))) >= 1
     other = run("score", "crops", "--ray", "local", "--out", "out", "--rating", "answer", "--seed", 5)
     assert other.code == 1
-    assert "was begun under other settings (seed 0 -> 5)" in other.err
+    assert "was started with other settings (seed 0 -> 5)" in other.err
 
 
 def test_pairs_and_a_bench(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,6 @@ def test_an_interrupted_gallery_goes_on(photos: list[str], run: Any, mortal: Any
     options = ("score", "photos", "--batch-size", "2", "--html")
     assert mortal("interrupt", 2, *options, "a.html").returncode == 130
     assert not Path("a.html").exists()
-    assert "going on" in run(*options, "a.html").err
+    assert "resuming: " in run(*options, "a.html").err
     assert run(*options, "b.html").code == 0
     assert Path("a.html").read_bytes() == Path("b.html").read_bytes()

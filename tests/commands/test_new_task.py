@@ -24,7 +24,7 @@ from qinsight_cli.core.bench.datasets import load_dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 from qinsight_cli.core.data.manifest import read_split
-from qinsight_cli.core.engines import Completion, Decoding
+from qinsight_cli.core.engines import Completion, Decoding, Engine
 from qinsight_cli.core.tasks import TASKS, Task
 from qinsight_cli.core.tasks.base import FAILURES
 from qinsight_cli.core.training.grpo import run as grpo
@@ -121,7 +121,7 @@ def prepared(pictures: list[str], task: Task, run: Callable[..., Any]) -> Path:
     return Path("d")
 
 
-class SharpEngine:
+class SharpEngine(Engine):
     """Calls every picture 3.5 sharp, but for one of the width `odd`, of which it says nothing readable."""
 
     def __init__(self, odd: int = -1) -> None:

@@ -178,7 +178,7 @@ def test_sigterm_finishes_the_batch(photos: list[str], mortal: Any, run: Any, pi
     assert len(Path("out.csv.journal.jsonl").read_text().splitlines()) == 5
     again = run("score", "photos", "--batch-size", "2", "--csv", "out.csv")
     assert again.code == 0
-    assert "going on: 4 answers" in again.err
+    assert "resuming: 4 answers" in again.err
 
 
 def test_many_ctrl_c_in_a_row_leave_no_traceback(photos: list[str], mortal: Any) -> None:

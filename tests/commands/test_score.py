@@ -225,7 +225,7 @@ def test_killed_at_any_moment_the_second_run_gives_the_same_file(
         assert Path(f"{after}.csv.journal.jsonl").exists()
         again = run(*options, *files)
         assert again.code == 3
-        assert ("going on" in again.err) == (after >= 3)
+        assert ("resuming: " in again.err) == (after >= 3)
         for kind in ("csv", "jsonl"):
             assert Path(f"{after}.{kind}").read_bytes() == Path(f"whole.{kind}").read_bytes()
     left = {name for name in os.listdir() if "journal" in name or name.endswith(".part")}
@@ -243,7 +243,7 @@ def test_ctrl_c_finishes_the_batch_and_keeps_it(photos: list[str], mortal: Any, 
     assert len(Path("out.csv.journal.jsonl").read_text().splitlines()) == 5
     again = run(*options)
     assert again.code == 0
-    assert "going on: 4 answers" in again.err
+    assert "resuming: 4 answers" in again.err
     assert len(Path("out.csv").read_text().splitlines()) == 8
 
 
@@ -263,7 +263,7 @@ def test_other_settings_are_refused_until_restart(photos: list[str], mortal: Any
     # A larger batch may finish what a smaller one began.
     larger = run(*options[:2], "--batch-size", "5", "--csv", "out.csv")
     assert larger.code == 0
-    assert "going on" in larger.err
+    assert "resuming: " in larger.err
     assert run(*options, "--samples", "2", "--restart").code == 0
 
 

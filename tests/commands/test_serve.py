@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qinsight_cli.commands.serve import Engines, Page, _listen
+from qinsight_cli.commands.serve import Engines, ServedPage, _listen
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
 
@@ -36,27 +36,27 @@ def options() -> Any:
 
 
 def test_one_engine_serves_all_tasks_of_a_model(pixel_model: list[Any], options: Any) -> None:
-    engines = Engines(Page(**options))
+    engines = Engines(ServedPage(**options))
     loaded = [engines.load(task)[0] for task in TASKS.values()]
     assert loaded == [pixel_model[0]] * len(TASKS)
 
 
 def test_a_model_with_several_weights_is_loaded_for_each(pixel_model: list[Any], options: Any) -> None:
-    engines = Engines(Page(**options, model="q-insight"))
+    engines = Engines(ServedPage(**options, model="q-insight"))
     loaded = {task.folder: engines.load(task)[0] for task in TASKS.values()}
     assert [loaded[folder] for folder in ("score_degradation", "comparison")] == pixel_model
 
 
 def test_ratings_are_expected_unless_asked_otherwise(pixel_model: list[Any], options: Any) -> None:
-    assert Engines(Page(**options)).load(TASKS["score"])[1].rating == "expected"
+    assert Engines(ServedPage(**options)).load(TASKS["score"])[1].rating == "expected"
 
 
 def test_a_taken_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(QInsightError, match=rf"port {port} cannot be listened on: .*--port N takes another"):
+        with pytest.raises(QInsightError, match=rf"cannot listen on .* port {port}: .*another port with --port N"):
             _listen("127.0.0.1", port)
-    with pytest.raises(QInsightError, match=r"no\.such\.host\.invalid port 80 cannot be listened on"):
+    with pytest.raises(QInsightError, match=r"cannot listen on no\.such\.host\.invalid port 80"):
         _listen("no.such.host.invalid", 80)
 
 

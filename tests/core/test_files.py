@@ -224,14 +224,17 @@ def test_text_without_a_spelling_in_utf_8(tmp_path: Path) -> None:
         ("  ", "--out is empty"),
         ("-x", "looks like an option"),
         ("--csv", "looks like an option"),
+        ("out/--resume", "looks like an option"),
+        (Path("-/x"), "looks like an option"),
+        (Path("-"), "looks like an option"),
     ],
 )
-def test_output_names_that_are_a_slip(name: str, words: str) -> None:
+def test_output_names_that_are_a_slip(name: str | Path, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         check_output_name(name, "--out")
 
 
-@pytest.mark.parametrize("name", ["a", "out/-x", ".", "a b", Path("x/y.csv")])
+@pytest.mark.parametrize("name", ["a", "out/a-x", ".", "a b", Path("a-b/c--d")])
 def test_output_names_that_are_none(name: str | Path) -> None:
     check_output_name(name, "--out")
 

@@ -1,32 +1,36 @@
 """Engines: a batch of requests in, a batch of completions out.
 
-An engine works in two steps, so that the pictures of the next batch are resized while the model writes about this one:
-`prepare` is CPU work for a background thread, `generate` runs the model. An engine that works elsewhere also has
-`start`, which the background thread calls after `prepare`: requests are on their way while earlier ones are awaited.
+An engine works in two steps, so that the next batch is prepared while the model writes: `prepare` is CPU work for a
+background thread, `generate` runs the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from qinsight_cli.core.models.names import for_task
 from qinsight_cli.core.models.placement import NetworkOptions
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from qinsight_cli.core.images.fit import Target
+    from qinsight_cli.core.tasks import Task
     from qinsight_cli.core.tasks.choices import Choices
+
+AT_A_TIME = 8  # requests in a batch, for an engine that does not know better
 
 
 @dataclass(frozen=True)
 class Request:
     """One question: a conversation (`Task.messages`) and its decoded RGB images in the order of its image parts.
 
-    `seed` decides the random draws for this request, independent of its batch; greedy decoding ignores it. With
-    `choices` the engine reads their probabilities: at their place in the completion, or with `direct` instead of one.
-    An engine with `start` gets `files`, JPEG or PNG, in the place of images.
+    seed     decides the random draws of this request, whatever its batch; greedy decoding ignores it
+    choices  the engine reads their probabilities: at their place in the completion, or with `direct` instead of one
+    files    JPEG or PNG files instead of images, for an engine with `sends_files`
     """
 
     messages: list[dict[str, Any]]
@@ -38,17 +42,17 @@ class Request:
 
 
 class Unanswered(Exception):
-    """Why one request of a batch has no completion, while the others have theirs."""
+    """Why one request of a batch has no completion. The other requests of the batch have theirs."""
 
     KIND = "unanswered"
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model wrote. `finish_reason` is "stop", or "length" if the token limit cut it off.
+    """The text that the model wrote.
 
-    `probabilities` are those of the request's choices, in order; None if they were not requested, or if the
-    completion has no place for them.
+    finish_reason  "stop", or "length" if the token limit cut the text off
+    probabilities  of the request's choices, in order; None if not requested, or if the text has no place for them
     """
 
     text: str
@@ -60,11 +64,13 @@ class Completion:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How completions are drawn, and how answers are read from them.
+    """How completions are sampled, and how answers are read from them.
 
-    Temperature 0 is greedy; top_k 0 and top_p 1 keep the whole distribution.
-    rating  "answer", the number as written, or "expected", the mean of the model's distribution where it wrote it
-    mode    "reasoned", or "direct": the model writes nothing; the most likely answer or the expected rating is read
+    temperature  0 is greedy
+    top_k, top_p 0 and 1 keep the whole distribution
+    rating       "answer": the number as written; "expected": the mean of the model's distribution at its place
+    mode         "reasoned", or "direct": the model writes nothing, and the likeliest answer or the expected rating is
+                 read from its probabilities
     """
 
     max_new_tokens: int = 512
@@ -83,32 +89,51 @@ class Decoding:
 AUTHORS_DECODING = Decoding(max_new_tokens=1024, temperature=1.0, top_k=50, top_p=0.95)
 
 
-class Engine(Protocol):
-    """`identity` names the weights and the preprocessing, for the journal: {"model": ..., ...}.
+class Engine:
+    """A model that answers requests. An engine overrides `prepare`, `generate`, and what differs from the defaults.
 
-    `reads_choices` says whether the engine gives the probabilities of a request's choices. An engine may also have
-    `notes`, lines that tell a person what was decided when it was loaded, and `at_a_time(pictures, decoding)`, how many
-    requests of so many pictures it answers best together.
+    identity       names the weights and the preprocessing, for the journal: {"model": ..., ...}
+    reads_choices  whether it gives the probabilities of a request's choices
+    notes          lines for the user about how the model was loaded
+    target         the sizes to which pictures are scaled before `prepare`; None: they keep their size
+    sends_files    whether it needs `Request.files`
+    listener       gets the text so far of a batch's first completion, again and again
     """
 
     identity: dict[str, Any]
-    reads_choices: bool
+    reads_choices: bool = False
+    notes: Sequence[str] = ()
+    target: Target | None = None
+    sends_files: bool = False
+    listener: Callable[[str], None] | None = None
 
     def prepare(self, requests: Sequence[Request]) -> Any:
-        """Requests -> the tensors (or bodies) of one batch."""
+        """Requests -> the tensors (or bodies) of one batch. CPU work."""
+        raise NotImplementedError
+
+    def start(self, batch: Any, decoding: Decoding) -> None:
+        """Called in the background after `prepare`: an engine elsewhere sends the batch before `generate` waits."""
 
     def generate(self, batch: Any, decoding: Decoding) -> Sequence[list[Completion] | Unanswered]:
-        """One batch -> for each request, `decoding.samples` completions, or why it has none."""
+        """One batch -> for each request `decoding.samples` completions, or why it has none."""
+        raise NotImplementedError
+
+    def at_a_time(self, pictures: int, decoding: Decoding) -> int:
+        """How many requests of so many pictures to send in one batch."""
+        return AT_A_TIME
+
+    def release(self) -> None:
+        """Free the memory that a failed batch has left behind."""
 
 
 @dataclass(frozen=True)
 class Served:
     """Where a model is served: OpenAI-compatible servers that all have it.
 
-    urls         of the servers, replicas of one another
-    concurrency  requests under way at a time, at all of them together
-    key_variable the environment variable with the key, None for servers without one
-    timeout      seconds that one request may take
+    urls          of the servers, which are replicas of each other
+    concurrency   requests in flight, over all servers
+    key_variable  the environment variable that holds the key; None for servers without a key
+    timeout       seconds for one request
     """
 
     urls: tuple[str, ...]
@@ -117,39 +142,56 @@ class Served:
     timeout: float = 300.0
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded on this machine, as in `models.loading.load_model`, or where it is `served`."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    max_pixels: int | None = None
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    served: Served | None = None
+
+    def name_for(self, model: str, task: Task) -> str:
+        """The name of a model's weights for a task: a release may have a folder for each kind of task."""
+        return model if self.served else for_task(model, task.folder)
+
+    def supported(self, decoding: Decoding, reads_choices: bool, say: Callable[[str], None]) -> Decoding:
+        """The decoding, with ratings as written if the servers give no probabilities; `say` then gets a line."""
+        if self.served is None or reads_choices or decoding.rating == "answer":
+            return decoding
+        say("the endpoint gives no probabilities (logprobs): ratings are the numbers that the model writes")
+        return replace(decoding, rating="answer")
+
+
 # Prefix of a model name -> the module of its engine and the function that loads it. A new engine is one file and one
 # line here; a name without a known prefix is a model for this machine.
 LEVEL_WORD_PREFIX = "deqa"
-PLAIN = NetworkOptions()
 ENGINES = {
     "": ("qinsight_cli.core.engines.local", "load_engine"),
     LEVEL_WORD_PREFIX: ("qinsight_cli.core.engines.level_words", "load_level_word_engine"),
 }
-ENDPOINT = "qinsight_cli.core.engines.endpoint"  # the engine of every model that is served
+ENDPOINT = "qinsight_cli.core.engines.endpoint"  # the engine of every served model
 
 
 def engine_of(model: str) -> tuple[str, str]:
-    """A model name -> (the prefix that names its engine, the model's own name)."""
+    """A model name -> (the prefix that names its engine, the name without it)."""
     prefix, colon, name = model.partition(":")
     return (prefix, name) if colon and prefix in ENGINES else ("", model)
 
 
-def load(
-    model: str,
-    device: str = "auto",
-    dtype: str = "auto",
-    max_pixels: int | None = None,
-    options: NetworkOptions = PLAIN,
-    served: Served | None = None,
-    say: Callable[[str], None] = lambda words: None,
-) -> Engine:
-    """The engine that a model name asks for, ready to answer; the options are those of `models.loading.load_model`.
+def load(model: str, options: ModelOptions | None = None, say: Callable[[str], None] = lambda words: None) -> Engine:
+    """The engine of a model name, ready to answer. `say` gets its notes, and a line for each silent server.
 
-    With `served` the model is that of a server. `say` gets a line for each of several servers that does not answer.
-    Raises QInsightError when there is no such model, or it cannot be loaded.
+    Raises QInsightError if there is no such model, or it cannot be loaded.
     """
-    if served is not None:
-        return import_module(ENDPOINT).load_endpoint(model, served, max_pixels, say)
+    options = options or ModelOptions()
+    if options.served is not None:
+        return import_module(ENDPOINT).load_endpoint(model, options.served, options.max_pixels, say)
     prefix, name = engine_of(model)
     module, function = ENGINES[prefix]
-    return getattr(import_module(module), function)(name, device, dtype, max_pixels, options)
+    load_local = getattr(import_module(module), function)
+    engine: Engine = load_local(name, options.device, options.dtype, options.max_pixels, options.network)
+    for note in engine.notes:
+        say(note)
+    return engine

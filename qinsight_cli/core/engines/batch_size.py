@@ -1,37 +1,36 @@
-"""How many requests a network answers at a time, from the memory that is free and from what one request takes.
+"""How many requests go into a batch: an estimate from the free memory and from what one request takes.
 
-An estimate: a batch for which memory runs out all the same is asked in halves (`inference.assess`).
+If memory runs out all the same, `inference.assess` halves the batch.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.engines import AT_A_TIME, Decoding
 from qinsight_cli.core.models.memory import free_bytes
 
-USUAL = 8  # where nothing is known of an engine
 SMALL = 100_000_000  # weights; a smaller network spends more time between its layers than in them
-MOST_SMALL, MOST_ON_CPU, MOST = 32, 8, 256  # a batch is also what an interruption has to wait for
+MOST_SMALL, MOST_ON_CPU, MOST = 32, 8, 256  # Ctrl-C waits for the batch, so a batch must not take long
 FILLED = 0.6  # share of the free memory that a batch may take
-WORDS = 512  # tokens of a prompt besides those of its pictures
-PIXEL = 24  # bytes of a pixel on its way to the network: three float32, twice in time
+WORDS = 512  # tokens of a prompt without its pictures
+PIXEL = 24  # bytes of an input pixel: three float32, for two frames
 
 
 def requests_at_a_time(network: Any, largest: int, pictures: int, decoding: Decoding) -> int:
-    """largest: pixels of a picture that the network sees, at most; pictures: of one request."""
+    """largest: the most pixels that the network sees of one picture; pictures: how many a request has."""
     small = sum(weight.numel() for weight in network.parameters()) < SMALL
     devices = {weight.device for weight in network.parameters() if not weight.is_meta}
     on_cpu = all(device.type == "cpu" for device in devices)
     most = (MOST_SMALL if small else MOST_ON_CPU) if on_cpu else MOST
     free = [count for device in devices if (count := free_bytes(device)) is not None]
     if not free:
-        return most if on_cpu else USUAL
+        return most if on_cpu else AT_A_TIME
     return max(1, min(most, int(min(free) * FILLED) // bytes_of_a_request(network, largest, pictures, decoding)))
 
 
 def bytes_of_a_request(network: Any, largest: int, pictures: int, decoding: Decoding) -> int:
-    """Its pixels, its key-value cache for every sample, and what a layer of each half of the network has at a time."""
+    """The pixels, the key-value cache of every sample, and the activations of one layer in each half of the network."""
     config, vision = network.config.text_config, network.config.vision_config
     item = network.dtype.itemsize
     pixels = pictures * largest
@@ -48,11 +47,11 @@ def bytes_of_a_request(network: Any, largest: int, pictures: int, decoding: Deco
 
 
 def cache_bytes(config: Any, item: int, tokens: int) -> int:
-    """Of the keys and values of so many tokens in all layers of a decoder."""
+    """Bytes of the keys and values of so many tokens in all layers of a decoder."""
     size = config.hidden_size // config.num_attention_heads
     return 2 * config.num_hidden_layers * config.num_key_value_heads * size * item * tokens
 
 
 def _width(config: Any) -> int:
-    """Numbers for each token of a layer at a time: residual, queries, keys and values; the three of the MLP."""
+    """Activations per token in one layer: residual, queries, keys and values, and three of the MLP."""
     return 6 * int(config.hidden_size) + 3 * int(getattr(config, "intermediate_size", 0) or 4 * config.hidden_size)

@@ -1,4 +1,4 @@
-"""A key-value cache with room for all tokens to come, and how many copies of one fit into memory.
+"""A key-value cache with room for all new tokens, and how many copies of it fit into memory.
 
 Imports torch: import this module only when a model is in use.
 """
@@ -13,13 +13,13 @@ from transformers.cache_utils import DynamicLayer
 
 from qinsight_cli.core.models.memory import free_bytes
 
-FILLED = 0.8  # share of the free memory that copies of a cache may take; the rest is for the computation
+FILLED = 0.8  # share of the free memory for copies of a cache; the rest is for activations
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer in a buffer with room for all tokens to come.
+    """Keys and values of one layer in a buffer with room for all new tokens.
 
-    A `DynamicLayer` copies the whole cache for every token; this one only the token.
+    A `DynamicLayer` copies the whole cache for every token; this class copies only the token.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, copies: int, room: int) -> None:
@@ -57,8 +57,8 @@ def _with_room(states: Tensor, copies: int, room: int) -> Tensor:
 
 
 def copies_that_fit(layers: Sequence[Any], room: int) -> int | None:
-    """How many copies of each prompt fit into the free memory of the devices that hold its layers; at least one, None
-    where nobody says what is free."""
+    """How many copies of each prompt fit into the free memory of the devices that hold its layers, at least one; None
+    if a device does not report its free memory."""
     needed: dict[Any, int] = {}
     for layer in layers:
         for states in (layer.keys, layer.values):

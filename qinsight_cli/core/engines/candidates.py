@@ -1,8 +1,8 @@
-"""How probable each candidate is as the next text, from one step of a key-value cache that forks into all of them.
+"""The probability of each candidate text as the continuation, from one forward pass over a tree of all candidates.
 
-The nodes of a `TokenTree` go through the network side by side in one sequence: a mask lets each see only the prompt and
-its own ancestors, and its position is the one that it would have as written text. The first node repeats the last token
-before the candidates. The probabilities are the network's own, at temperature 1.
+All nodes of a `TokenTree` go through the network in one sequence. A mask lets each node see only the prompt and its own
+ancestors, and each has the position that it would have as generated text. The first node repeats the last token before
+the candidates. The probabilities are the network's own, at temperature 1.
 Imports torch: import this module only when a model is in use.
 """
 
@@ -25,11 +25,11 @@ from qinsight_cli.core.tasks.choices import Choices
 
 @dataclass(frozen=True)
 class Fork:
-    """Where rows fork.
+    """The state of each row before its candidates.
 
     layers    the cache, with room for the nodes of the tree
-    visible   bool (rows, columns of the cache): everything up to the last token before the candidates, without it
-    last      (rows,): that token
+    visible   bool (rows, columns of the cache): all tokens before the last one
+    last      (rows,): the last token before the candidates
     position  (rows,): its rotary position
     """
 
@@ -78,13 +78,13 @@ def _ancestors(tree: TokenTree) -> Tensor:
 
 
 def _picked(layer: Any, rows: Tensor, room: int) -> RoomyLayer:
-    """These rows of a layer, which may be on another device than the tokens."""
+    """These rows of a layer. The layer may be on another device than `rows`."""
     rows = rows.to(layer.keys.device)
     return RoomyLayer(layer.keys[rows], layer.values[rows], 1, room)
 
 
 class CandidateReader:
-    """Reads the probabilities of a task's choices, before the first token or at their place in the completion."""
+    """Reads the probabilities of a task's choices: right after the prompt, or at their place in the completion."""
 
     def __init__(self, network: Any, tokenizer: Any, spelling: Spelling, choices: Choices) -> None:
         self._network, self._tokenizer, self._spelling = network, tokenizer, spelling
@@ -93,20 +93,21 @@ class CandidateReader:
 
     @cached_property
     def direct_tree(self) -> TokenTree:
-        """The tree after the head of the opening, which ends the prompt."""
+        """The tree that follows a prompt which ends with the opening of an answer."""
         opening = self._choices.opening
         _, tail = self._spelling.head(opening, self._texts)
         return grow(self._spelling, opening[: len(opening) - len(tail)], tail, self._texts)
 
     def read_prompt(self, start: Prefilled, last: Tensor) -> list[tuple[float, ...]]:
-        """After each prompt; `last` (rows,) is its last token. `start` must have room for `direct_tree`."""
+        """The probabilities after each prompt; `last` (rows,) is its last token. `start` needs room for
+        `direct_tree`."""
         visible = start.mask[:, 0, 0, : start.layers[0].length].clone()
         visible[:, -1] = False
         found = probabilities(self._network, Fork(start.layers, visible, last, start.position - 1), self.direct_tree)
         return [tuple(row) for row in found.tolist()]
 
     def read_written(self, leaving: Leaving) -> None:
-        """Set `probabilities` of the leaving rows in which the task finds a place for its choices."""
+        """Set `probabilities` of those leaving rows in which the task finds a place for its choices."""
         by_tree: dict[str, list[tuple[int, int]]] = {}
         for index in leaving.indices:
             found = self._place(leaving.rows[index])
@@ -136,8 +137,8 @@ class CandidateReader:
             row.probabilities = tuple(found)
 
     def _place(self, row: Written) -> tuple[int, str, str] | None:
-        """How many tokens come before the candidates, what they spell, and the text between them and the candidates,
-        which is part of the next token."""
+        """How many tokens come before the candidates, their text, and the text between them and the candidates, which
+        belongs to the next token."""
 
         def spelled(count: int) -> str:
             return self._tokenizer.decode(row.tokens[:count], skip_special_tokens=True)

@@ -1,8 +1,9 @@
-"""The chat form of OpenAI-compatible servers: a request -> the fields of one call, a response -> completions."""
+"""The chat API of OpenAI-compatible servers: a request -> the fields of one call, a response -> completions."""
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,12 @@ from qinsight_cli.core.images.sending import media_type
 from qinsight_cli.core.tasks.choices import Choices
 
 STOP, OPEN = "</answer>", "<answer>"
-ALTERNATIVES = 20  # tokens beside each one written; the most that the interface allows
-LARGEST_SEED = (1 << 31) - 1  # servers take 31 bits at least
+ALTERNATIVES = 20  # top logprobs per token, the most that the API allows
+LARGEST_SEED = (1 << 31) - 1  # every server accepts 31 bits
 
 
 class UnusableResponse(Exception):
-    """A response that is no chat completion, or an empty one."""
+    """The response is no chat completion, or an empty one."""
 
 
 def call_of(request: Request, decoding: Decoding, model: str, samples: int) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def call_of(request: Request, decoding: Decoding, model: str, samples: int) -> d
         "n": samples,
     }
     if decoding.top_k > 0:
-        fields["extra_body"] = {"top_k": decoding.top_k}  # not of the interface, but all servers of open models know it
+        fields["extra_body"] = {"top_k": decoding.top_k}  # not in OpenAI's API, but servers of open models accept it
     if request.choices is not None:
         fields |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
     return fields
@@ -43,7 +44,7 @@ def messages_of(request: Request) -> list[dict[str, Any]]:
     messages = []
     for message in request.messages:
         parts = [picture_part(next(files)) if part["type"] == "image" else part for part in message["content"]]
-        plain = len(parts) == 1 and parts[0]["type"] == "text"  # some servers take only text for the system's words
+        plain = len(parts) == 1 and parts[0]["type"] == "text"  # some servers accept only text as the system prompt
         messages.append({"role": message["role"], "content": parts[0]["text"] if plain else parts})
     return messages
 
@@ -54,7 +55,7 @@ def picture_part(file: bytes) -> dict[str, Any]:
 
 
 def completions_of(response: Any, choices: Choices | None) -> list[Completion]:
-    """What one response holds, at least one completion. Raises UnusableResponse."""
+    """The completions of one response, at least one. Raises UnusableResponse."""
     try:
         written = [_written(each) for each in response.choices]
         usage = response.usage
@@ -67,31 +68,31 @@ def completions_of(response: Any, choices: Choices | None) -> list[Completion]:
         raise UnusableResponse("its response holds no completion")
     if not all(text.strip() for text, _ in written):
         raise UnusableResponse("it gave an empty answer")
-    # The count is that of all completions of a response; a row shows their sum.
+    # A response counts the tokens of all its completions together, and a row shows their sum.
     counts = [tokens - (len(written) - 1) * (tokens // len(written)), *[tokens // len(written)] * (len(written) - 1)]
     rows = zip(written, counts, probabilities or [None] * len(written), strict=True)
     return [Completion(text, prompt_tokens, count, reason, found) for (text, reason), count, found in rows]
 
 
 def _written(choice: Any) -> tuple[str, str]:
-    """The text and why it ended. Servers leave out what they stopped at, so a closed answer gets its tag back."""
+    """The text and why it ended. Servers leave out the stop text, so a closed answer gets its tag back."""
     text = choice.message.content or ""
     if not isinstance(text, str):
         raise TypeError("the content is not text")
     before, stop, _ = text.partition(STOP)
     reason = "length" if choice.finish_reason == "length" else "stop"
-    # Where a server says what it stopped at (`stop_reason`), an end-of-text token within an answer is told apart.
+    # A server with `stop_reason` also says if an end-of-text token ended the answer early.
     at_tag = getattr(choice, "stop_reason", STOP) == STOP
     closed = bool(stop) or (reason == "stop" and OPEN in before and at_tag)
     return before + (STOP if closed else ""), reason
 
 
 def read_probabilities(choice: Any, choices: Choices) -> tuple[float, ...] | None:
-    """The probabilities of the texts of `choices.answers`, in order; None when the completion has no place for them.
+    """The probabilities of the texts of `choices.answers`, in order; None if the completion has no place for them.
 
-    A server gives the likeliest alternatives of each token that it wrote, so those texts are exact whose first tokens
-    were written. The probability of an alternative ("4", where 3.7 was written) is shared equally among the texts that
-    begin with it and are as long as the written one (4.0 to 4.9).
+    A server gives the likeliest alternatives of each token that it wrote. The probabilities of texts that start with
+    the written tokens are exact. The probability of an alternative ("4", where 3.7 was written) is shared equally among
+    the texts that begin with it and are as long as the written one (4.0 to 4.9).
     """
     content = getattr(choice.logprobs, "content", None)
     if not content:
@@ -122,19 +123,18 @@ def read_probabilities(choice: Any, choices: Choices) -> tuple[float, ...] | Non
 
 
 def _alternatives(entry: Any) -> list[tuple[str, float]]:
-    """Token -> its probability, the written one among them."""
+    """(token, probability) of the alternatives and of the written token."""
     found = {each.token: _probability(each) for each in entry.top_logprobs or ()}
     return list((found | {entry.token: _probability(entry)}).items())
 
 
 def _probability(entry: Any) -> float:
-    import math
-
     return math.exp(min(0.0, entry.logprob))
 
 
 def _meant(said: str, texts: Sequence[str], length: int, whole: bool = False) -> list[str]:
-    """The texts that `said` begins with or, unless `whole`, those of this length that begin with it."""
+    """The texts that `said` starts with; if there is none and not `whole`, the texts of this length that start with
+    `said`."""
     spelled = [text for text in texts if said.startswith(text)]
     if spelled or whole or not said:
         return spelled

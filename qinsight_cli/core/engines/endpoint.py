@@ -1,6 +1,7 @@
-"""Models behind OpenAI-compatible servers: vLLM, SGLang, llama.cpp and others, one or many with the same model.
+"""Models behind OpenAI-compatible servers: vLLM, SGLang, llama.cpp and others, one server or many with the same model.
 
-Requests leave when their batch is prepared, at most `concurrency` at a time, while earlier batches are awaited.
+Requests are sent as soon as their batch is prepared, at most `concurrency` at a time, while earlier batches are
+pending.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qinsight_cli.core.engines import Completion, Decoding, Request, Served, Unanswered
+from qinsight_cli.core.engines import Completion, Decoding, Engine, Request, Served, Unanswered
 from qinsight_cli.core.engines.chat import call_of, completions_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.fit import Target
@@ -26,14 +27,17 @@ HOPELESS = 64  # requests in a row that no server answered
 
 @dataclass
 class Sent:
-    """A batch under way: its requests and what becomes of each."""
+    """A batch in flight: its requests and their future completions."""
 
     requests: Sequence[Request]
     futures: list[Future[list[Completion]]] = field(default_factory=list)
 
 
-class EndpointEngine:
-    """A served model. `target` makes pictures smaller, if there is a limit of pixels; else they go as they are."""
+class EndpointEngine(Engine):
+    """A served model. Pictures are scaled down only if there is a limit of pixels; else the files are sent
+    unchanged."""
+
+    sends_files = True
 
     def __init__(
         self,
@@ -44,7 +48,8 @@ class EndpointEngine:
         facts: dict[str, Any],
         loop: Loop,
     ) -> None:
-        """facts: what the servers say of the model, for the journal; "logprobs" is whether they give probabilities."""
+        """facts: what the servers report about the model, for the journal; "logprobs": whether they give
+        probabilities."""
         self.reads_choices = bool(facts.pop("logprobs"))
         self.identity: dict[str, Any] = {
             "model": model,
@@ -63,13 +68,13 @@ class EndpointEngine:
         return Sent(requests)
 
     def start(self, batch: Sent, decoding: Decoding) -> None:
-        """Send the requests of a batch; `generate` waits for the answers."""
+        """Send the requests of a batch. `generate` waits for the answers."""
         batch.futures = [self._loop.run(self._ask(request, decoding)) for request in batch.requests]
 
     def generate(self, batch: Sent, decoding: Decoding) -> list[list[Completion] | Unanswered]:
         """For each request its completions, or why it has none.
 
-        Raises QInsightError when the key or the model is refused, and when `HOPELESS` requests in a row got no answer.
+        Raises QInsightError if the server refuses the key or the model, or after `HOPELESS` requests without an answer.
         """
         from qinsight_cli.core.engines.replicas import Lost
 
@@ -98,12 +103,12 @@ class EndpointEngine:
             while len(found) < decoding.samples:
                 left = 1 if self._one_by_one else decoding.samples - len(found)
                 more = await self._call(request, decoding, left, len(found))
-                self._one_by_one = self._one_by_one or len(more) < left  # a server that draws one at a time
+                self._one_by_one = self._one_by_one or len(more) < left  # this server draws one sample per call
                 found += more[:left]
             return found
 
     async def _call(self, request: Request, decoding: Decoding, samples: int, drawn: int) -> list[Completion]:
-        """One call. The seed of a further one differs, or it would draw the same again."""
+        """One call. `drawn` changes the seed, so that a further call does not draw the same samples again."""
         from qinsight_cli.core.engines.replicas import Lost
 
         async def call(client: Any) -> list[Completion]:
@@ -117,12 +122,12 @@ class EndpointEngine:
             if samples == 1 or isinstance(error, Lost):
                 raise
             found = await self._call(request, decoding, 1, drawn)
-            self._one_by_one = True  # it was the number of samples that the server refused
+            self._one_by_one = True  # the server refused the number of samples, not the request
             return found
 
 
 class Loop:
-    """An event loop in a thread of its own, which ends with the process."""
+    """An event loop in its own daemon thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -135,10 +140,10 @@ class Loop:
 def load_endpoint(
     model: str, served: Served, max_pixels: int | None = None, say: Callable[[str], None] = lambda words: None
 ) -> EndpointEngine:
-    """The engine of a served model, after one short request with a picture to each server.
+    """The engine of a served model. Checks each server with one short request that has a picture.
 
-    Raises QInsightError when openai is missing, the key's variable is not set, no server answers, or one of them is no
-    such server, refuses the key or pictures, or lacks the model.
+    Raises QInsightError if the package openai is missing, the key's variable is not set, no server answers, or a server
+    has no such API, refuses the key or pictures, or lacks the model.
     """
     try:
         import openai  # noqa: F401

@@ -1,4 +1,4 @@
-"""The check of servers before anything is asked: do they answer, take the key, have the model and read pictures.
+"""Checks of servers before the first question: do they answer, accept the key, have the model and read pictures.
 
 Imports openai: import this module only when a server is in use.
 """
@@ -18,32 +18,32 @@ from qinsight_cli.core.engines.replicas import Replicas, root_of
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.base import text
 
-PATIENCE = 60.0  # seconds for the check of one server: a large model may have to wake up
-SIDE = 64  # of the picture that is sent, in pixels
+PATIENCE = 60.0  # seconds for the check of one server: it may have to load a large model
+SIDE = 64  # pixels, of the test picture
 
 
 class Silent(Exception):
-    """A server that does not answer at all. The others may do."""
+    """A server does not answer. Others may."""
 
 
 def key_of(variable: str | None) -> str | None:
-    """The key in an environment variable. Raises QInsightError when there is none."""
+    """The key in an environment variable. Raises QInsightError if the variable is not set or empty."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise QInsightError(f"--api-key-env {variable}: the environment has no such variable, or it is empty")
+        raise QInsightError(f"--api-key-env {variable}: this environment variable is not set, or it is empty")
     return key
 
 
 async def check(served: Served, model: str, key: str | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Facts for the engine: "logprobs", and "root", where the weights came from, if the servers say so.
+    """Facts for the engine: "logprobs", and "root", the origin of the weights, if the servers report it.
 
-    Raises QInsightError for a server that answers but cannot be used, and when none answers. One of several that does
-    not answer is told to `say`.
+    If some of several servers are silent, `say` gets a line for each. Raises QInsightError if all are silent, or if one
+    answers but cannot be used.
     """
     timeout = min(PATIENCE, served.timeout)
-    replicas = Replicas(served.urls, key, timeout, repeats=1)
+    replicas = Replicas(served.urls, key, timeout, retries=1)
     checks = [_check_one(each.url, each.client, model, served.key_variable, replicas) for each in replicas.all]
     found = await asyncio.gather(*checks, return_exceptions=True)
     for each in replicas.all:
@@ -74,21 +74,20 @@ async def _check_one(
         raise QInsightError(_key_refused(url, variable)) from None
     except openai.NotFoundError as error:
         raise QInsightError(f"{url} has no model {model}: {replicas.words(error)}") from None
-    except (openai.APIConnectionError, ValueError, openai.InternalServerError, openai.RateLimitError) as error:
-        first: Exception = error
+    except (openai.APIConnectionError, ValueError) as error:
+        raise Silent(f"{url} does not answer a short question: {replicas.words(error)}") from None
     except openai.APIStatusError as error:
-        first = error
-        if await _works(client, model, [picture, text(words)]) is not None:  # it was the probabilities that it refused
+        overloaded = isinstance(error, openai.InternalServerError | openai.RateLimitError)
+        if not overloaded and await _works(client, model, [picture, text(words)]):  # it refused only the probabilities
             return {**facts, "logprobs": False}
-    if await _works(client, model, [text(words)]) is not None and isinstance(first, openai.APIStatusError):
-        raise QInsightError(f"{url}: {model} refuses pictures: {replicas.words(first)}; serve a vision-language model")
-    if isinstance(first, openai.APIStatusError):
-        raise QInsightError(f"{url} answers a short question with an error: {replicas.words(first)}")
-    raise Silent(f"{url} does not answer a short question: {replicas.words(first)}")
+        why = replicas.words(error)
+        if await _works(client, model, [text(words)]):
+            raise QInsightError(f"{url}: {model} refuses pictures: {why}; serve a vision-language model") from None
+        raise QInsightError(f"{url} answers a short question with an error: {why}") from None
 
 
 async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str | None) -> dict[str, Any]:
-    """What the list of models says of it; {} where a server has no list."""
+    """What the server's list of models reports about this one; {} if the server has no list."""
     try:
         listed = await client.models.list()
         names = {str(each.id): each for each in listed.data}
@@ -98,7 +97,7 @@ async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str |
         raise Silent(f"nothing answers at {url} ({root_of(error)})") from None
     except openai.APIStatusError as error:
         if error.status_code in (404, 405, 501) and "json" in error.response.headers.get("content-type", ""):
-            return {}  # a gateway for chat alone; the question that follows decides
+            return {}  # a gateway for chat alone; the test question decides
         if error.status_code >= 500 or error.status_code == 429:
             raise Silent(f"{url} answers with error {error.status_code}") from None
         raise QInsightError(_no_api(url)) from None
@@ -112,17 +111,17 @@ async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str |
 
 
 def _no_api(url: str) -> str:
-    return f"{url} answers, but it is no OpenAI-compatible API: give the address up to /v1"
+    return f"{url} answers, but not as an OpenAI-compatible API: give the address up to /v1"
 
 
 def _key_refused(url: str, variable: str | None) -> str:
     if variable is None:
-        return f"{url} wants a key: put it into an environment variable and name that with --api-key-env"
+        return f"{url} needs a key: put it into an environment variable and name the variable with --api-key-env"
     return f"{url} refuses the key in {variable}"
 
 
 async def _try(client: AsyncOpenAI, model: str, content: Any, logprobs: bool) -> bool:
-    """Ask for one token; whether its probability came with it. Raises ValueError for what is no chat completion."""
+    """Ask for one token; whether its probability came with it. Raises ValueError if it gets no chat completion."""
     more: dict[str, Any] = {"logprobs": True, "top_logprobs": 5} if logprobs else {}
     answer = await client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": content}], max_tokens=1, temperature=0.0, **more
@@ -134,12 +133,13 @@ async def _try(client: AsyncOpenAI, model: str, content: Any, logprobs: bool) ->
         raise ValueError("its response is no chat completion") from None
 
 
-async def _works(client: AsyncOpenAI, model: str, content: Any) -> bool | None:
-    """None when the same question without probabilities fails too."""
+async def _works(client: AsyncOpenAI, model: str, content: Any) -> bool:
+    """Whether the server answers this question without probabilities."""
     try:
-        return await _try(client, model, content, logprobs=False)
+        await _try(client, model, content, logprobs=False)
     except (openai.OpenAIError, ValueError):
-        return None
+        return False
+    return True
 
 
 def _picture() -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Prefill and decoding, for inference and rollouts alike: prompts -> key-value cache -> completions.
+"""Prefill and decoding for inference and rollouts: prompts -> key-value cache -> completions.
 
-transformers' own `generate` is not used because it has no random generator per row, keeps extending finished rows,
-recomputes a prompt for every sample, and has more overhead per token than a small network has computation.
-Its semantics are kept: its logits warpers in its order, its end-of-text tokens, its position ids.
+transformers' `generate` has no random generator per row, keeps extending finished rows, recomputes a prompt for every
+sample, and costs a small network more in overhead than in computation. This module keeps its semantics: its logits
+warpers in its order, its end-of-text tokens, its position ids.
 Imports torch: import this module only when a model is in use.
 """
 
@@ -23,7 +23,7 @@ from qinsight_cli.core.engines.sampling import Chooser
 from qinsight_cli.core.errors import QInsightError
 
 STOP = "</answer>"
-COMPACT_BELOW = 0.75  # finished rows leave the batch once fewer than this share of its rows is unfinished
+COMPACT_BELOW = 0.75  # finished rows leave the batch when the share of unfinished rows falls below this
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PaddedPrompts:
     input_ids       (batch, length)
     mask            (batch, length), 0 on padding
     positions       (3, batch, length): the rotary position of each token in time, height and width
-    next_position   (batch,): the rotary position of the first token to be written
+    next_position   (batch,): the rotary position of the first new token
     pixels          (patches of all pictures, values per patch)
     grids           (pictures, 3): patches in time, height and width
     """
@@ -49,9 +49,9 @@ class PaddedPrompts:
 def pad_prompts(
     network: Any, ids: Sequence[Sequence[int]], pixels: Tensor, grids: Tensor, filler: int
 ) -> PaddedPrompts:
-    """Token ids of each prompt, and the pictures of all of them in order -> one batch on the CPU.
+    """Token ids of each prompt, and the pictures of all prompts in order -> one batch on the CPU.
 
-    `filler` is the token id of padding, which no row attends to.
+    filler  the token id of padding, which no row attends to
     """
     rows = [torch.tensor(row) for row in ids]
     input_ids = pad_sequence(rows, batch_first=True, padding_value=filler, padding_side="left")
@@ -62,7 +62,8 @@ def pad_prompts(
 
 
 def rotary_positions(network: Any, input_ids: Tensor, mask: Tensor, grids: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotary positions (3, rows, length), and the offset of the token after the prompt from its index (rows, 1)."""
+    """Rotary positions (3, rows, length), and (rows, 1) by how much the position after the prompt differs from its
+    index."""
     pictures = (input_ids == network.config.image_token_id).int()
     return network.model.get_rope_index(input_ids, pictures, image_grid_thw=grids, attention_mask=mask)
 
@@ -72,7 +73,7 @@ class Endings:
     """What ends a completion.
 
     eos      end-of-text token ids
-    closing  bool (vocabulary,): tokens with a ">", the only ones that can complete `STOP`
+    closing  bool (vocabulary,): tokens with a ">", since only these can complete `STOP`
     """
 
     eos: frozenset[int]
@@ -95,9 +96,9 @@ class Endings:
 
 @dataclass
 class Written:
-    """An unfinished completion: the token ids so far, without the end-of-text token.
+    """A completion: its token ids so far, without the end-of-text token.
 
-    probabilities  of the task's choices at their place in it, if they were read
+    probabilities  of the task's choices at their place in the completion, if they were read
     """
 
     tokens: list[int]
@@ -107,11 +108,11 @@ class Written:
 
 @dataclass(frozen=True)
 class Leaving:
-    """All rows when some of them, those at `indices`, leave the decoding loop.
+    """All rows at the moment when those at `indices` leave the decoding loop.
 
-    layers    their cache: first the prompt, then the tokens of each row
+    layers    the cache: first the prompt, then the tokens of each row
     mask      bool (rows, prompt): False where the prompt is padding
-    position  (rows,) rotary position of the first written token
+    position  (rows,) rotary position of the first new token
     """
 
     indices: list[int]
@@ -123,7 +124,7 @@ class Leaving:
 
 @dataclass(frozen=True)
 class Prefilled:
-    """Where decoding starts, for all rows.
+    """The state of all rows when decoding starts.
 
     logits    (rows, vocabulary) of the first new token
     layers    the cache, one `RoomyLayer` per decoder layer
@@ -138,13 +139,13 @@ class Prefilled:
 
 
 def input_device(network: Any) -> Any:
-    """Where the inputs of a network go; weights that are kept elsewhere until they are needed are on "meta"."""
+    """The device for the inputs of a network. Offloaded weights are on "meta" and do not count."""
     return next(weight.device for weight in network.parameters() if not weight.is_meta)
 
 
 @dataclass
 class ReadPrompts:
-    """Prompts that the network has read, one row each; as in `Prefilled`, but with `layers` of the prompt alone."""
+    """The state after the prompts, one row for each. As `Prefilled`, but `layers` hold only the prompt."""
 
     logits: Tensor
     layers: list[Any]
@@ -152,10 +153,10 @@ class ReadPrompts:
     position: Tensor
 
     def copied(self, copies: int, room: int, keep: bool = False) -> Prefilled:
-        """`copies` rows of each prompt, with `room` for new tokens. Without `keep` the layers are given up."""
+        """`copies` rows of each prompt, with `room` for new tokens. Without `keep` the prompt's layers are freed."""
         waiting = list(self.layers) if keep else self.layers
         layers = []
-        while waiting:  # one at a time, so that each prompt layer is freed once it is copied
+        while waiting:  # one at a time, so that each prompt layer is freed as soon as it is copied
             layer = waiting.pop(0)
             layers.append(RoomyLayer(layer.keys, layer.values, copies, room))
         seen = pad(self.mask, (0, room), value=True)
@@ -186,7 +187,7 @@ def read_prompts(network: Any, prompts: PaddedPrompts) -> ReadPrompts:
 
 
 def prefill(network: Any, prompts: PaddedPrompts, copies: int, room: int) -> Prefilled:
-    """Run prompts and pictures through the network once; make `copies` rows of each, with `room` for new tokens."""
+    """`read_prompts`, then `copies` rows of each prompt, with `room` for new tokens."""
     return read_prompts(network, prompts).copied(copies, room)
 
 
@@ -200,10 +201,10 @@ def decode(
     leave: Callable[[Leaving], None] = lambda _: None,
     hear: Callable[[Written], None] | None = None,
 ) -> list[Written]:
-    """Decode every row to its end, at most `steps` tokens. `leave` gets every row once, with its cache; `hear` the
-    first row after each step.
+    """Decode every row to its end, at most `steps` tokens. Runs under torch.inference_mode.
 
-    Runs under torch.inference_mode.
+    leave  gets every row once, with its cache
+    hear   gets the first row after each step
     """
     rows = [Written([]) for _ in range(len(start.logits))]
     cache = Cache(layers=start.layers)

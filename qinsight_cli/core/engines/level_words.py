@@ -1,10 +1,10 @@
 """Ratings from the probabilities of level words, as DeQA-Score and Q-Align read them: `deqa:NAME`.
 
-The model is asked how it would rate the picture, its answer is begun for it ("The quality of the image is"), and the
-rating is the expectation of 5, 4, 3, 2, 1 under the probabilities of "excellent", "good", "fair", "poor", "bad" as the
-next word, among these five. It covers what `core.models` loads: checkpoints of the Qwen2.5-VL architecture, from a
-folder or the hub, trained in this form or not. The published DeQA-Score-Mix3 and one-align are mPLUG-Owl2 models that
-need code from the hub, which qinsight never runs; read their ratings from a predictions file.
+The prompt asks for a rating and begins the answer ("The quality of the image is"). The rating is the expectation of 5,
+4, 3, 2, 1 under the probabilities of "excellent", "good", "fair", "poor", "bad" as the next word, normalised over these
+five. Any checkpoint that `core.models` loads can be read so, trained in this form or not. The published DeQA-Score-Mix3
+and one-align are mPLUG-Owl2 models that need code from the hub, which qinsight never runs; take their ratings from a
+predictions file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 from qinsight_cli.core.engines import Completion, Decoding, Request
 from qinsight_cli.core.engines.local import LocalEngine, ModelInputs
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.loading import PLAIN, Model, load_model
-from qinsight_cli.core.models.placement import NetworkOptions
+from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.tasks.base import IMAGE, text
 
 QUESTION = "How would you rate the quality of this image?"
@@ -26,18 +25,18 @@ LEVEL_WORDS = {"excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0, "bad": 1
 
 
 class LevelWordEngine(LocalEngine):
-    """Answers a request for a score with the expectation over the level words, in the form that the task reads."""
+    """Answers a request for a score with the expectation over the level words, as text that the task can parse."""
 
     reads_choices = False
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         beginning, self._words = level_word_tokens(self._tokenizer, str(model.identity["model"]))
-        self._processor = _Begun(self._processor, beginning)
+        self._processor = _OpenedAnswer(self._processor, beginning)
         self.identity = {**model.identity, "question": QUESTION, "answer": f"{BEGINNING} {'|'.join(LEVEL_WORDS)}"}
 
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
-        """The pictures of the requests with this engine's own question."""
+        """The pictures of the requests, with this engine's own question."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": [IMAGE, text(QUESTION)]}]
         return super().prepare([replace(request, messages=messages) for request in requests])
 
@@ -57,7 +56,7 @@ class LevelWordEngine(LocalEngine):
         ]
 
 
-class _Begun:
+class _OpenedAnswer:
     """A processor whose prompts end with the beginning of the answer."""
 
     def __init__(self, processor: Any, beginning: str) -> None:
@@ -74,10 +73,10 @@ class _Begun:
 
 
 def level_word_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
-    """The beginning of the answer, and for each level word its first token after it.
+    """The beginning of the answer, and the first token of each level word after it.
 
-    Most tokenizers join a space to the next word; if one separates them, the space goes to the beginning.
-    Raises QInsightError if two words begin with the same token.
+    Most tokenizers join a space to the next word. If this one does not, the space ends the beginning.
+    Raises QInsightError if two words start with the same token.
     """
     for beginning, space in ((BEGINNING, " "), (f"{BEGINNING} ", "")):
         first = [tokenizer.encode(f"{space}{word}", add_special_tokens=False)[0] for word in LEVEL_WORDS]
@@ -88,12 +87,6 @@ def level_word_tokens(tokenizer: Any, name: str) -> tuple[str, list[int]]:
     )
 
 
-def load_level_word_engine(
-    model: str,
-    device: str = "auto",
-    dtype: str = "auto",
-    max_pixels: int | None = None,
-    options: NetworkOptions = PLAIN,
-) -> LevelWordEngine:
-    """A model by name, ready to rate by level words; the options are those of `load_model`."""
-    return LevelWordEngine(load_model(model, device, dtype, max_pixels, options))
+def load_level_word_engine(model: str, *options: Any) -> LevelWordEngine:
+    """A model by name, ready to rate by level words. The options are those of `load_model`."""
+    return LevelWordEngine(load_model(model, *options))

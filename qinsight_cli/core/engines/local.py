@@ -1,17 +1,17 @@
 """The local engine: one code path through transformers for `tiny` and for the 7B model.
 
-A prompt and its pictures are computed once per request, for any number of samples. In float32 a request gets the same
-answer in any batch, and so does each sample, because it has its own generator.
+A prompt and its pictures are computed once, for any number of samples. Each sample has its own random generator, so in
+float32 a request gets the same answers in any batch.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.engines import Completion, Decoding, Engine, Request
 from qinsight_cli.core.engines.token_tree import Path, Spelling
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images import check_shape
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qinsight_cli.core.tasks.choices import Choices
 
 BICUBIC = 3  # Pillow's number
-# Special tokens for pictures: the model cannot write a picture, so they are never chosen.
+# Special tokens for pictures. They are never sampled: the model cannot write a picture.
 PICTURE_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
@@ -38,9 +38,12 @@ PICTURE_TOKENS = (
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Requests as tensors on the CPU: `prompts`, and for each request its prompt length in tokens and its seed.
+    """Requests as tensors on the CPU.
 
-    `choices` are those of all requests; with `direct` the prompts end with the opening of an answer.
+    lengths  of each prompt, in tokens
+    seeds    of each request
+    choices  of all requests
+    direct   the prompts end with the opening of an answer
     """
 
     prompts: PaddedPrompts
@@ -50,11 +53,8 @@ class ModelInputs:
     direct: bool = False
 
 
-class LocalEngine:
-    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread than `generate`.
-
-    `listener` gets the first completion of each batch while it is written: its text so far, again and again.
-    """
+class LocalEngine(Engine):
+    """A Qwen2.5-VL model on this machine. `prepare` may run on another thread than `generate`."""
 
     reads_choices = True
 
@@ -63,10 +63,9 @@ class LocalEngine:
         from qinsight_cli.core.engines.parts import Writer
 
         self.identity, self.notes = model.identity, model.notes
-        self.listener: Callable[[str], None] | None = None
         self._network, self._processor = model.network, model.processor
         self.target = _target(model.processor.image_processor)
-        # Fast tokenizers must not be shared between threads: `prepare` uses the processor's, `generate` this one.
+        # Threads must not share a fast tokenizer: `prepare` uses the processor's, `generate` this copy.
         self._tokenizer = copy.deepcopy(model.processor.tokenizer)
         config = model.network.config
         self._context = config.text_config.max_position_embeddings
@@ -80,10 +79,9 @@ class LocalEngine:
         self._writer = Writer(self._network, self._tokenizer, self._banned, endings)
 
     def prepare(self, requests: Sequence[Request]) -> ModelInputs:
-        """Requests (at least one, each with at least one picture) -> one batch. CPU work.
+        """Requests (at least one, each with at least one picture, all with the same choices) -> one batch. CPU work.
 
-        All requests have the same choices. Raises ImageError for a picture with an unusable shape, QInsightError for
-        a prompt that is too long.
+        Raises ImageError for a picture with an unusable shape, QInsightError for a prompt that is too long.
         """
         import torch
 
@@ -110,7 +108,7 @@ class LocalEngine:
         return ModelInputs(prompts, lengths, tuple(request.seed for request in requests), choices, direct)
 
     def _head(self, choices: Choices) -> Path:
-        """The tokens of the opening that end the prompt."""
+        """The tokens of an answer's opening, which end a direct prompt."""
         if choices not in self._heads:
             self._heads[choices], _ = self._openings.head(choices.opening, list(choices.answers))
         return self._heads[choices]
@@ -118,16 +116,16 @@ class LocalEngine:
     def _check_length(self, tokens: int) -> None:
         if tokens >= self._context:
             raise QInsightError(
-                f"the pictures and the prompt take {tokens} tokens, more than the {self._context} this model can read; "
-                "give a smaller --max-pixels"
+                f"the pictures and the prompt take {tokens} tokens, more than the {self._context} that this model can "
+                "read; give a smaller --max-pixels"
             )
 
     def generate(self, batch: ModelInputs, decoding: Decoding) -> list[list[Completion]]:
         """For each request of the batch, `decoding.samples` completions.
 
         A completion ends with `</answer>`, at an end-of-text token, or after `decoding.max_new_tokens` (finish_reason
-        "length"). Greedy samples are all the same. In a direct batch the texts are empty. Raises
-        torch.OutOfMemoryError if the device runs out of memory.
+        "length"). Greedy samples are identical. In a direct batch the texts are empty. Raises torch.OutOfMemoryError if
+        the device runs out of memory.
         """
         import torch
 
@@ -144,14 +142,13 @@ class LocalEngine:
         ]
 
     def at_a_time(self, pictures: int, decoding: Decoding) -> int:
-        """How many requests of so many pictures fit into the free memory, and are worth it."""
+        """How many requests of so many pictures fit into the free memory; no more than are still faster together."""
         from qinsight_cli.core.engines.batch_size import requests_at_a_time
 
         largest = self._processor.image_processor.size["longest_edge"]
         return requests_at_a_time(self._network, largest, pictures, decoding)
 
     def release(self) -> None:
-        """Give back the memory that a batch has left behind, before a smaller one is tried."""
         from qinsight_cli.core.models.memory import release
 
         release()
@@ -189,7 +186,7 @@ class LocalEngine:
 
 
 def _target(images: Any) -> Target | None:
-    """The sizes that an image processor gives the model; None if pictures must not be resized before it."""
+    """The sizes to which an image processor scales pictures; None if pictures must not be scaled before it."""
     if not images.do_resize or images.resample != BICUBIC:
         return None
     return Target.of(images)
@@ -202,7 +199,7 @@ def load_engine(
     max_pixels: int | None = None,
     options: NetworkOptions = PLAIN,
 ) -> LocalEngine:
-    """A model by name, ready to answer; the options are those of `load_model`."""
+    """A model by name, ready to answer. The options are those of `load_model`."""
     loaded = load_model(model, device, dtype, max_pixels, options)
     if loaded.identity["device"] == "cpu":
         keep_freed()

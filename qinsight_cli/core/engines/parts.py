@@ -1,6 +1,6 @@
-"""Samples in parts that fit into memory: every copy of a prompt has its own key-value cache.
+"""Samples in parts that fit into memory, since every copy of a prompt needs its own key-value cache.
 
-A prompt is read once, however many parts there are, and a draw is the same in any part.
+Each prompt is read once for all parts, and a sample is the same in any part.
 Imports torch: import this module only when a model is in use.
 """
 
@@ -19,10 +19,10 @@ from qinsight_cli.core.models.memory import out_of_memory, release
 
 
 class Writer:
-    """Writes the completions of a batch. Once memory has run out, no later part has as many samples as that one."""
+    """Writes the completions of a batch. After memory has run out, all later parts are smaller."""
 
     def __init__(self, network: Any, tokenizer: Any, banned: list[int], endings: Endings) -> None:
-        """banned: token ids that are never chosen."""
+        """banned: token ids that are never sampled."""
         self._network, self._tokenizer, self._endings = network, tokenizer, endings
         self._banned = torch.tensor(banned, dtype=torch.long, device=generate.input_device(network))
         self._most: int | None = None
@@ -35,9 +35,9 @@ class Writer:
         leave: Callable[[Leaving], None] = lambda _: None,
         hear: Callable[[Written], None] | None = None,
     ) -> list[list[Written]]:
-        """For each prompt its samples, one where they are greedy. `leave` and `hear` as in `decode`.
+        """For each prompt its samples; one if decoding is greedy. `leave` and `hear` as in `decode`.
 
-        Raises torch.OutOfMemoryError if not even one sample of each prompt fits. Runs under torch.inference_mode.
+        Raises torch.OutOfMemoryError if not even one sample per prompt fits. Runs under torch.inference_mode.
         """
         copies = 1 if decoding.temperature == 0 else decoding.samples
         draws = None
@@ -58,7 +58,7 @@ class Writer:
                     raise
                 self._most = count // 2
                 rows = []
-            if not rows:  # out of the except block, which keeps the memory of what has failed
+            if not rows:  # after the except block, which holds the tensors of the failed part
                 release()
                 continue
             for index, samples in enumerate(written):
@@ -84,7 +84,7 @@ class Writer:
 
 
 def check_finite(network: Any, read: ReadPrompts) -> None:
-    """Raise QInsightError where a number has overflowed: the likeliest token of such logits would be made up."""
+    """Raise QInsightError if a logit has overflowed: an answer from such logits would be made up."""
     if not bool(read.logits.isfinite().all()):
         dtype = str(network.dtype).removeprefix("torch.")
         raise QInsightError(f"the model's numbers overflow in {dtype}; give --dtype bfloat16 or float32")

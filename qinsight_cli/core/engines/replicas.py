@@ -1,8 +1,8 @@
-"""Servers of the same model: each request to the least busy one that answers, again when it fails, an error at last.
+"""Servers of the same model: each request goes to the least busy server, is retried, and ends in an error.
 
-One client of `openai` for each server repeats a call itself, with its own back-off, when the server answers 408, 409,
-429 or 5xx, drops the connection or takes too long. A server that still fails is set aside, for longer each time, and
-the request goes to another.
+The `openai` client of each server retries a call with its own back-off if the server answers 408, 409, 429 or 5xx,
+drops the connection or takes too long. A server that still fails is set aside, longer each time, and the request goes
+to another server.
 Imports openai: import this module only when a server is in use.
 """
 
@@ -21,12 +21,12 @@ from qinsight_cli.core.engines import Unanswered
 from qinsight_cli.core.engines.chat import UnusableResponse
 from qinsight_cli.core.errors import QInsightError
 
-REPEATS = 2  # of one call by the client
-ROUNDS = 3  # calls for one request, each with its repeats
-SHORTEST, LONGEST = 1.0, 60.0  # seconds that a failing server is set aside
-NO_KEY = "none"  # the client needs one; servers without keys do not look
+RETRIES = 2  # of one call, by the client
+ROUNDS = 3  # calls for one request, each with its retries
+SHORTEST, LONGEST = 1.0, 60.0  # seconds for which a failing server is set aside
+NO_KEY = "none"  # the client needs a key; servers without keys ignore it
 
-# Failures of the whole server, or of the way to it, which another server need not have.
+# Failures of a whole server or of its connection: another server may work.
 TRANSIENT = (
     openai.APIConnectionError,
     openai.InternalServerError,
@@ -39,7 +39,7 @@ FINAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFou
 
 @dataclass(eq=False)
 class Replica:
-    """One server. It is set aside until `aside` on the monotonic clock, after `failures` in a row."""
+    """One server. After `failures` in a row it is set aside until `aside` on the monotonic clock."""
 
     url: str
     client: AsyncOpenAI
@@ -48,7 +48,7 @@ class Replica:
     failures: int = 0
 
     def fail(self) -> None:
-        """Set it aside. Requests that were under way together count as one failure."""
+        """Set the server aside. Requests that were in flight together count as one failure."""
         now = time.monotonic()
         if now >= self.aside:
             self.failures += 1
@@ -59,26 +59,22 @@ class Replica:
 
 
 class Lost(Unanswered):
-    """No server answered, or none with anything that could be used."""
+    """No server gave a usable answer."""
 
 
 class Replicas:
-    """The servers and how they are asked. All calls come from one event loop."""
+    """The servers of a model. All calls come from one event loop."""
 
-    def __init__(self, urls: tuple[str, ...], key: str | None, timeout: float, repeats: int | None = None) -> None:
+    def __init__(self, urls: tuple[str, ...], key: str | None, timeout: float, retries: int | None = None) -> None:
         self._key = key
-        fields: dict[str, Any] = {
-            "api_key": key or NO_KEY,
-            "timeout": timeout,
-            "max_retries": REPEATS if repeats is None else repeats,
-        }
+        retries = RETRIES if retries is None else retries
+        fields: dict[str, Any] = {"api_key": key or NO_KEY, "timeout": timeout, "max_retries": retries}
         self.all = [Replica(url, AsyncOpenAI(base_url=url, **fields)) for url in urls]
 
     async def ask(self, call: Callable[[AsyncOpenAI], Awaitable[Any]]) -> Any:
-        """What `call` makes of a server's answer. It may raise UnusableResponse, which counts as a failure.
+        """The result of `call` with the client of some server. `call` raises UnusableResponse to try another.
 
-        Raises Unanswered (Lost, if no server answered) for this request alone, QInsightError when further requests
-        would not be answered either.
+        Raises Unanswered if only this request failed (Lost: no server answered), QInsightError if all would fail.
         """
         last: Exception | None = None
         for _ in range(ROUNDS):
@@ -93,7 +89,7 @@ class Replicas:
                 raise QInsightError(f"{replica.url}: {self.words(error)}") from None
             except openai.APIStatusError as error:
                 raise Unanswered(f"{replica.url} refused the request: {self.words(error)}") from None
-            except (openai.OpenAIError, ValueError) as error:  # a body that is no JSON
+            except (openai.OpenAIError, ValueError) as error:  # the body is no JSON
                 last = UnusableResponse(f"its response cannot be read ({type(error).__name__})")
                 replica.fail()
             else:
@@ -102,15 +98,15 @@ class Replicas:
             finally:
                 replica.busy -= 1
         assert last is not None
-        raise Lost(f"{replica.url} failed {ROUNDS} times, at last: {self.words(last)}")
+        raise Lost(f"{replica.url} failed {ROUNDS} times, the last time: {self.words(last)}")
 
     async def _free(self) -> Replica:
-        """The least busy server that is not set aside; waits when all are."""
+        """The least busy server that is not set aside. Waits if all are."""
         while True:
             now = time.monotonic()
             ready = [each for each in self.all if each.aside <= now]
             if ready:
-                # A server that is tried again after a failure gets one request before it gets more.
+                # After a failure a server gets one request before it gets more.
                 return min(ready, key=lambda each: (each.failures > 0 and each.busy > 0, each.busy))
             await asyncio.sleep(min(each.aside for each in self.all) - now)
 
@@ -125,7 +121,7 @@ class Replicas:
 
 
 def root_of(error: BaseException) -> str:
-    """The words of the first cause that has any."""
+    """The message of the innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The next token of each row: the likeliest, or drawn with random numbers that belong to its request alone.
+"""The next token of each row: the likeliest, or a draw with random numbers of its own request.
 
 The warpers are transformers', in its order. Imports torch: import this module only when a model is in use.
 """
@@ -17,10 +17,10 @@ from qinsight_cli.core.engines import Decoding
 
 
 class Chooser:
-    """Logits -> the next token of each row: the most likely one, or a draw."""
+    """Logits -> the next token of each row."""
 
     def __init__(self, decoding: Decoding, uniforms: Tensor | None, banned: Tensor) -> None:
-        """uniforms: float32 (rows, max_new_tokens) in [0, 1), or None for greedy; banned: ids that are never chosen."""
+        """uniforms: float32 (rows, max_new_tokens) in [0, 1), None for greedy; banned: ids that are never sampled."""
         self._uniforms = uniforms
         self._banned = banned
         self._warpers: list[Any] = []
@@ -33,7 +33,7 @@ class Chooser:
                 self._warpers.append(TopPLogitsWarper(decoding.top_p))
 
     def keep(self, rows: Tensor) -> None:
-        """From now on the logits have only these rows."""
+        """Later logits have only these rows."""
         if self._uniforms is not None:
             self._uniforms = self._uniforms[rows]
 
@@ -44,7 +44,7 @@ class Chooser:
             return logits.argmax(dim=1)
         for warp in self._warpers:
             logits = warp(None, logits)
-        # The inverse of the cumulative distribution; scaled by its last value, which rounding may leave unequal to 1.
+        # Inverse of the cumulative distribution, scaled by its last value, which rounding may leave unequal to 1.
         cumulative = logits.softmax(dim=1).cumsum(dim=1)
         target = self._uniforms[:, step, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True).squeeze(1)
@@ -52,10 +52,10 @@ class Chooser:
 
 
 def uniforms(seeds: Sequence[int], samples: int, steps: int) -> Tensor:
-    """The draws of a batch: float32 (len(seeds) * samples, steps) in [0, 1 - 2**-20].
+    """The random numbers of a batch: float32 (len(seeds) * samples, steps) in [0, 1 - 2**-20].
 
-    Each row has a generator seeded only by its request's seed and its sample index, so it is the same in any batch,
-    in any order, with any number of other samples, and on any device.
+    The generator of a row is seeded by its request's seed and its sample index alone. So a row is the same in any
+    batch, in any order, with any number of other samples, and on any device.
     """
     rows = []
     for seed in seeds:

@@ -1,9 +1,9 @@
-"""Texts as a tree of tokens, to read how probable a text goes on with each of several candidates.
+"""Candidate texts as a tree of tokens, to read the probability of each as the continuation of a text.
 
-It gives the input of the network and the probabilities to add up, for any tokenization of digits and spaces. Every
-token that completes a candidate counts, also one that goes on: "42" completes ".4". Short candidates, such as
-ratings, count in all spellings by tokens; longer ones only in the tokenizer's own spelling, the only one that a model
-has learned.
+A tree gives the input of the network and the probabilities to add up, for any tokenization of digits and spaces. Every
+token that completes a candidate counts, also one that goes on after it: "42" completes ".4". A short candidate, such as
+a rating, counts in all its tokenizations. A longer one counts only in the tokenizer's own, the only one that a model
+learns.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from itertools import accumulate, takewhile
 from typing import Any
 
 Path = tuple[int, ...]
-SHORT = 6  # up to this many characters all spellings count
+SHORT = 6  # up to this many characters all tokenizations count
 
 
 class Spelling:
-    """What each token of a tokenizer spells; special tokens spell nothing."""
+    """The text of each token of a tokenizer. Special tokens have none."""
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        """`vocabulary`: how many tokens the network knows."""
+        """vocabulary: how many tokens the network knows."""
         self.tokenizer, self._vocabulary = tokenizer, vocabulary
 
     @cached_property
@@ -50,7 +50,7 @@ class Spelling:
             yield self._sorted[index]
 
     def exact(self, text: str) -> list[int]:
-        """Ids of the tokens that spell exactly this text."""
+        """Ids of the tokens with exactly this text."""
         return [number for _, number in takewhile(lambda entry: entry[0] == text, self.starting(text))]
 
     def encode(self, text: str) -> Path:
@@ -60,8 +60,8 @@ class Spelling:
         return sum(len(self.texts.get(token, "")) for token in path)
 
     def head(self, opening: str, candidates: Sequence[str]) -> tuple[Path, str]:
-        """The tokens at the start of `opening` that are the same for every candidate, and the rest of it, which a token
-        may join to a candidate (often "" or " ")."""
+        """The tokens at the start of `opening` that are the same before every candidate, and the rest of `opening`,
+        which a token may join to a candidate (often "" or " ")."""
         paths = [self.encode(opening + candidate) for candidate in candidates]
         shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*paths, strict=False))]
         ends = accumulate(len(self.texts.get(token, "")) for token in shared)
@@ -72,11 +72,11 @@ class Spelling:
 
 @dataclass(frozen=True)
 class TokenTree:
-    """Beginnings of candidates as nodes; node 0 is the text before them.
+    """The beginnings of candidates as nodes. Node 0 is the text before them.
 
-    tokens, parents, depths  of each node: its last token, the node of the tokens before it, how many tokens it has
-    nodes, nexts, candidates parallel: at this node this next token completes the candidate of this index
-    count                    candidates
+    tokens, parents, depths   of each node: its last token, its parent, how many tokens it has
+    nodes, nexts, candidates  parallel: at this node this next token completes the candidate of this index
+    count                     how many candidates there are
     """
 
     tokens: tuple[int, ...]
@@ -114,7 +114,7 @@ def grow(spelling: Spelling, before: str, tail: str, candidates: Sequence[str]) 
 
 
 def _beginnings(spelling: Spelling, before: str, text: str) -> set[Path]:
-    """Spellings of everything that may come before the last token of `text`."""
+    """All token sequences that may come before the last token of `text`."""
     if len(text) > SHORT:
         head, tail = spelling.head(before, [text])
         path = spelling.encode(before + text)[len(head) :] if not tail else ()

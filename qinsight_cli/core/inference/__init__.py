@@ -1,1 +1,1 @@
-"""From pictures to answers: prefetching, the main loop, the journal, and aggregation of samples."""
+"""From pictures to answers: prefetching, the main loop, the journal and the cache, and the aggregation of samples."""

@@ -7,22 +7,25 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qinsight_cli.core.tasks.base import ParseFailure, Task
+
+if TYPE_CHECKING:
+    from qinsight_cli.core.inference.assess import Result
 
 
 @dataclass(frozen=True)
 class AggregatedAnswer:
     """The combined answer of the samples of one question.
 
-    fields     column -> value, as `Task.fields`; a number is the mean over the samples that could be read
-    std        sample standard deviation (ddof 1) of that number; None for words, or when fewer than two could be read.
-               Where distributions were read: that of the mixture of their distributions
-    parsed     how many samples could be read
+    fields     column -> value, as `Task.fields`; a number is the mean over the readable samples. With an error: what
+               the task keeps of an unreadable answer, and None for the rest
+    std        sample standard deviation (ddof 1) of that number, or the standard deviation of the mixture of the
+               distributions that were read; None for words, and for fewer than two samples without distributions
+    parsed     how many samples were readable
     reasoning  of the sample nearest to the mean, or of the first sample that agrees with the majority
-    error      why there is no answer, "kind: detail" of the first sample; None when there is one. `fields` then
-               has what the task keeps of such an answer, and None for the rest
+    error      why there is no answer: "kind: detail" of the first sample; None if there is an answer
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -32,13 +35,18 @@ class AggregatedAnswer:
     error: str | None = None
 
 
+def aggregate(task: Task, result: Result) -> AggregatedAnswer:
+    """The result of one question -> its combined answer."""
+    if result.error is not None:
+        return AggregatedAnswer(error=result.error)
+    return aggregate_answers(task, result.answers, result.distributions)
+
+
 def aggregate_answers(
     task: Task, answers: Sequence[Any], distributions: Sequence[Mapping[str, Any] | None] = ()
 ) -> AggregatedAnswer:
-    """Answers and ParseFailures of one question, and the distributions that they were read from, if they were -> one.
-
-    A tie between words goes to the one seen first.
-    """
+    """The answers and ParseFailures of one question -> its combined answer. `distributions` are those that the answers
+    were read from, if any. A tie between words goes to the first."""
     read = [answer for answer in answers if not isinstance(answer, ParseFailure)]
     if not read:
         return _failed(task, answers)
@@ -63,7 +71,7 @@ def _failed(task: Task, answers: Sequence[ParseFailure]) -> AggregatedAnswer:
 
 
 def _mean(read: Sequence[Any], fields: Sequence[Mapping[str, float]], spreads: Sequence[float]) -> AggregatedAnswer:
-    """For tasks whose answer is one number; `spreads` are the standard deviations of the answers, if they have any."""
+    """For tasks whose answer is one number. `spreads` are the standard deviations of the answers, if they have any."""
     (name,) = fields[0]
     values = [each[name] for each in fields]
     mean = statistics.fmean(values)

@@ -1,8 +1,8 @@
 """The main loop of score, degrade, compare and bench: images -> requests -> engine -> answers -> journal.
 
-A background thread opens the pictures and prepares the next batch while the model writes about this one. A picture
-that cannot be used, or an answer that cannot be read, is a Result with an error; it never spoils its batch. The seed
-of a question comes from its pictures, so a result does not depend on its batch or its place in the list.
+A background thread opens the pictures of the next batch while the model answers the current one. An unusable picture or
+an unreadable answer becomes a Result with an error and never spoils its batch. The seed of a question comes from its
+pictures, so a result does not depend on its batch or its place in the list.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from qinsight_cli.core.engines import Completion, Decoding, Engine, Unanswered
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.inference.cache import AnswerCache, Record
-from qinsight_cli.core.inference.distributions import Distribution, answers_of, choices_of, notes_of, summaries
+from qinsight_cli.core.inference.distributions import Distribution, choices_of, expected_answers, notes_of, summaries
 from qinsight_cli.core.inference.interrupt import interruptible, until_interrupted
 from qinsight_cli.core.inference.journal import Journal
 from qinsight_cli.core.inference.prefetch import (
@@ -38,12 +38,12 @@ from qinsight_cli.core.models.memory import out_of_memory
 from qinsight_cli.core.tasks.base import PLACE, ParseFailure, Task
 from qinsight_cli.core.tasks.choices import Choices
 
-LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version of these may give another answer
+LIBRARIES = ("transformers", "torch", "tokenizers", "pillow")  # another version may give another answer
 # A Record is what the journal and the cache keep of one question: completions, distributions, notes, seconds.
 
 
 class _Memory(dict[str, Record]):
-    """Replaces the journal if there is none."""
+    """A journal in memory, for runs without a journal file."""
 
     append = dict.update
 
@@ -52,16 +52,16 @@ class _Memory(dict[str, Record]):
 class Result:
     """The result of one question.
 
-    images       role -> path, as asked
-    answers      per sample: the task's answer, or why it could not be read; empty with `error`. Where a distribution
-                 was read, the answer is that of the distribution
-    completions  per sample: what the model wrote; empty with `error`
-    error        why there is no completion at all (a broken picture, a failing model), else None
-    notes        what a reader should know of the pictures
-    seconds      the share of its batch's time, 0.0 with `error`
-    distributions  per sample: `Choices.summary` of the model's distribution, None where nothing could be read; empty
-                 where answers are read as they are written
-    key          the SHA-256 of the pictures by role; "" when one could not be read
+    images         role -> path, as given
+    answers        per sample: the task's answer, or why it is unreadable; the answer of the distribution if one was
+                   read; empty with `error`
+    completions    per sample: what the model wrote; empty with `error`
+    error          why there is no completion (a broken picture, a failing model), else None
+    notes          what a reader should know about the pictures
+    seconds        its share of its batch's time; 0.0 with `error`
+    distributions  per sample: `Choices.summary` of the model's distribution, None if it is unreadable; empty if answers
+                   are read as written
+    key            the SHA-256 of the pictures by role; "" if a picture cannot be read
     """
 
     images: Item
@@ -75,13 +75,13 @@ class Result:
 
     @property
     def unanswered(self) -> bool:
-        """Whether a server failed to answer: asked again, it may."""
+        """Whether a server failed to answer. A later run may get an answer."""
         return self.error is not None and self.error.startswith(f"{Unanswered.KIND}: ")
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """The answers of earlier commands, if they are to be used, and the digests of pictures read before, by path."""
+    """The answers of earlier commands (None: not used), and the known digests of pictures, by path."""
 
     cache: AnswerCache | None
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -91,15 +91,17 @@ class Reuse:
             self.cache.put(records)
 
 
-def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, prompt: str | None = None) -> dict[str, Any]:
-    """Every setting that decides a result, apart from the pictures: the fingerprint of a journal."""
+def settings_of(
+    task: Task, identity: Mapping[str, Any], decoding: Decoding, seed: int, prompt: str | None = None
+) -> dict[str, Any]:
+    """All settings that affect a result, without the pictures: the fingerprint of a journal."""
     role_sets = (task.roles, (*task.optional, *task.roles))
-    places = prompt is not None and PLACE in prompt  # for one of the two sets only
+    places = prompt is not None and PLACE in prompt  # such a prompt fits only one of the two sets
     messages = json.dumps([task.system, prompt] if places else [task.messages(roles, prompt) for roles in role_sets])
     return {
         "task": task.name,
         "prompt": hashlib.sha256(messages.encode()).hexdigest()[:16],
-        "model": engine.identity,
+        "model": dict(identity),
         "decoding": decoding.as_dict(),
         "seed": seed,
         "versions": versions(),
@@ -107,7 +109,7 @@ def settings_of(task: Task, engine: Engine, decoding: Decoding, seed: int, promp
 
 
 def versions() -> dict[str, str]:
-    """Of what turns pictures into answers: qinsight and the libraries below it."""
+    """The versions of qinsight and of the libraries that affect answers."""
     return {"qinsight": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
@@ -127,20 +129,24 @@ def assess(
     reuse: Reuse | None = None,
     read: Read = read_image,
 ) -> Iterator[Result]:
-    """Ask `task` about every item; yields Results in the order of `items`.
+    """Ask `task` about every item. Yields Results in the order of `items`.
 
-    Answers already in `journal` are not asked again, new ones are fsynced into it batch by batch before they are
-    yielded. A second item of the same pictures reuses the answer of the first. The first Ctrl-C, SIGTERM or SIGHUP
-    calls `on_interrupt`, finishes the batch in flight and raises KeyboardInterrupt; the second raises it at once.
-    Without `batch_size` the engine says how many it takes at a time. `prompt` replaces the words of Table A, `read`
-    gives the bytes of a picture. `reuse` has answers of earlier commands, and keeps the new ones. A batch for which
-    memory runs out is asked in halves, as are all later ones, and `say` is told. Raises QInsightError when the journal
-    cannot be written.
+    batch_size    None: the engine decides
+    journal       its answers are not asked again; new ones are fsynced into it, batch by batch, before they are yielded
+    prompt        replaces the prompt of Table A
+    on_interrupt  called at the first Ctrl-C, SIGTERM or SIGHUP, which ends the run with KeyboardInterrupt after the
+                  current batch; the second ends it at once
+    say           gets a line when memory runs out: the batch is asked in halves, and later batches are smaller
+    reuse         has the answers of earlier commands, and keeps the new ones
+    read          the name of a picture -> its bytes and their SHA-256
+
+    A second item with the same pictures reuses the answer of the first. Raises QInsightError if the journal cannot be
+    written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
     choices = choices_of(task, engine, decoding)
-    size = BatchSize(batch_size or at_a_time(task, engine, decoding))
+    size = BatchSize(batch_size or engine.at_a_time(len(task.roles) + len(task.optional), decoding))
     reuse = reuse or Reuse(None)
     settings = QuestionSettings(
         *(task, size, seed, prompt, max_image_pixels),
@@ -160,17 +166,10 @@ def assess(
             yield from (_result(task, question, known, failed, decoding) for question in batch.questions)
 
 
-def at_a_time(task: Task, engine: Engine, decoding: Decoding) -> int:
-    """How many questions of a task to ask an engine at a time; 8 where it does not say."""
-    pictures = len(task.roles) + len(task.optional)
-    choose: Callable[[int, Decoding], int] = getattr(engine, "at_a_time", lambda *_: BatchSize.most)
-    return choose(pictures, decoding)
-
-
 def _result(
     task: Task, question: Question, known: Journal | _Memory, failed: Mapping[str, str], decoding: Decoding
 ) -> Result:
-    """The result of a question whose batch is done: its record is known, or its error."""
+    """The result of a question whose batch is done, from its record or its error."""
     error = question.error or failed.get(question.key)
     if error is not None:
         return Result(question.item, error=error, notes=tuple(question.notes), key=question.key)
@@ -180,14 +179,12 @@ def _result(
         answers = tuple(_read(task, completion, decoding) for completion in completions)
         distributions = tuple(record.get("distributions", ()))
         if distributions:
-            answers = answers_of(task, answers, distributions, decoding.mode == "direct")
+            answers = expected_answers(task, answers, distributions, decoding.mode == "direct")
         notes = (*record["notes"], *notes_of(distributions))
         texts = (question.item, answers, completions)
         return Result(*texts, None, notes, record["seconds"], distributions, question.key)
     except (KeyError, TypeError, AttributeError, ValueError) as reason:
-        raise QInsightError(
-            f"the journal has an unreadable answer ({reason!r}): begin again with --restart"
-        ) from reason
+        raise QInsightError(f"the journal has an unreadable answer ({reason!r}): --restart starts over") from reason
 
 
 def _read(task: Task, completion: Completion, decoding: Decoding) -> Any:
@@ -209,8 +206,8 @@ def _ask(
     size: BatchSize,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Record], dict[str, str]]:
-    """One batch through the engine -> ({key: record}, {key: error}). When memory runs out, in halves; when the batch
-    fails in another way, each alone."""
+    """One batch through the engine -> ({key: record}, {key: error}). A batch that runs out of memory is repeated in
+    halves; one that fails in another way, question by question."""
     requests = {question: question.request for question in batch.questions if question.request is not None}
     if not requests:
         return {}, {}
@@ -228,7 +225,7 @@ def _ask(
             if len(questions) == 1:
                 return {}, {questions[0].key: _why(error)}
             part = _smaller(error, len(questions), size, say)
-        getattr(engine, "release", lambda: None)()  # after the except block, which holds what the failed batch has made
+        engine.release()  # after the except block, which holds the tensors of the failed batch
         records: dict[str, Record] = {}
         errors: dict[str, str] = {}
         for start in range(0, len(questions), part):
@@ -242,13 +239,13 @@ def _ask(
 
 
 def _smaller(error: Exception, batch: int, size: BatchSize, say: Callable[[str], None]) -> int:
-    """How many to ask at a time after a batch of several has failed."""
+    """The size of the next try after a batch of several has failed."""
     if not out_of_memory(error):
         return 1
     half = (batch + 1) // 2
     if half < size.most:
         size.most = half
-        say(f"out of memory with {batch} images at a time: going on with {half}")
+        say(f"out of memory with {batch} images at a time: continuing with {half}")
     return half
 
 
@@ -269,7 +266,7 @@ def _generate(
 
 
 def _record(completions: Sequence[Completion], choices: Choices | None) -> Record:
-    """What the model wrote, and a summary of each distribution in the place of its probabilities."""
+    """The completions, with a summary of each distribution instead of its probabilities."""
     written = [asdict(completion) for completion in completions]
     for each in written:
         del each["probabilities"]
@@ -277,13 +274,13 @@ def _record(completions: Sequence[Completion], choices: Choices | None) -> Recor
 
 
 def _reraise(error: Exception) -> None:
-    """Errors that are not the fault of one picture stop the command."""
+    """Raise an error that is not the fault of one picture: it stops the command."""
     if isinstance(error, QInsightError) and not isinstance(error, ImageError):
         raise error
 
 
 def _why(error: Exception) -> str:
     if out_of_memory(error):
-        return "out of memory with this image alone; lower --max-pixels"
+        return "out of memory with this image alone; give a smaller --max-pixels"
     words = " ".join(str(error).split())
     return words if isinstance(error, ImageError) else f"the model failed on it: {type(error).__name__}: {words}"

@@ -1,7 +1,7 @@
-"""Answers kept from one command to the next, in one SQLite file in the user's cache folder.
+"""The cache of answers: one SQLite file in the user's cache folder that all commands share.
 
-An answer is found by the bytes of its pictures and everything else that decides it. The file is a help and no record:
-what is wrong with it costs one line, and the command goes on without it.
+An answer is found by the bytes of its pictures and every setting that affects it. The cache only saves time: if it
+fails, the user gets one line and the command continues without it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from qinsight_cli.core.inference.cache_file import cache_file, open_database, se
 
 Record = dict[str, Any]
 OFF_VARIABLE = "QINSIGHT_NO_CACHE"
-READERS = ("rawpy", "pillow-heif")  # packages that decode pictures where they are installed
-# The packages whose source decides what is answered, and the modules of this one that do.
+READERS = ("rawpy", "pillow-heif")  # optional packages that decode pictures
+# The packages whose source affects answers, and the modules of this package that do.
 DECIDING = ("engines", "images", "models", "tasks")
 DECIDING_HERE = ("assess.py", "prefetch.py", "distributions.py")
 _BROKEN = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
 
 
 def scope_of(settings: Mapping[str, Any], max_image_pixels: int) -> bytes | None:
-    """The digest of everything besides the pictures that decides an answer.
+    """The digest of everything that affects an answer, without its pictures.
 
-    settings  of `assess.settings_of`. The name of the model does not count, its weights and files do.
-    None for a model whose weights are not known: an endpoint may change them behind its name.
+    settings  of `assess.settings_of`; of the model only its weights and files count, not its name
+    None for a model with unknown weights: an endpoint may change them under the same name.
     """
     model = {name: value for name, value in settings["model"].items() if name != "model"}
     if "weights" not in model:
@@ -51,20 +50,20 @@ def scope_of(settings: Mapping[str, Any], max_image_pixels: int) -> bytes | None
 
 @functools.cache
 def source_digest() -> str:
-    """Of the source that decides answers: a corrected line gives another answer under the same version number."""
+    """The digest of the source that affects answers, which can change under the same version number."""
     here = Path(__file__).parent
     files = [path for name in DECIDING for path in sorted((here.parent / name).rglob("*.py"))]
     whole = hashlib.sha256()
     for path in [*files, *(here / name for name in DECIDING_HERE)]:
-        with suppress(OSError):  # a package without sources has its version number alone
+        with suppress(OSError):  # a package without its sources has only its version number
             whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()
 
 
 class AnswerCache:
-    """The answers of one scope (`scope_of`). No method raises: `say` gets one line when the file cannot be used.
+    """The answers of one scope (`scope_of`). No method raises; `say` gets one line if the file cannot be used.
 
-    Any thread may call it; several processes may have the file open. A torn file is set aside and begun anew.
+    It is safe for threads and processes. A damaged file is renamed and replaced by an empty one.
     """
 
     def __init__(self, scope: bytes, say: Callable[[str], None], path: Path | None = None) -> None:
@@ -72,7 +71,7 @@ class AnswerCache:
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._place: tuple[int, int] | None = None
-        self._busy = self._closed = False  # told that it is busy; that it cannot be written
+        self._busy = self._read_only = False  # whether the user was told so
         self._read_today: set[bytes] = set()
         try:
             self._path = path or cache_file()
@@ -83,7 +82,7 @@ class AnswerCache:
             self._open()
 
     def __bool__(self) -> bool:
-        """Whether there is any answer of this scope."""
+        """Whether the cache has an answer of this scope."""
         with self._guarded() as database:
             if database is not None:
                 rows = database.execute("SELECT 1 FROM answers WHERE scope = ? LIMIT 1", (self._scope,))
@@ -91,7 +90,7 @@ class AnswerCache:
         return False
 
     def get(self, question: str) -> Record | None:
-        """The record kept for a question, None without one."""
+        """The record of a question; None if there is none."""
         asked = hashlib.sha256(question.encode()).digest()
         with self._guarded() as database:
             if database is None:
@@ -110,13 +109,13 @@ class AnswerCache:
         return None
 
     def put(self, records: Mapping[str, Record]) -> None:
-        """Keep the records of some questions; the answers longest out of use go when the file gets too large."""
+        """Keep the records of some questions. If the file gets too large, the least recently used answers go."""
         rows = []
         for question, record in records.items():
             asked, value = hashlib.sha256(question.encode()).digest(), json.dumps(record).encode()
             rows.append((self._scope, asked, value, self._digest(asked, value), _today()))
         with self._guarded() as database:
-            if database is None or self._closed:
+            if database is None or self._read_only:
                 return
             with transaction(database):
                 database.executemany(
@@ -127,7 +126,7 @@ class AnswerCache:
 
     def close(self) -> None:
         with self._guarded() as database:
-            if database is not None and self._read_today and not self._closed:
+            if database is not None and self._read_today and not self._read_only:
                 with transaction(database):
                     self._mark_read(database)
         if self._database is not None:
@@ -156,26 +155,26 @@ class AnswerCache:
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection | None]:
-        """The connection, for one thread at a time; whatever goes wrong with it ends here."""
+        """The connection, for one thread at a time. All errors of the database end here."""
         with self._lock:
             try:
                 yield self._database
             except (OSError, sqlite3.Error, ValueError, RecursionError) as error:
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
                 if not isinstance(error, OSError) and code in _UNWRITABLE:
-                    self._closed = True
-                    self._say(f"no answers are kept, the cache cannot be written: {self._path}: {error}")
+                    self._read_only = True
+                    self._say(f"the answer cache cannot be written, new answers are not kept: {self._path}: {error}")
                 elif isinstance(error, OSError) or code not in {*_BROKEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     self._give_up(f"{self._path}: {error}")
                 elif code in _BROKEN:
                     self._set_aside()
                 elif not self._busy:
                     self._busy = True
-                    self._say("the answer cache is busy: some answers are asked again or not kept")
+                    self._say("the answer cache is busy: some known answers are computed again, or not kept")
 
     def _give_up(self, why: str) -> None:
         self._disconnect()
-        self._say(f"no answers are kept or found again, the cache cannot be used: {why}")
+        self._say(f"the answer cache cannot be used, every answer is computed: {why}")
 
     def _disconnect(self) -> None:
         if self._database is not None:
@@ -184,7 +183,7 @@ class AnswerCache:
         self._database = None
 
     def _set_aside(self) -> None:
-        """Rename a torn file, unless another process has done so, and begin anew."""
+        """Rename a damaged file, unless another process has done so, and start an empty one."""
         self._disconnect()
         try:
             aside = set_aside(self._path, self._place)
@@ -192,7 +191,7 @@ class AnswerCache:
         except (OSError, sqlite3.Error) as error:
             self._give_up(f"{self._path}: {error}")
             return
-        self._say(f"the answer cache was damaged; it is set aside as {aside}, and begun anew")
+        self._say(f"the answer cache was damaged: it was renamed to {aside}, and an empty one was started")
 
 
 def _today() -> int:

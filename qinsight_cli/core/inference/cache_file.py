@@ -1,4 +1,4 @@
-"""The SQLite file in which answers are kept: where it lies, its tables, the bound on its size, a torn file."""
+"""The SQLite file of the answer cache: its path, its tables, its largest size, and what happens to a damaged file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from qinsight_cli.core.errors import QInsightError
 
-FILE = "answers-1.sqlite"  # another number for another layout of its tables
+FILE = "answers-1.sqlite"  # the number is that of the table layout
 FOLDER_VARIABLE = "QINSIGHT_CACHE"
 MEGABYTE = 1_000_000
-USUAL_BYTES = 200 * MEGABYTE
-PATIENCE = 5.0  # seconds to wait for another process that writes
+DEFAULT_BYTES = 200 * MEGABYTE
+PATIENCE = 5.0  # seconds to wait for another writer
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     id INTEGER PRIMARY KEY, scope BLOB NOT NULL, question BLOB NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL,
@@ -27,9 +27,9 @@ CREATE TABLE IF NOT EXISTS bound (bytes INTEGER NOT NULL);
 
 
 def cache_file() -> Path:
-    """Where answers are kept: in QINSIGHT_CACHE, or in the folder for caches of this system.
+    """The path of the cache: in the folder QINSIGHT_CACHE, or in the system's folder for caches.
 
-    Raises QInsightError where this user has no home folder, as some containers run.
+    Raises QInsightError if the user has no home folder, as in some containers.
     """
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
@@ -55,7 +55,7 @@ def _home() -> Path:
 
 @dataclass(frozen=True)
 class CacheFacts:
-    """What a cache file holds: answers, under how many settings, its bytes and the most it may have."""
+    """The content of a cache file: answers, the number of their models and settings, its bytes and largest size."""
 
     answers: int
     scopes: int
@@ -64,13 +64,13 @@ class CacheFacts:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The database of a cache file, made if need be. Raises sqlite3.Error."""
+    """The database of a cache file, created if it is missing. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
     try:
         database.execute("PRAGMA synchronous = NORMAL")
         tables = database.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('answers', 'by_day', 'bound')")
-        if tables.fetchone() != (3,):  # else nothing is written: the file may be on a disk that is read-only
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes hold in a new file
+        if tables.fetchone() != (3,):  # a complete file is not written: its disk may be read-only
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # works only in a new file
             with transaction(database):
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
@@ -81,14 +81,14 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def set_aside(path: Path, place: tuple[int, int] | None = None) -> Path:
-    """Rename a torn cache file. What another file has taken the `place` (device, inode) of stays."""
+    """Rename a damaged cache file, unless another file has replaced the one at `place` (device, inode)."""
     aside = path.with_name(path.name + ".broken")
     with suppress(FileNotFoundError):
         status = os.stat(path)
         if place in (None, (status.st_dev, status.st_ino)):
             os.replace(path, aside)
             with suppress(FileNotFoundError):
-                os.unlink(f"{path}-journal")  # it belongs to the torn file
+                os.unlink(f"{path}-journal")  # SQLite's own journal of the damaged file
     return aside
 
 
@@ -110,12 +110,13 @@ def _number(database: sqlite3.Connection, question: str) -> int:
 
 
 def bound_of(database: sqlite3.Connection) -> int:
-    """The most bytes that the file may have."""
-    return _number(database, "SELECT bytes FROM bound LIMIT 1") or USUAL_BYTES
+    """The largest size of the file, in bytes."""
+    return _number(database, "SELECT bytes FROM bound LIMIT 1") or DEFAULT_BYTES
 
 
 def shrink(database: sqlite3.Connection) -> None:
-    """Remove the answers longest out of use, a tenth at a time, from a file above its bound, down to 9/10 of that."""
+    """Bring a file that is over its bound down to 9/10 of it: remove the least recently used answers, a tenth at a
+    time."""
     page, bound = _number(database, "PRAGMA page_size"), bound_of(database)
     if _number(database, "PRAGMA page_count") * page <= bound:
         return
@@ -132,13 +133,13 @@ def shrink(database: sqlite3.Connection) -> None:
 
 
 def manage(clear: bool = False, bound: int | None = None) -> CacheFacts:
-    """What the cache holds, after `clear` removed all answers or `bound` set the most bytes that it may have.
+    """The content of the cache, after `clear` has removed all answers or `bound` has set the largest size in bytes.
 
-    Raises QInsightError when the file cannot be read or written.
+    Raises QInsightError if the file cannot be read or written.
     """
     path = cache_file()
     if not path.exists() and bound is None:
-        return CacheFacts(0, 0, 0, USUAL_BYTES)
+        return CacheFacts(0, 0, 0, DEFAULT_BYTES)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = open_database(path)

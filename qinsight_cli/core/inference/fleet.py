@@ -1,8 +1,7 @@
-"""One job on many machines: Ray Data streams the list of pictures to a pool of actors with an engine each.
+"""One job on many machines: Ray Data streams the list of pictures to a pool of actors, each with its own engine.
 
-Each actor writes its results as parts. Ray restarts actors and gives their work to others; a part has the same name
-whoever writes it. Memory is bounded: only names travel through Ray, the pictures are read where they are judged.
-Imports ray: import this module only when a fleet is asked for.
+Each actor writes its results as part files. Ray restarts actors or gives their work to others; a part has the same name
+whoever writes it. Only names travel through Ray; each actor reads its own pictures.
 """
 
 from __future__ import annotations
@@ -16,43 +15,38 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qinsight_cli.core.engines import PLAIN, Decoding, Served, load
+from qinsight_cli.core.engines import Decoding, Engine, ModelOptions, load
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.inference.assess import Result, Reuse, assess, settings_of
 from qinsight_cli.core.inference.cache import AnswerCache, scope_of
 from qinsight_cli.core.inference.part_files import Parts, row_id
 from qinsight_cli.core.inference.prefetch import Item, key_of
-from qinsight_cli.core.models.placement import NetworkOptions
 from qinsight_cli.core.tasks.base import Task
 
 INSTALL = "--ray needs Ray: pip install 'qinsight[ray]'"
-LARGEST_PART = 256  # units: what one kill of a worker can cost
-PARTS_EACH = 8  # parts for every actor at least, so that a slow one does not hold up the end
+LARGEST_PART = 256  # units: the most work that is lost with a worker
+PARTS_EACH = 8  # the least parts per actor, so that a slow actor does not delay the end
 PATIENCE = 5.0  # seconds for an address to answer
 
-Unit = Sequence[Item]  # questions whose results make one row
+Unit = Sequence[Item]  # the questions whose results make one row
+Rows = Callable[[Task, Sequence[Result], str], dict[str, Any]]  # task, results of a unit, name of the model -> a row
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every actor does.
+    """The work of every actor.
 
-    rows    the task, the results of one unit and the model's name -> its row, whose `error` says what went wrong
-    cached  whether each machine uses and keeps answers in its own cache
-    folder  to which relative names belong
+    cached  whether each machine uses its own cache of answers
+    folder  the working directory, for relative names
     """
 
     task: Task
     model: str
     decoding: Decoding
     parts: Parts
-    rows: Callable[[Task, Sequence[Result], str], dict[str, Any]]
-    device: str = "auto"
-    dtype: str = "auto"
-    max_pixels: int | None = None
-    network: NetworkOptions = PLAIN
-    served: Served | None = None
+    rows: Rows
+    options: ModelOptions = field(default_factory=ModelOptions)
     batch_size: int | None = None
     seed: int = 0
     prompt: str | None = None
@@ -60,19 +54,22 @@ class Job:
     cached: bool = False
     folder: str = field(default_factory=os.getcwd)
 
-    def with_more(self, **fields: Any) -> Job:
-        return replace(self, **fields)
-
-    def engine(self) -> Any:
-        with suppress(OSError):  # where there is no such folder, all names are whole
+    def engine(self) -> Engine:
+        with suppress(OSError):  # a machine without this folder can still use absolute names
             os.chdir(self.folder)
-        return load(self.model, self.device, self.dtype, self.max_pixels, self.network, self.served)
+        return load(self.model, self.options)
+
+    def settings(self, identity: dict[str, Any]) -> dict[str, Any]:
+        return settings_of(self.task, identity, self.decoding, self.seed, self.prompt)
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Where a job runs. `address` is "auto" (the cluster that is there, else this machine), "local", host:port of a
-    cluster's head, or ray://host:port; `gpus` is the share of GPUs that each of the `actors` gets."""
+    """Where a job runs.
+
+    address  "auto" (a running cluster, else this machine), "local", host:port of a cluster's head, or ray://host:port
+    gpus     GPUs for each actor; may be a fraction
+    """
 
     address: str = "auto"
     actors: int = 2
@@ -81,7 +78,7 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a job has done: counts of "rows", "errors", "unanswered" and agreements, and what the engine says it is."""
+    """The outcome of a job: counts of "rows", "errors", "unanswered" and agreements, and the engine's identity."""
 
     counts: Counter[str]
     identity: dict[str, Any]
@@ -91,22 +88,16 @@ class Judge:
     """One actor."""
 
     def __init__(self, job: Job, done: Any) -> None:
-        """done: a reference to the ids of the rows that are there."""
+        """done: a Ray reference to the ids of the rows that an earlier run has written."""
         import ray
 
         self._job, self._done = job, ray.get(done)
         self._engine = job.engine()
-        self._reuse = self._answers()
-
-    def _answers(self) -> Reuse:
-        """The cache of this machine, if answers of this model and these settings can be kept."""
-        job = self._job
-        settings = settings_of(job.task, self._engine, job.decoding, job.seed, job.prompt)
-        scope = scope_of(settings, job.max_image_pixels) if job.cached else None
-        return Reuse(None if scope is None else AnswerCache(scope, lambda words: None))
+        scope = scope_of(job.settings(self._engine.identity), job.max_image_pixels) if job.cached else None
+        self._reuse = Reuse(None if scope is None else AnswerCache(scope, lambda words: None))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Judge the units of a batch, write their parts, and give the counts; "failure" has what must stop the job."""
+        """Judge the units of a batch and write their parts -> the counts. "failure" is an error that stops the job."""
         try:
             counts = self._judge([json.loads(unit) for unit in batch["unit"]])
             return {"counts": [json.dumps(counts)], "failure": [""]}
@@ -143,7 +134,7 @@ class Judge:
         return dict(counts)
 
     def _is_done(self, unit: Unit) -> bool:
-        """By the contents of its pictures, which are read for it only when the job goes on."""
+        """Whether an earlier run has written the row of these pictures. Reads them only if there are rows."""
         if not len(self._done):
             return False
         import numpy as np
@@ -164,14 +155,13 @@ def run(
     units: Sequence[Unit],
     fleet: Fleet,
     restart: bool,
-    readable: Callable[[Decoding, Any, Callable[[str], None]], Decoding],
     say: Callable[[str], None],
 ) -> Finished:
-    """Judge every unit that the folder of the job does not hold yet.
+    """Judge every unit whose row is not yet in the folder of the job.
 
-    One worker loads the model first, so that what is wrong with it is one line, and its identity is compared with that
-    of the folder. Raises QInsightError when Ray is missing or does not answer, the folder belongs to another job, the
-    model cannot be loaded, or no server answers any more.
+    One worker loads the model first, so that an error of it is one line and its identity can be compared with that of
+    the folder. Raises QInsightError if Ray is missing or does not answer, the folder belongs to another job, the model
+    cannot be loaded, or no server answers any more.
     """
     ray = connect(fleet.address)
     try:
@@ -181,12 +171,12 @@ def run(
             raise QInsightError(found["failure"])
         for note in found["notes"]:
             say(note)
-        job = replace(job, decoding=readable(job.decoding, _Seen(found["reads_choices"]), say))
-        settings = settings_of(job.task, _Seen(True, found["identity"]), job.decoding, job.seed, job.prompt)  # type: ignore[arg-type]
-        job.parts.claim({**settings, "max_image_pixels": job.max_image_pixels}, restart)
+        job = replace(job, decoding=job.options.supported(job.decoding, found["reads_choices"], say))
+        settings = {**job.settings(found["identity"]), "max_image_pixels": job.max_image_pixels}
+        job.parts.claim(settings, restart)
         done = job.parts.done(say)
         if len(done):
-            say(f"going on: {len(done)} rows are in {job.parts.folder}")
+            say(f"resuming: {len(done)} rows are in {job.parts.folder}")
         return Finished(_stream(ray, job, units, fleet, done), found["identity"])
     except ray.exceptions.RayError as error:
         raise QInsightError(f"Ray: {_first_line(error)}") from None
@@ -194,28 +184,20 @@ def run(
         ray.shutdown()
 
 
-@dataclass
-class _Seen:
-    """What a worker said of its engine."""
-
-    reads_choices: bool
-    identity: dict[str, Any] | None = None
-
-
 def _facts(job: Job) -> dict[str, Any]:
+    """What a worker reports about its engine."""
     try:
         engine = job.engine()
     except QInsightError as error:
         return {"failure": str(error)}
-    facts = {"identity": engine.identity, "reads_choices": engine.reads_choices}
-    return {**facts, "notes": list(getattr(engine, "notes", ()))}
+    return {"identity": engine.identity, "reads_choices": engine.reads_choices, "notes": list(engine.notes)}
 
 
 def _stream(ray: Any, job: Job, units: Sequence[Unit], fleet: Fleet, done: Any) -> Counter[str]:
     import pyarrow
     from ray.data import ActorPoolStrategy, from_arrow
 
-    reference = ray.put(done)  # held until the end: a restarted actor asks for it again
+    reference = ray.put(done)  # kept until the end, because a restarted actor needs it again
     size = max(1, min(LARGEST_PART, -(-len(units) // (fleet.actors * PARTS_EACH))))
     named = [json.dumps([dict(item) for item in unit]) for unit in units]
     tables = [pyarrow.table({"unit": named[start : start + size]}) for start in range(0, len(named), size)]
@@ -237,7 +219,7 @@ def _stream(ray: Any, job: Job, units: Sequence[Unit], fleet: Fleet, done: Any) 
 
 
 def connect(address: str) -> Any:
-    """Ray, connected. Raises QInsightError when it is missing, or nothing answers at the address in time."""
+    """Ray, connected. Raises QInsightError if it is missing, or nothing answers at the address in time."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

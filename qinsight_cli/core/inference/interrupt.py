@@ -1,4 +1,4 @@
-"""A run that ends at the first Ctrl-C, SIGTERM or SIGHUP once its batch is done, and at the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first signal ends a run after its current batch, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 from qinsight_cli.core.inference.prefetch import Batch, Queue
 
-# Ctrl-C, and what a scheduler or a closing terminal sends to end a process.
+# Ctrl-C, and the signals of a scheduler and of a closing terminal.
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
 def interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets; the second of any raises KeyboardInterrupt."""
+    """An event that the first signal sets. The second signal raises KeyboardInterrupt."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield interrupted
@@ -44,7 +44,7 @@ def interruptible(on_interrupt: Callable[[], None]) -> Iterator[threading.Event]
 
 
 def until_interrupted(batches: Queue, interrupted: threading.Event) -> Iterator[Batch]:
-    """The batches of the queue. Once `interrupted` no more are taken, nor waited for: KeyboardInterrupt."""
+    """The batches of the queue. Raises KeyboardInterrupt once `interrupted`, without waiting for the next batch."""
     while True:
         if interrupted.is_set():
             raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """Results that survive a crash: an append-only JSONL journal.
 
-The first line of a journal is a header with the settings of its results. Every other line is one result under its key.
-A batch is acknowledged once it is fsynced. An incomplete last line, after a kill or a power cut, is dropped on reading.
+The first line is a header with the settings of the results. Every other line is one result under its key. A batch is
+acknowledged once it is fsynced. An incomplete last line, after a kill or a power cut, is dropped on reading.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import AGAIN, NO_LINK, open_locked, read_at, sync_folder
 from qinsight_cli.core.output_checks import check_output
 
-LONGEST_LINE = 1 << 26  # bytes; qinsight writes no longer line
+LONGEST_LINE = 1 << 26  # bytes; qinsight never writes a longer line
 _MAGIC = b'{"qinsight_journal": 1, "settings": '
 
 
@@ -29,15 +29,15 @@ def journal_path(output: str) -> str:
 class Journal:
     """An open journal, locked against other processes; use it as a context manager.
 
-    `len(journal)` results are in it, `key in journal` says whether one is. Results are read back from the file on
+    It has `len(journal)` results, and `key in journal` says whether it has one. Results are read from the file on
     demand, so memory holds only keys and positions.
     """
 
     def __init__(self, path: str, settings: Mapping[str, Any], restart: bool = False) -> None:
-        """Open or begin the journal at `path` for these settings (JSON values); `restart` forgets what it holds.
+        """Open or start the journal at `path` for these settings (JSON values). `restart` removes its results.
 
-        Raises QInsightError when it was begun under other settings (each named, old -> new), when it is in use by
-        another process, when the file is something else, or when it cannot be written.
+        Raises QInsightError if it has other settings (each named, old -> new), if another process uses it, if the file
+        is no journal, or if it cannot be written.
         """
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
@@ -55,7 +55,7 @@ class Journal:
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             first = file.readline(LONGEST_LINE)
-            if restart and first.startswith(_MAGIC):  # never what is not a journal
+            if restart and first.startswith(_MAGIC):  # never another file
                 os.ftruncate(self._descriptor, 0)
                 first = b""
             self._end = len(first) if first.endswith(b"\n") else 0
@@ -79,12 +79,12 @@ class Journal:
         changed = changed_settings(old, settings)
         if changed:
             raise QInsightError(
-                f"{self.path} was begun under other settings ({', '.join(changed)}): "
-                "give the same settings, another output file, or --restart to begin again"
+                f"{self.path} was started with other settings ({', '.join(changed)}): "
+                "give the same settings, another output file, or --restart to start over"
             )
 
     def _read(self, file: BinaryIO) -> None:
-        """Read lines up to the first incomplete one; nothing after it was acknowledged."""
+        """Read the lines before the first incomplete one. No later line was acknowledged."""
         while line := file.readline(LONGEST_LINE):
             try:
                 entry = json.loads(line) if line.endswith(b"\n") else {}
@@ -109,7 +109,8 @@ class Journal:
             return json.loads(read_at(self._descriptor, length, start))["record"]
 
     def append(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write {key: record} as one batch and fsync it. On QInsightError (disk full) what was there before remains."""
+        """Write {key: record} as one batch and fsync it. After a QInsightError (disk full) the earlier batches
+        remain."""
         lines = {key: _line({"key": key, "record": record}) for key, record in records.items()}
         position = self._end
         with disk_errors(self.path, AGAIN):
@@ -132,7 +133,7 @@ class Journal:
         self._end += len(data)
 
     def discard(self) -> None:
-        """Remove the file, once the output has all its results."""
+        """Remove the file, after all its results are in the output."""
         if os.name == "nt":
             self.close()  # Windows cannot remove an open file
         with suppress(FileNotFoundError):
@@ -151,7 +152,7 @@ class Journal:
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Each setting that is not the same, as "name old -> new". Settings are JSON values, in groups or not."""
+    """Each setting that differs, as "name old -> new". Settings are JSON values, nested or not."""
     before, after = _flat(old), _flat(json.loads(json.dumps(new)))
     return [
         f"{key} {before.get(key, '(none)')} -> {after.get(key, '(none)')}"
@@ -165,7 +166,7 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}, so that a changed setting is named and not its whole group."""
+    """{"a": {"b": 1}} -> {"a.b": 1}, to name a single changed setting and not its whole group."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""From a table of pairs to the questions of `compare`."""
+"""A table of pairs -> the questions of `compare`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PAIR, REFERENCE = ("image_a", "image_b"), "reference"
 
 
 def read_pairs(path: Path) -> list[dict[str, str]]:
-    """A table with columns image_a,image_b[,reference] -> items. A relative name is looked up in its folder first.
+    """A table with columns image_a,image_b[,reference] -> items. A relative name is first looked up in its folder.
 
-    CSV of any kind that `read_table` reads, or a sheet of Excel; further columns (as in what `compare --csv` writes)
-    do no harm. A name may lack its extension. Raises QInsightError naming the missing column, the line without an
-    image, or why the file cannot be read.
+    The table is any CSV or Excel file that `read_table` reads; other columns (as in the output of `compare --csv`) are
+    ignored. A name may lack its extension. Raises QInsightError for a missing column, a line without an image, or an
+    unreadable file.
     """
     table = read_table(path)
     for role in PAIR:
@@ -44,7 +44,8 @@ def _item(table: Table, where: str, row: dict[str, str]) -> dict[str, str]:
 
 
 def _found(path: Path, where: str, name: str) -> str:
-    """A name in the table -> its file, in the table's folder or the working directory."""
+    """A name in the table -> its file in the table's folder or the working directory; the name itself if there is
+    none."""
     spellings = dict.fromkeys(each for text in (name, name.strip()) for each in (text, unguarded(text)))
     places = [os.path.join(folder, each) for each in spellings for folder in (path.parent, "")]
     for place in places:

@@ -1,8 +1,8 @@
-"""A folder of results in parts: what a job that many processes write leaves behind, and where it goes on.
+"""A folder of part files: the results of a job that many processes write, and its state for a later run.
 
-`_job.json` holds the settings. A part holds the rows of some pictures, and its name is made of them, so that the same
-work done twice gives the same file. Rows without any answer (a broken picture, a silent server) are in `errors-` parts,
-which a job that goes on removes and asks again.
+`_job.json` holds the settings. A part holds the rows of some pictures. Its name is a digest of them, so the same work
+done twice gives the same file. Rows without any answer (a broken picture, a silent server) are in `errors-` parts,
+which a later run removes and asks again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ LISTS = ("notes", "unread")
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a job writes, in what form.
+    """The part files of a job.
 
+    form      of the files: one of FORMATS
     pictures  the columns that name pictures
-    columns   all columns of a part, `key` (the SHA-256 of each picture, by role) among them
-    numbers   those that are floats
+    columns   all columns of a part, including `key` (the SHA-256 of each picture, by role)
+    numbers   the columns with floats
     """
 
     folder: str
@@ -42,7 +43,7 @@ class Parts:
     numbers: tuple[str, ...]
 
     def write(self, rows: Sequence[Mapping[str, Any]], errors: bool = False) -> None:
-        """One part with these rows; none without rows."""
+        """Write one part with these rows, or none if there are no rows."""
         if not rows:
             return
         rows = [{name: _in_utf8(value) for name, value in row.items()} for row in rows]
@@ -84,17 +85,17 @@ class Parts:
         return pyarrow.float64() if column in self.numbers else pyarrow.string()
 
     def claim(self, settings: Mapping[str, Any], restart: bool) -> None:
-        """Begin the job in its folder, or go on with the one that is there.
+        """Start the job in its folder, or resume the one that is there.
 
-        Raises QInsightError when that has other settings (each named, old -> new), or the folder holds anything else.
+        Raises QInsightError if that has other settings (each named, old -> new), or the folder holds other files.
         """
         storage.make_folder(self.folder)
-        names = [path.replace("\\", "/").rpartition("/")[2] for path in storage.files_under(self.folder)]
+        names = [_name(path) for path in storage.files_under(self.folder)]
         place = storage.join(self.folder, JOB)
         settings = json.loads(json.dumps({**settings, "form": self.form, "columns": list(self.columns)}))
         if JOB not in names:
             if names:
-                raise QInsightError(f"{self.folder} holds {names[0]} and no job of qinsight: name an empty folder")
+                raise QInsightError(f"{self.folder} holds {names[0]} but no job of qinsight: name an empty folder")
         elif restart:
             for name in names:
                 if name.startswith((PART, ERRORS, BROKEN)):
@@ -112,21 +113,20 @@ class Parts:
             raise QInsightError(f"{place} is no job of qinsight: name another folder") from None
         if changed:
             raise QInsightError(
-                f"{self.folder} was begun under other settings ({', '.join(changed)}): "
-                "give the same settings, another --out, or --restart to begin again"
+                f"{self.folder} was started with other settings ({', '.join(changed)}): "
+                "give the same settings, another --out, or --restart to start over"
             )
 
     def done(self, say: Callable[[str], None]) -> Any:
-        """The ids of the rows that are there, a sorted array of uint64; `errors-` parts are removed.
+        """The ids of the finished rows, a sorted array of uint64. Removes `errors-` parts.
 
-        A part that cannot be read, because it was cut short, is put aside and told to `say`; its pictures are asked
-        again.
+        An incomplete part is renamed, and `say` gets a line: its pictures are asked again.
         """
         import numpy as np
 
         found: list[int] = []
         for path in storage.files_under(self.folder):
-            name = path.replace("\\", "/").rpartition("/")[2]
+            name = _name(path)
             if name.startswith(ERRORS):
                 storage.remove(path)
             elif name.startswith(PART):
@@ -134,15 +134,16 @@ class Parts:
                     found += [row_id(row, self.pictures) for row in self.read(path)]
                 except QInsightError as error:
                     storage.move(path, storage.join(self.folder, f"{BROKEN}{name}"))
-                    say(f"{error}; put aside as {BROKEN}{name}, its pictures are asked again")
+                    say(f"{error}; renamed to {BROKEN}{name}, its pictures are asked again")
         return np.unique(np.array(found, dtype=np.uint64))
 
     def read(self, path: str, columns: Collection[str] = ()) -> list[dict[str, Any]]:
-        """The rows of a part, all columns or those that name it. Raises QInsightError when it is not whole."""
+        """The rows of a part: the columns that identify a row, and `columns`. Raises QInsightError if it is
+        incomplete."""
         data = storage.read(path)
         try:
             rows = self._rows(data, [*self.pictures, "key", *columns])
-        except Exception as error:  # readers raise almost anything on half a file
+        except Exception as error:  # readers raise almost any exception for half a file
             raise QInsightError(f"{path} cannot be read ({type(error).__name__})") from None
         if not all("key" in row for row in rows):
             raise QInsightError(f"{path} has rows without a key")
@@ -162,20 +163,25 @@ class Parts:
         return [{name: unguarded(value) if value else None for name, value in row.items()} for row in table]
 
     def all_rows(self, columns: Collection[str]) -> Iterable[dict[str, Any]]:
-        """Every row of the folder with these columns, those without an answer too."""
+        """Every row of the folder with these columns, including rows without an answer."""
         for path in storage.files_under(self.folder):
-            if path.replace("\\", "/").rpartition("/")[2].startswith((PART, ERRORS)):
+            if _name(path).startswith((PART, ERRORS)):
                 yield from self.read(path, columns)
 
 
+def _name(path: str) -> str:
+    """The last part of a path or a URL."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
 def _in_utf8(value: Any) -> Any:
-    """Text without what a file name may hold and UTF-8 may not."""
+    """Text that UTF-8 can hold; a file name may be no such text."""
     if isinstance(value, list):
         return [_in_utf8(each) for each in value]
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def row_id(row: Mapping[str, Any], pictures: Iterable[str]) -> int:
-    """What tells a row from all others, 64 bits: the names and the contents of its pictures."""
+    """A 64-bit id of a row, from the names and the contents of its pictures."""
     named = json.dumps([_in_utf8(row.get(column) or "") for column in (*pictures, "key")])
     return int.from_bytes(hashlib.sha256(named.encode()).digest()[:8], "big")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qinsight_cli.core.engines import Decoding, Engine, Request
+from qinsight_cli.core.engines import AT_A_TIME, Decoding, Engine, Request
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
 from qinsight_cli.core.images.containers import RAW_EXTENSIONS
@@ -23,33 +23,36 @@ from qinsight_cli.core.tasks.base import Task
 from qinsight_cli.core.tasks.choices import Choices
 
 Item = Mapping[str, str]  # role -> path
-Read = Callable[[str], tuple[bytes, str]]  # a name in an item -> its bytes and their SHA-256, as `read_image`
+Read = Callable[[str], tuple[bytes, str]]  # the name of a picture -> its bytes and their SHA-256, as `read_image`
 
-# A batch is handed on after this many questions even if most of them need no model.
+# A batch ends after this many questions, even if most of them are already answered.
 LONGEST = 256
-# And after this many pixels at the size that the model sees: three batches are alive at a time, in 24 bytes a pixel.
+# It also ends after this many pixels at the model's size: three batches are in memory at a time, with 24 bytes a pixel.
 LARGEST = 32_000_000
-PER_BYTE = 0.5  # so many pixels does a byte of a file to send count as
-HASTE = 1.0  # seconds that the picture in hand may take when the command ends early
+PER_BYTE = 0.5  # pixels that a byte of a file to send counts as
+GRACE = 1.0  # seconds to finish the current picture when the command ends early
 
-# Tokenizers may not be used by two threads at once; a failed batch is prepared again in the main thread.
+# A tokenizer is not safe in two threads at once, and the main thread prepares a failed batch again.
 _PREPARING = threading.Lock()
 
 
 @dataclass
 class BatchSize:
-    """How many requests go to the engine at a time; lowered where memory runs out."""
+    """The most requests in a batch. Lowered when memory runs out."""
 
-    most: int = 8
+    most: int = AT_A_TIME
 
 
 @dataclass(frozen=True)
 class QuestionSettings:
-    """What is asked of every item: the task, in which words (None: Table A), with which seed and batch size.
+    """The task and settings that are the same for every item.
 
-    Pictures of more than `max_image_pixels` are refused, the others resized to the engine's `target` if it has one, and
-    kept as files if it `sends` them. With `choices` their probabilities are read, with `direct` nothing else. What
-    `cache` holds is not asked; `digests` are those of pictures whose bytes were read before, by name.
+    prompt            None: the prompt of Table A
+    max_image_pixels  larger pictures are refused
+    target, sends     as `target` and `sends_files` of the engine
+    choices, direct   as in `Request`
+    cache             its answers are not asked again
+    digests           known SHA-256 of pictures, by name
     """
 
     task: Task
@@ -68,9 +71,11 @@ class QuestionSettings:
 
 @dataclass(eq=False)
 class Question:
-    """One item. `key` is its pictures' digests by role; `request` is None when there is nothing to ask the model.
+    """One item and what is known about it.
 
-    `record` is its answer from the cache, if that holds it.
+    key      the digests of its pictures, by role
+    request  for the model; None if the answer is known, or cannot be had
+    record   the answer from the cache, if it has one
     """
 
     item: Item
@@ -82,19 +87,20 @@ class Question:
 
     @property
     def kept_as(self) -> str:
-        """Its key in the cache. An extension of camera raw decides how a TIFF is opened."""
+        """Its key in the cache."""
         return kept_as(self.item, self.key)
 
 
 def kept_as(item: Item, key: str) -> str:
-    """A question's key in the cache, from its key."""
+    """A question's key in the cache. It has extensions of camera raw, which decide how a TIFF is opened."""
     extensions = [os.path.splitext(name)[1].lower() for name in item.values()]
     return "|".join((key, *(extension for extension in extensions if extension in RAW_EXTENSIONS)))
 
 
 @dataclass
 class Batch:
-    """Consecutive questions; those with a request are the engine's next batch, `prepared` unless that met `failure`."""
+    """Consecutive questions. Those with a request are `prepared` for the engine, unless preparing them met
+    `failure`."""
 
     questions: list[Question]
     prepared: Any = None
@@ -108,12 +114,12 @@ Queue = queue.Queue[Batch | BaseException | None]
 def loading(
     settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str], decoding: Decoding
 ) -> Iterator[Queue]:
-    """A queue of batches filled by a thread that ends with the block. None marks the end; an exception must be raised.
+    """A queue of batches, filled by a thread that ends with the block. None marks the end; the reader raises
+    exceptions.
 
-    Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue; an
-    engine that works elsewhere is given it to `start`.
+    Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
     """
-    settings = replace(settings, target=getattr(engine, "target", None), sends=hasattr(engine, "start"))
+    settings = replace(settings, target=engine.target, sends=engine.sends_files)
     batches: Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -141,9 +147,9 @@ def loading(
         yield batches
     finally:
         stop.set()
-        thread.join(HASTE)
+        thread.join(GRACE)
         if thread.is_alive():
-            WORKER.stop()  # in the midst of a picture that nobody waits for any more
+            WORKER.stop()  # nobody needs the picture that it is decoding
             thread.join()
 
 
@@ -163,7 +169,7 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
 
 
 def _question(settings: QuestionSettings, item: Item, known: Container[str], queued: set[str]) -> Question:
-    """Read the files of one item; decode them only when its answer is neither known nor on its way."""
+    """Read the files of one item. Decode them only if its answer is neither known nor already requested."""
     task, roles, role = settings.task, settings.task.order(item), ""
     question, files, images, sent = Question(item), {}, [], []
 
@@ -198,7 +204,7 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         question.error = _named(task, role, str(error))
         return question
     queued.add(question.key)
-    # The same pictures draw the same random numbers at any place in the list and in any batch.
+    # The same pictures get the same random numbers at any place in the list and in any batch.
     drawn = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
     question.request = Request(
         *(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big")),
@@ -215,7 +221,7 @@ def key_of(digests: Mapping[str, str]) -> str:
 
 
 def digests_of(names: Iterable[str], advance: Callable[[], None], read: Read = read_image) -> dict[str, str]:
-    """Picture -> SHA-256 of its bytes, several read at a time. Pictures that cannot be read are left out."""
+    """Picture -> SHA-256 of its bytes, read in several threads. Unreadable pictures are left out."""
 
     def one(name: str) -> str | None:
         try:
@@ -234,7 +240,7 @@ def digests_of(names: Iterable[str], advance: Callable[[], None], read: Read = r
 
 
 def _named(task: Task, role: str, words: str) -> str:
-    """With several pictures, say which one is meant."""
+    """The words after the role, for a task with several pictures."""
     return f"{role}: {words}" if len(task.roles) > 1 else words
 
 
@@ -242,8 +248,8 @@ def _prepared(engine: Engine, questions: list[Question], decoding: Decoding) -> 
     batch = Batch(questions)
     requests = [question.request for question in questions if question.request is not None]
     try:
-        batch.prepared = prepare_batch(engine, requests) if requests else None
-        if requests and hasattr(engine, "start"):
+        if requests:
+            batch.prepared = prepare_batch(engine, requests)
             engine.start(batch.prepared, decoding)
     except Exception as error:
         batch.failure = error

@@ -1,1 +1,1 @@
-"""The page of `qinsight serve`: pictures are dropped on it and judged while one looks on."""
+"""The page of `qinsight serve`: the user drops pictures on it and watches the model judge them."""

@@ -1,13 +1,14 @@
-"""The page: one place to drop pictures, and their answers below it, made with Gradio.
+"""The page: one place to drop pictures, with their answers below, made with Gradio.
 
-Neither the server nor the page asks anything of another machine, and no other site may ask this one. A client that
-names an address in place of an uploaded picture can make Gradio fetch it.
+Neither the server nor the page sends requests to other machines, and no other site may send requests to this one. Only
+a client that gives a URL instead of an uploaded picture can make Gradio fetch it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +21,12 @@ from qinsight_cli.core.page.html import answer_html, picture_html, title_of
 from qinsight_cli.core.report.gallery.cards import ROLE_NAMES
 from qinsight_cli.core.report.gallery.thumbnails import MOST_BYTES, thumbnail
 from qinsight_cli.core.report.tables import printable
-from qinsight_cli.core.tasks import TASKS, Task
+from qinsight_cli.core.tasks import TASKS
 
 MOST = 2  # pictures on the page
 ROLES = tuple(ROLE_NAMES.values())[:MOST]
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-Update = Mapping[str, str]  # the part of the page -> its HTML
+Update = Mapping[str, str]  # part of the page -> its HTML
 PARTS = ("status", "pair", *(f"{what} {place}" for place in range(MOST) for what in ("picture", "answer")))
 _HEADERS = {
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'",
@@ -34,10 +35,10 @@ _HEADERS = {
 }
 
 
-def judged(asker: Asker, paths: Sequence[str], style: Callable[[Task], Task] = lambda task: task) -> Iterator[Update]:
-    """The parts of the page that change while one or two pictures are judged. Errors are lines on it."""
+def judged(asker: Asker, paths: Sequence[str]) -> Iterator[Update]:
+    """The changes of the page while one or two pictures are judged. An error becomes a line on the page."""
     if len(paths) > MOST:
-        yield {"status": status(f"{len(paths)} pictures: take some away, two can be compared")}
+        yield {"status": status(f"{len(paths)} pictures: remove some, at most two can be compared")}
         return
     for place, path in enumerate(paths):
         label = f"{ROLES[place]}: " if len(paths) > 1 else ""
@@ -59,7 +60,7 @@ def judged(asker: Asker, paths: Sequence[str], style: Callable[[Task], Task] = l
             continue
         yield {"status": status(f"{title_of(task)} of {_names(item)} …")}
         try:
-            for found in asker.ask(style(task), item):
+            for found in asker.ask(task, item):
                 html = done.get(part, "") + answer_html(task, found)
                 yield {part: html}
         except QInsightError as error:
@@ -72,8 +73,6 @@ def judged(asker: Asker, paths: Sequence[str], style: Callable[[Task], Task] = l
 
 
 def status(words: str) -> str:
-    from html import escape
-
     return f'<p class="qi-status" role="status">{escape(printable(words))}</p>'
 
 
@@ -81,17 +80,22 @@ def _names(item: Mapping[str, str]) -> str:
     return " and ".join(os.path.basename(path) for path in item.values())
 
 
-def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task], Task] = lambda task: task) -> Any:
-    """The page as an ASGI application. `about` is a line below its title, `host` the address that it listens on,
-    `folder` a place for the pictures while they are looked at. Raises QInsightError without Gradio."""
+def page(asker: Asker, about: str, host: str, folder: str) -> Any:
+    """The page as an ASGI application.
+
+    about   a line below its title
+    host    the address that it listens on
+    folder  for uploaded pictures
+    Raises QInsightError without Gradio.
+    """
     require("serve", "qinsight serve")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = folder
     import gradio
     from fastapi import FastAPI
 
-    plain = "system-ui, sans-serif", "ui-monospace, monospace"
-    theme = gradio.themes.Default(font=[plain[0]], font_mono=[plain[1]])  # its own fonts come from elsewhere
+    # The fonts of Gradio's own theme come from another server.
+    theme = gradio.themes.Default(font=["system-ui, sans-serif"], font_mono=["ui-monospace, monospace"])
     with gradio.Blocks(title="qinsight", analytics_enabled=False) as blocks:
         gradio.HTML(_head(about))
         dropped = gradio.File(label="Drop a picture, or two to compare", file_count="multiple", height=150)
@@ -103,7 +107,7 @@ def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task
 
         def judge(paths: list[str] | None) -> Iterator[dict[Any, str]]:
             yield {each: status("") if name == "status" else "" for name, each in shown.items()}
-            for update in judged(asker, [str(path) for path in paths or ()], style):
+            for update in judged(asker, [str(path) for path in paths or ()]):
                 yield {shown[part]: html for part, html in update.items()}
 
         dropped.change(
@@ -113,7 +117,7 @@ def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task
             concurrency_limit=None,  # the asker answers one question at a time
             api_visibility="private",
         )
-    # Gradio checks that a picture was uploaded, and is no other file of this machine, only of pages it launched itself.
+    # Only for pages that it launched itself does Gradio check that a picture is an upload, not a file of this machine.
     blocks.has_launched = True
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
@@ -130,16 +134,14 @@ def page(asker: Asker, about: str, host: str, folder: str, style: Callable[[Task
 
 
 def _head(about: str) -> str:
-    from html import escape
-
     return f'<header class="qi-head"><h1>qinsight</h1><p>{escape(printable(about))}</p></header>'
 
 
 def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
-    """The application with headers that keep its page to itself. Requests of a page of another site are refused.
+    """The application with security headers. It refuses requests from pages of other sites.
 
-    With `hosts` only requests to these names are answered: a page elsewhere whose name was turned to this machine's
-    address asks in its own name.
+    With `hosts` it also refuses requests to other host names. This stops DNS rebinding: a site whose name now resolves
+    to this machine still sends its own host name.
     """
     headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
@@ -151,9 +153,9 @@ def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
 
         refused = b""
         if scope["type"] == "http" and hosts is not None and _host(scope) not in hosts:
-            refused = b"this page answers to the name localhost alone\n"
+            refused = b"this page is only served under the name localhost\n"
         elif scope["type"] == "http" and _from_elsewhere(scope):
-            refused = b"this page answers to itself alone\n"
+            refused = b"this page accepts no requests from other sites\n"
         if refused:
             await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": refused})
@@ -164,7 +166,7 @@ def guarded(app: Any, hosts: Sequence[str] | None) -> Any:
 
 
 def _from_elsewhere(scope: Any) -> bool:
-    """Whether the page of another site made a request: browsers name it in `Origin`."""
+    """Whether a request comes from a page of another site, which browsers name in `Origin`."""
     given = dict(scope["headers"])
     origin = given.get(b"origin", b"")
     return bool(origin) and origin.partition(b"://")[2] != given.get(b"host", b"")

@@ -1,4 +1,4 @@
-"""Questions of the page, one at a time, through `assess` as `qinsight score` asks, heard while they are answered."""
+"""The questions of the page: one at a time, through `assess`, with the text so far while the model writes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from qinsight_cli.core.report.gallery.cards import Card, card_of
 from qinsight_cli.core.report.rows import row_of
 from qinsight_cli.core.tasks import ParseFailure, Task
 
-PACE = 0.1  # seconds between two looks at what is being written
-KEPT = 64  # answers that are not asked for again
+PACE = 0.1  # seconds between two updates of the text
+KEPT = 64  # answers in memory
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer: `shares` of a rating's distribution, rating -> probability; `chances` beside words that were read off
-    their probabilities. `broken` when there was nothing to answer: a picture that cannot be used, a failing model."""
+    """One answer.
+
+    shares   rating -> probability, for an answer with a distribution of the rating
+    chances  name -> probability, for words that were read from their probabilities
+    broken   there is no answer, because of an unusable picture or a failing model
+    """
 
     card: Card
     shares: Mapping[float, float] = field(default_factory=dict)
@@ -34,12 +38,12 @@ class Answered:
     broken: bool = False
 
 
-class _Gone(BaseException):
-    """Nobody waits for the answer any more. No exception of a model, which would be the picture's error."""
+class _Cancelled(BaseException):
+    """Nobody waits for the answer any more. Not an Exception, which would count as an error of the picture."""
 
 
-class _Heard:
-    """An engine that remembers the completions of its last batch, whose probabilities no result keeps."""
+class _Recorded:
+    """An engine that keeps the completions of its last batch, because results have no probabilities."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -55,7 +59,7 @@ class _Heard:
 
 
 class Asker:
-    """Asks one question at a time, whoever asks; the others wait. Answers to the same files are remembered."""
+    """Asks one question at a time, for all visitors. It remembers the answers to the same files."""
 
     def __init__(
         self,
@@ -63,44 +67,46 @@ class Asker:
         seed: int = 0,
         max_image_pixels: int = MAX_PIXELS,
         say: Callable[[str], None] = lambda words: None,
+        style: str = "paper",
     ) -> None:
-        """load: the engine for a task and how it is asked; called for each question, in any thread, one at a time."""
-        self._load, self._seed, self._say = load, seed, say
+        """load: a task -> its engine and decoding; called for each question, in any thread, one at a time.
+        style: of the prompts, as in `Task.styled`."""
+        self._load, self._seed, self._say, self._style = load, seed, say, style
         self.max_image_pixels = max_image_pixels
         self._turn, self._closed = threading.Lock(), threading.Event()
         self._known: dict[tuple[Any, ...], Answered] = {}
 
     def ask(self, task: Task, item: Item) -> Iterator[str | Answered]:
-        """What the model has written so far, again and again, and at the end its answer.
+        """The text so far, again and again, and at the end the answer.
 
-        Raises QInsightError when the model cannot be loaded or used. A question that is given up stops the model.
+        Raises QInsightError if the model cannot be loaded or used. Closing the iterator stops the model.
         """
         question = (task.name, *sorted(item.items()))
         if question in self._known:
             yield self._known[question]
             return
-        heard: queue.SimpleQueue[str | Answered | Exception] = queue.SimpleQueue()
-        gone = threading.Event()
+        updates: queue.SimpleQueue[str | Answered | Exception] = queue.SimpleQueue()
+        cancelled = threading.Event()
 
-        def hear(text: str) -> None:
-            if gone.is_set() or self._closed.is_set():
-                raise _Gone
-            heard.put(text)
+        def listen(text: str) -> None:
+            if cancelled.is_set() or self._closed.is_set():
+                raise _Cancelled
+            updates.put(text)
 
         def work() -> None:
             try:
                 with self._turn:
-                    hear("")
-                    heard.put(self._answer(task, item, hear))
+                    listen("")
+                    updates.put(self._answer(task, item, listen))
             except Exception as error:
-                heard.put(error)
-            except _Gone:
-                heard.put(InterruptedError("the page is closed"))
+                updates.put(error)
+            except _Cancelled:
+                updates.put(InterruptedError("the page is closed"))
 
         threading.Thread(target=work, name="qinsight-page", daemon=True).start()
         try:
             while True:
-                found = _newest(heard)
+                found = _newest(updates)
                 if isinstance(found, Exception):
                     raise found
                 if isinstance(found, Answered):
@@ -110,60 +116,59 @@ class Asker:
                     return
                 time.sleep(PACE)
         finally:
-            gone.set()
+            cancelled.set()
 
     def close(self) -> None:
-        """Stop the model, and wait until it has stopped."""
+        """Stop the model and wait for its end."""
         self._closed.set()
         with self._turn:
             return
 
     def _keep(self, question: tuple[Any, ...], answer: Answered) -> None:
-        if answer.broken:  # a failing model may do better next time
+        if answer.broken:  # a failing model may answer the next time
             return
         self._known[question] = answer
         while len(self._known) > KEPT:
             self._known.pop(next(iter(self._known)), None)
 
-    def _answer(self, task: Task, item: Item, hear: Callable[[str], None]) -> Answered:
+    def _answer(self, task: Task, item: Item, listen: Callable[[str], None]) -> Answered:
+        task = task.styled(self._style)
         engine, decoding = self._load(task)
-        heard = _Heard(engine)
-        if hasattr(engine, "listener"):
-            engine.listener = hear
+        recorded: Any = _Recorded(engine)
+        engine.listener = listen
         try:
             (result,) = assess(
-                *(task, [item], heard, decoding),
+                *(task, [item], recorded, decoding),
                 batch_size=1,
                 seed=self._seed,
                 max_image_pixels=self.max_image_pixels,
                 say=self._say,
             )
         finally:
-            if hasattr(engine, "listener"):
-                engine.listener = None
+            engine.listener = None
         row = row_of(task, result, str(engine.identity.get("model", "")))
         columns = task.choices.columns if task.choices else ()
         return Answered(
             card=card_of(task, row),
-            shares=shares_of(task, engine, decoding, result, heard.last),
+            shares=shares_of(task, engine, decoding, result, recorded.last),
             chances={name: float(row[name]) for name in columns if row.get(name) is not None},
             broken=result.error is not None,
         )
 
 
-def _newest(heard: queue.SimpleQueue[Any]) -> Any:
-    """The last of what is there, waiting for the first."""
-    found = heard.get()
-    while not heard.empty():
-        found = heard.get()
+def _newest(updates: queue.SimpleQueue[Any]) -> Any:
+    """The newest update. Waits if there is none."""
+    found = updates.get()
+    while not updates.empty():
+        found = updates.get()
     return found
 
 
 def shares_of(
     task: Task, engine: Engine, decoding: Decoding, result: Result, completions: Sequence[Completion]
 ) -> dict[float, float]:
-    """The distribution of a task's number, summing to 1: what the model gives each, the mean over the samples; or how
-    often each was drawn, where probabilities are not read. Empty for words, for an error, and for one number."""
+    """The distribution of a task's number, with sum 1: the model's probabilities, averaged over the samples, or the
+    frequencies of the samples if probabilities are not read. Empty for words, for an error, and for one number."""
     read = [each for each in result.answers if not isinstance(each, ParseFailure)]
     if not task.number or not read:
         return {}

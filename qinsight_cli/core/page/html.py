@@ -1,4 +1,4 @@
-"""An answer as a part of the page: while it is written, and when it is there."""
+"""An answer as HTML: while the model writes it, and when it is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEP = 0.1  # of the ratings in the chart
 
 
 def answer_html(task: Task, found: str | Answered) -> str:
-    """What has been written so far, or an answer, as HTML. Words of the model are escaped."""
+    """The text so far, or an answer, as HTML. Words of the model are escaped."""
     answer = found if isinstance(found, Answered) else None
     return _template("answers.html").render(
         name=task.name,
@@ -37,7 +37,7 @@ def answer_html(task: Task, found: str | Answered) -> str:
 
 
 def picture_html(name: str, address: str) -> str:
-    """A picture with its name; `address` is a data address, "" for one that cannot be shown."""
+    """A picture with its name. `address` is a data URL; "" if the picture cannot be shown."""
     return _template("picture.html").render(name=name, address=address)
 
 
@@ -46,14 +46,15 @@ def title_of(task: Task) -> str:
 
 
 def reasoning_so_far(text: str) -> str:
-    """The reasoning of an unfinished completion: without tags, whole or begun."""
+    """The reasoning of an unfinished completion, without complete or incomplete tags."""
     inside = text.partition("</think>")[0].partition("<answer>")[0]
     inside = inside.partition("<think>")[2] if "<think>" in inside else inside
     return re.sub(r"</?[a-z]*$", "", inside).strip()
 
 
 def bars(shares: Mapping[float, float]) -> list[float]:
-    """The heights, 0 to 1, of a chart over the ratings from 1 to 5 in steps of 0.1; none without a distribution."""
+    """The bars of a chart over the ratings from 1 to 5 in steps of 0.1, as heights from 0 to 1; none without a
+    distribution."""
     if not shares:
         return []
     heights = [0.0] * (round((HIGHEST - LOWEST) / STEP) + 1)
@@ -63,7 +64,7 @@ def bars(shares: Mapping[float, float]) -> list[float]:
 
 
 def spoken(shares: Mapping[float, float]) -> str:
-    """The distribution in words, for those who do not see the chart."""
+    """The distribution in words, for screen readers."""
     if not shares:
         return ""
     by_word = dict.fromkeys(reversed(QUALITY), 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,10 +63,6 @@ def page(title: str, explained: Sequence[Explained], thumbnails: Mapping[str, st
         for one in explained
     ]
     return template(_PAGE).render(title=title, rows=rows, generator=GENERATOR.decode(), nothing=NO_REASONING)
-
-
-def folder_of(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))
 
 
 _PAGE = """<!doctype html>

@@ -134,7 +134,7 @@ def test_what_fails_for_ever_is_a_row_with_an_error(
     failure: Any, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One picture never gets an answer; the others do, and the journal keeps them."""
-    monkeypatch.setattr(replicas, "REPEATS", 1)
+    monkeypatch.setattr(replicas, "RETRIES", 1)
     data = Path(grey[5]["image"]).read_bytes()
     address = base64.b64encode(data).decode()
     with chat_server.serving(pixel_engine()) as (url, seen):
@@ -150,7 +150,7 @@ def test_what_fails_for_ever_is_a_row_with_an_error(
 def test_a_request_that_takes_too_long(
     pixel_engine: Any, grey: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "REPEATS", 0)
+    monkeypatch.setattr(replicas, "RETRIES", 0)
     with chat_server.serving(pixel_engine()) as (url, seen):
         engine = served(url, timeout=0.4)
         seen.fail = lambda number, body: chat_server.slow(1.5)
@@ -190,11 +190,11 @@ def test_a_server_that_ends_halfway(
     pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows with errors; with the server back, only those are asked again."""
-    monkeypatch.setattr(replicas, "REPEATS", 0)
+    monkeypatch.setattr(replicas, "RETRIES", 0)
     path = str(tmp_path / "journal")
     with chat_server.serving(pixel_engine()) as (url, seen):
         engine = served(url, concurrency=4)
-        settings = settings_of(SCORE, engine, WRITTEN, 0)
+        settings = settings_of(SCORE, engine.identity, WRITTEN, 0)
         with Journal(path, settings) as journal:
             results = assess(SCORE, grey, engine, WRITTEN, batch_size=4, journal=journal)
             found = [next(results) for _ in range(4)]
@@ -213,7 +213,7 @@ def test_a_server_that_is_gone_ends_the_command(
     pixel_engine: Any, grey: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million rows of errors would help nobody."""
-    monkeypatch.setattr(replicas, "REPEATS", 0)
+    monkeypatch.setattr(replicas, "RETRIES", 0)
     monkeypatch.setattr(endpoint, "HOPELESS", 9)
     with chat_server.serving(pixel_engine()) as (url, _):
         engine = served(url)

@@ -23,7 +23,7 @@ def served(*urls: str, **more: Any) -> EndpointEngine:
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        ({"key": "right"}, "wants a key"),
+        ({"key": "right"}, "needs a key"),
         ({"model": "other"}, "has no model tiny; it has other"),
         ({"pictures": False}, "tiny refuses pictures: .*image input is not supported.*vision-language"),
     ],
@@ -71,7 +71,7 @@ def web_page() -> Iterator[str]:
 
 
 def test_no_api_and_nobody_there(web_page: str, pixel_engine: Any) -> None:
-    with pytest.raises(QInsightError, match="it is no OpenAI-compatible API"):
+    with pytest.raises(QInsightError, match="not as an OpenAI-compatible API"):
         served(web_page)
     with pytest.raises(QInsightError, match=r"nothing answers at http://127.0.0.1:9/v1"):
         served("http://127.0.0.1:9/v1")

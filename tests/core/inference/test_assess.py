@@ -133,7 +133,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     assert ratings(results) == [[rating_of(Image.open(path))] for path in photos]
     assert engine.batches[:6] == [8, 4, 2, 2, 4, 2]
     assert told == [
-        f"out of memory with {batch} images at a time: going on with {half}" for batch, half in ((8, 4), (4, 2))
+        f"out of memory with {batch} images at a time: continuing with {half}" for batch, half in ((8, 4), (4, 2))
     ]
 
 
@@ -141,7 +141,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
 def test_a_picture_too_large_for_the_memory_is_a_row(photos: list[str], pixel_engine: Any, error: Exception) -> None:
     results = scored(photos[:4], pixel_engine(poison=12, error=error), batch_size=4)
     assert [result.error for result in results] == [
-        *(None, None, "out of memory with this image alone; lower --max-pixels", None)
+        *(None, None, "out of memory with this image alone; give a smaller --max-pixels", None)
     ]
 
 
@@ -197,7 +197,7 @@ def test_animations_are_noted(tmp_path: Path, pixel_engine: Any) -> None:
 
 
 def test_known_answers_are_not_asked_again(photos: list[str], pixel_engine: Any, tmp_path: Path) -> None:
-    settings = settings_of(SCORE, pixel_engine(), DRAWN, 0)
+    settings = settings_of(SCORE, pixel_engine().identity, DRAWN, 0)
     with Journal(str(tmp_path / "j"), settings) as journal:
         first = scored(photos[:6], pixel_engine(), DRAWN, journal=journal, batch_size=4)
     engine = pixel_engine()
@@ -219,16 +219,16 @@ def test_errors_are_tried_again(photos: list[str], pixel_engine: Any, tmp_path: 
 
 
 def test_the_fingerprint_covers_what_decides_a_result(pixel_engine: Any) -> None:
-    plain = settings_of(SCORE, pixel_engine(), GREEDY, 0)
+    plain = settings_of(SCORE, pixel_engine().identity, GREEDY, 0)
     others = [
-        settings_of(TASKS["degradation"], pixel_engine(), GREEDY, 0),
-        settings_of(SCORE, pixel_engine(name="other"), GREEDY, 0),
-        settings_of(SCORE, pixel_engine(), DRAWN, 0),
-        settings_of(SCORE, pixel_engine(), GREEDY, 1),
-        settings_of(SCORE, pixel_engine(), GREEDY, 0, prompt="How good?"),
+        settings_of(TASKS["degradation"], pixel_engine().identity, GREEDY, 0),
+        settings_of(SCORE, pixel_engine(name="other").identity, GREEDY, 0),
+        settings_of(SCORE, pixel_engine().identity, DRAWN, 0),
+        settings_of(SCORE, pixel_engine().identity, GREEDY, 1),
+        settings_of(SCORE, pixel_engine().identity, GREEDY, 0, prompt="How good?"),
     ]
     assert all(other != plain for other in others)
-    assert plain == settings_of(SCORE, pixel_engine(), GREEDY, 0)
+    assert plain == settings_of(SCORE, pixel_engine().identity, GREEDY, 0)
 
 
 # Ctrl-C

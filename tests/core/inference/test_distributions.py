@@ -63,12 +63,10 @@ def test_a_distribution_over_other_things_is_noted_and_then_refused(
         assert result.answers[0].rating == 3.0
     else:
         percent = "0%" if share is None else f"{share:.0%}"
-        assert (
-            str(result.answers[0]) == f"no_distribution: only {percent} of the probability lies on answers of the task"
-        )
+        assert str(result.answers[0]) == f"no_distribution: only {percent} of the probability is on answers of the task"
     assert bool(result.notes) is noted
     if share is not None and noted:
-        assert result.notes == (f"{1 - share:.0%} of the probability lies on what is no answer of the task",)
+        assert result.notes == (f"{1 - share:.0%} of the probability is on texts that are no answer of the task",)
 
 
 def test_an_answer_that_cannot_be_read_stays_one_whatever_its_distribution(
@@ -87,7 +85,7 @@ def test_an_answer_that_cannot_be_read_stays_one_whatever_its_distribution(
 def test_distributions_come_back_from_the_journal(
     photos: list[str], pixel_engine: Any, tmp_path: Path, decoding: Decoding
 ) -> None:
-    settings = settings_of(SCORE, pixel_engine(), decoding, 0)
+    settings = settings_of(SCORE, pixel_engine().identity, decoding, 0)
     with Journal(str(tmp_path / "j"), settings) as journal:
         first = scored(photos[:5], pixel_engine(), decoding, journal=journal)
     engine = pixel_engine()
@@ -99,7 +97,7 @@ def test_distributions_come_back_from_the_journal(
 
 
 def test_rating_and_mode_are_in_the_fingerprint(pixel_engine: Any) -> None:
-    found = [settings_of(SCORE, pixel_engine(), decoding, 0) for decoding in (GREEDY, EXPECTED, DIRECT)]
+    found = [settings_of(SCORE, pixel_engine().identity, decoding, 0) for decoding in (GREEDY, EXPECTED, DIRECT)]
     assert len({str(settings) for settings in found}) == 3
 
 
@@ -115,5 +113,5 @@ def test_an_engine_without_probabilities_is_refused_before_it_is_asked(photos: l
 
 def test_a_task_without_choices_cannot_be_asked_directly(photos: list[str], pixel_engine: Any) -> None:
     (part, *_) = TASKS["degradation"].parts
-    with pytest.raises(QInsightError, match="degradation-noise can only be asked for a written answer"):
+    with pytest.raises(QInsightError, match="degradation-noise has only written answers"):
         list(assess(part, [{"image": photos[0]}], pixel_engine(), DIRECT))

@@ -92,7 +92,7 @@ def test_another_job_is_refused_and_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(QInsightError, match=r"holds holiday\.jpg and no job of qinsight"):
+    with pytest.raises(QInsightError, match=r"holds holiday\.jpg but no job of qinsight"):
         parts(tmp_path).claim(SETTINGS, restart=True)
     for words in ("", "[]", '{"settings": 3}'):
         folder = tmp_path / f"other{len(words)}"

@@ -78,7 +78,7 @@ def test_a_broken_picture_is_one_line_and_not_compared(asker: Asker, pictures: l
 
 def test_three_pictures_are_one_line(asker: Asker, pictures: list[str]) -> None:
     assert shown(asker, pictures) == {
-        "status": '<p class="qi-status" role="status">3 pictures: take some away, two can be compared</p>'
+        "status": '<p class="qi-status" role="status">3 pictures: remove some, at most two can be compared</p>'
     }
     assert shown(asker, []).keys() == {"status"}
 

@@ -1,56 +1,38 @@
-"""Models as systems of the bench: every question through `assess`, every answer in a journal."""
+"""Models as systems of the bench: every question goes through `assess`, every answer into a journal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.bench.datasets import Dataset
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer, split_label
-from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, PLAIN, Decoding, Engine, Served, engine_of, load
-from qinsight_cli.core.inference.aggregate import aggregate_answers
+from qinsight_cli.core.engines import LEVEL_WORD_PREFIX, Decoding, Engine, ModelOptions, engine_of, load
+from qinsight_cli.core.inference.aggregate import aggregate
 from qinsight_cli.core.inference.assess import Result, assess, settings_of
 from qinsight_cli.core.inference.journal import Journal
-from qinsight_cli.core.models.names import for_task
-from qinsight_cli.core.models.placement import NetworkOptions
 from qinsight_cli.core.tasks import TASKS, Task
 
 
 class ModelSystem:
-    """A model by name; it is loaded when it is first asked."""
+    """A model by name, which is loaded for the first question."""
 
-    def __init__(
-        self,
-        label: str,
-        name: str,
-        device: str,
-        dtype: str,
-        max_pixels: int | None,
-        network: NetworkOptions = PLAIN,
-        served: Served | None = None,
-        readable: Callable[[Decoding, Engine, Callable[[str], None]], Decoding] = lambda decoding, *_: decoding,
-    ) -> None:
-        """readable: the decoding, the engine and `say` -> the decoding that this engine can do."""
-        self.label, self.name = label, name
-        self.note = ""
-        self._load_options = (device, dtype, max_pixels, network, served)
-        self._readable = readable
+    def __init__(self, label: str, name: str, options: ModelOptions) -> None:
+        self.label, self.name, self.note = label, name, ""
+        self._options = options
         self._decoding: Decoding | None = None
         self._engine: Engine | None = None
-        self._name = ""
+        self._loaded_name = ""
         self._identities: dict[str, Mapping[str, Any]] = {}
-        if self.by_level_words:
+        self._by_level_words = options.served is None and engine_of(name)[0] == LEVEL_WORD_PREFIX
+        if self._by_level_words:
             self.note = f"{label}: expectation over the probabilities of the level words, excellent to bad."
 
-    @property
-    def by_level_words(self) -> bool:
-        return self._load_options[-1] is None and engine_of(self.name)[0] == LEVEL_WORD_PREFIX
-
     def refusal(self, dataset: Dataset) -> str | None:
-        if self.by_level_words and not TASKS[dataset.task].number:
-            return f"{self.label} reads level words, which are for scores; {dataset.key} asks for {dataset.task}"
+        if self._by_level_words and not TASKS[dataset.task].number:
+            return f"{self.label} rates by level words and gives only scores; {dataset.key} needs {dataset.task}"
         return None
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
@@ -66,13 +48,13 @@ class ModelSystem:
     ) -> list[RowAnswer]:
         engine = self._loaded(settings, task)
         if self._decoding is None:
-            self._decoding = self._readable(settings.decoding, engine, settings.say)
+            self._decoding = self._options.supported(settings.decoding, engine.reads_choices, settings.say)
         decoding = self._plain(self._decoding)
-        fingerprint = settings_of(task, engine, decoding, settings.seed)
+        fingerprint = settings_of(task, engine.identity, decoding, settings.seed)
         journal = Journal(settings.journal(self.label, dataset, task.name), fingerprint, settings.restart)
         with journal, settings.progress(f"{self.label} on {dataset.key}", len(items)) as advance:
             if len(journal):
-                settings.say(f"going on: {len(journal)} answers are in {journal.path}")
+                settings.say(f"resuming: {len(journal)} answers are in {journal.path}")
             answers = []
             for result in assess(
                 task,
@@ -90,23 +72,21 @@ class ModelSystem:
             return answers
 
     def _plain(self, decoding: Decoding) -> Decoding:
-        """Level words are read in one way, whatever the other systems are asked."""
-        return replace(decoding, rating="answer", mode="reasoned") if self.by_level_words else decoding
+        """Level words are read in one way, whatever the decoding of other systems."""
+        return replace(decoding, rating="answer", mode="reasoned") if self._by_level_words else decoding
 
     def _loaded(self, settings: AnswerSettings, task: Task) -> Engine:
-        """The engine; a release with weights for each kind of task is loaded anew for another kind."""
-        name = self.name if self._load_options[-1] is not None else for_task(self.name, task.folder)
-        if self._engine is None or name != self._name:
-            self._engine, self._name = None, name
+        """The engine for a task. A release with weights for each kind of task is loaded again for another kind."""
+        name = self._options.name_for(self.name, task)
+        if self._engine is None or name != self._loaded_name:
+            self._engine, self._loaded_name = None, name
             settings.say(f"model: {self.label}" if self.label == name else f"model: {self.label} ({name})")
-            self._engine = load(name, *self._load_options, settings.say)
-            for note in getattr(self._engine, "notes", ()):
-                settings.say(note)
+            self._engine = load(name, self._options, settings.say)
             self._identities[name] = self._engine.identity
         return self._engine
 
     def facts(self) -> dict[str, Any]:
-        """With several folders of weights, the identity of each."""
+        """The identity of the weights; of each, if there were several."""
         found = list(self._identities.values())
         more = dict(found[0]) if len(found) == 1 else {"weights": dict(self._identities)} if found else {}
         return {"kind": "model", "name": self.name, **more}
@@ -116,15 +96,14 @@ class ModelSystem:
 
 
 def answer_of(task: Task, result: Result) -> RowAnswer:
-    if result.error is not None:
-        return RowAnswer({}, result.error)
-    aggregated = aggregate_answers(task, result.answers, result.distributions)
+    aggregated = aggregate(task, result)
     return RowAnswer(aggregated.fields, aggregated.error, aggregated.reasoning)
 
 
 def _combined(task: Task, each: Sequence[RowAnswer]) -> RowAnswer:
-    unread = next((answer for answer in each if answer.error is not None), None)
-    return unread or RowAnswer(task.combined([answer.fields for answer in each]))
+    """The answers to the parts of a task -> the answer to the task; the first error, if there is one."""
+    failed = next((answer for answer in each if answer.error is not None), None)
+    return failed or RowAnswer(task.combined([answer.fields for answer in each]))
 
 
 def parse_label(argument: str) -> tuple[str, str]:

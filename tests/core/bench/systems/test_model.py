@@ -13,12 +13,12 @@ import pytest
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
-from qinsight_cli.core.engines import Completion, Decoding, Request
+from qinsight_cli.core.engines import Completion, Decoding, Engine, ModelOptions, Request
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.degradation import DISTORTIONS
 
 
-class DarkEngine:
+class DarkEngine(Engine):
     """Asked about darkening it says how dark a picture is, asked about noise it always sees a little."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def test_four_questions_a_picture_and_the_most_severe_answer(
     dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis"), "degradation", "test", None, 0)
     assert dataset is not None
     one_by_one = replace(answer_settings, sequential=True)
-    model = ModelSystem("m", "tiny", "cpu", "auto", None)
+    model = ModelSystem("m", "tiny", ModelOptions("cpu"))
     said = model.answers(dataset, one_by_one)
     assert engine.asked == dict.fromkeys(DISTORTIONS, 15)
     for sample, answer in zip(dataset.samples, said, strict=True):
@@ -61,7 +61,7 @@ def test_four_questions_a_picture_and_the_most_severe_answer(
         expected = ("darken", "serious") if dark else ("noise", "slight")
         assert tuple(answer.fields.values()) == expected
     model.close()
-    assert ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, one_by_one) == said
+    assert ModelSystem("m", "tiny", ModelOptions("cpu")).answers(dataset, one_by_one) == said
     assert sum(engine.asked.values()) == 60  # the second time all came from the journals
 
 
@@ -72,7 +72,7 @@ def test_an_answer_that_cannot_be_read_fails_its_picture_alone(
     assert dataset is not None
     real = engine._answer
     monkeypatch.setattr(engine, "_answer", lambda r: "?" if np.asarray(r.images[0]).mean() < 60 else real(r))
-    said = ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
+    said = ModelSystem("m", "tiny", ModelOptions("cpu")).answers(dataset, replace(answer_settings, sequential=True))
     assert [answer.error is not None for answer in said] == [
         sample.truth["distortion"] == "darken" for sample in dataset.samples
     ]
@@ -83,10 +83,10 @@ def test_a_journal_of_another_engine_is_refused(
 ) -> None:
     dataset = datasets.load_dataset(make.degradations(tmp_path / "kadis", each=1), "degradation", "test", None, 0)
     assert dataset is not None
-    ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
+    ModelSystem("m", "tiny", ModelOptions("cpu")).answers(dataset, replace(answer_settings, sequential=True))
     engine.identity = {"model": "another"}
     with pytest.raises(QInsightError, match=r"model\.model dark -> another"):
-        ModelSystem("m", "tiny", "cpu", "auto", None).answers(dataset, replace(answer_settings, sequential=True))
+        ModelSystem("m", "tiny", ModelOptions("cpu")).answers(dataset, replace(answer_settings, sequential=True))
 
 
 def test_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_release_with_weights_for_each_kind_of_task_is_asked_with_the_right_on
     monkeypatch.setattr(
         "qinsight_cli.core.bench.systems.model.load", lambda name, *_: pixel_engine(name=f"weights of {name}")
     )
-    system = ModelSystem("Q-Insight", "q-insight", "cpu", "auto", 0)
+    system = ModelSystem("Q-Insight", "q-insight", ModelOptions("cpu"))
     pairs = datasets.load_dataset(make.comparisons(tmp_path / "srbench"), "comparison", "test", 5, 0)
     rated = datasets.load_dataset(make.scores(tmp_path / "koniq", "koniq"), "score", "test", 5, 0)
     assert pairs is not None
@@ -137,5 +137,5 @@ def test_the_words_of_the_authors_code_reach_the_model(
     monkeypatch.setattr("qinsight_cli.core.bench.systems.model.load", lambda *_: Listening())
     rated = datasets.load_dataset(make.scores(tmp_path / "koniq", "koniq"), "score", "test", None, 0)
     assert rated is not None
-    ModelSystem("m", "tiny", "cpu", "auto", 0).answers(rated, replace(answer_settings, style="authors"))
+    ModelSystem("m", "tiny", ModelOptions("cpu")).answers(rated, replace(answer_settings, style="authors"))
     assert {words[-9:] for words in asked} == {"</answer>"}
