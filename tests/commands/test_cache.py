@@ -130,7 +130,7 @@ def test_a_broken_cache_is_one_line_and_the_rows_are_the_same(
     (tmp_path / "cache").write_text("a file where the folder should be")
     done = run("score", "photos", "--csv", "a.csv")
     assert done.code == 0
-    assert done.err.count("the cache cannot be used") == 1
+    assert done.err.count("the answer cache cannot be used") == 1
     assert Path("a.csv").read_bytes() == whole
 
 
