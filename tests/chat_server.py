@@ -133,6 +133,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self._allowed():
             self.send_json({"error": {"message": "wrong key"}}, 401)
             return
+        if self.path != "/v1/chat/completions":
+            self.send_json({"detail": "Not Found"}, 404)
+            return
         question = body["max_tokens"] > 1  # not the check before it
         with behaviour.lock:
             number = behaviour.number

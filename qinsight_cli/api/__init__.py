@@ -146,9 +146,11 @@ class QInsight:
         _decoding(temperature=temperature)
         with self._lock:
             engine = self._loaded(SCORE)
-            factor = engine.target.factor if engine.target and not engine.sends_files else FACTOR
-            conversation, pictures = read_conversation(messages, factor)
-            files = tuple(as_png(picture) for picture in pictures) if engine.sends_files else ()
+            target, sends = engine.target, engine.sends_files
+            conversation, pictures = read_conversation(messages, target.factor if target and not sends else FACTOR)
+            if sends and target:
+                pictures = tuple(target.fit(picture) for picture in pictures)
+            files = tuple(as_png(picture) for picture in pictures) if sends else ()
             batch = engine.prepare([Request(conversation, pictures, seed, files=files)])
             (found,) = engine.generate(batch, Decoding(max_new_tokens=max_new_tokens, temperature=temperature))
         if isinstance(found, Unanswered):

@@ -42,6 +42,8 @@ class Serving:
         """Raises UsageError for a wrong URL, and for the other options without --endpoint."""
         for url in self.endpoint or ():
             _check_url(url)
+        if self.api_key_env is not None and not (self.api_key_env.isascii() and self.api_key_env.isidentifier()):
+            raise UsageError("--api-key-env takes the name of an environment variable that holds the key, not the key")
         if not self.endpoint:
             for option, given in (
                 ("--concurrency", self.concurrency != 32),
@@ -88,6 +90,10 @@ def _check_url(url: str) -> None:
         raise UsageError(f"--endpoint {url}: give a URL such as http://localhost:8000/v1")
     if parts.username or parts.password:
         raise UsageError("--endpoint: no key or password in the URL; name its environment variable with --api-key-env")
+    if parts.query or parts.fragment:
+        raise UsageError("--endpoint: no ? or # in the URL; name the environment variable of a key with --api-key-env")
+    if parts.path.rstrip("/").endswith(("/completions", "/models", "/responses")):
+        raise UsageError(f"--endpoint {url}: give the URL up to /v1")
 
 
 def _with_path(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import tempfile
@@ -75,8 +76,11 @@ def serve(run: ServedPage) -> None:
             say(f"everybody who can reach {run.host} can use the page: it has no password")
         say(f"the page is at {_address(listening, run.host)}; Ctrl-C ends it")
         _clean_up_on_signals()
+        server = uvicorn.Server(config)
+        # What open pages still wait for breaks off when the server ends: no news.
+        logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
         finally:
             asker.close()
 

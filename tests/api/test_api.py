@@ -114,6 +114,11 @@ def test_a_conversation_here_and_at_a_server(folder: Path, engines: list[Any], p
         assert sent.width % 28 == sent.height % 28 == 0
         assert sent.width * sent.height <= 30_000
         assert f"Brightness [{pixel_engine.rating_of(sent)}]" in said
+    with chat_server.serving(pixel_engine.PixelEngine()) as (url, seen):
+        QInsight("tiny", endpoint=url, max_pixels=5_000).ask(messages)
+    (address,) = chat_server._addresses(seen.bodies[-1])
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
+        assert 4_500 < sent.width * sent.height <= 5_000
     with pytest.raises(QInsightError, match="an address, not a file"):
         QInsight().ask([{"role": "user", "content": [{"image": "https://example.org/a.jpg"}]}])
 

@@ -124,6 +124,9 @@ def test_ctrl_c_while_a_server_is_silent(photos: list[str]) -> None:
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no address": (["--endpoint", "localhost:8000"], "give a URL such as"),
     "a key in the address": (["--endpoint", "http://me:key@host/v1"], "no key or password in the URL"),
+    "a key in the query": (["--endpoint", "http://host/v1?key=abc"], "no ? or # in the URL"),
+    "too long an address": (["--endpoint", "http://host/v1/chat/completions"], "give the URL up to /v1"),
+    "a key itself": (["--endpoint", "http://h/v1", "--api-key-env", "sk-12"], "not the key"),
     "device": (["--endpoint", "http://h/v1", "--device", "cpu"], "--device is for a model on this machine"),
     "batch": (["--endpoint", "http://h/v1", "--batch-size", "4"], "--concurrency sets the"),
     "direct": (["--endpoint", "http://h/v1", "--mode", "direct"], "no endpoint gives"),
@@ -138,6 +141,7 @@ def test_mistakes(given: list[str], words: str, run: Any, photos: list[str]) -> 
         done = run(verb, "photos", *given)
         assert (done.code, len(done.err.strip().splitlines())) == (2, 1), done.err
         assert words in done.err
+        assert "sk-12" not in done.err
 
 
 def test_bench_asks_a_server(

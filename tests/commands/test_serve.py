@@ -10,15 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import chat_server
+from pixel_engine import PixelEngine
 from qinsight_cli.commands.serve import Engines, ServedPage, _listen
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks import TASKS
@@ -74,41 +78,82 @@ def test_mistakes(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_page_is_on_this_machine_alone_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     secret = tmp_path / "secret.png"
     Image.new("RGB", (64, 64)).save(secret)
-    command = [sys.executable, "-m", "qinsight_cli", "serve", "--port", "0"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
-        said = ""
-        try:
-            for line in server.stderr or ():
-                said += line
-                if found := re.search(r"the page is at http://localhost:(\d+)", line):
-                    break
-            assert found, said
-            address = f"http://127.0.0.1:{found[1]}"
-            with urllib.request.urlopen(address, timeout=60) as answer:
-                assert b"qinsight" in answer.read()
-            with pytest.raises(urllib.error.HTTPError):  # no file of this machine
-                urllib.request.urlopen(f"{address}/gradio_api/file={Path(__file__)}", timeout=60)
-            assert "was not uploaded" in _asked_about(address, secret)
-            other = next((each for each in _addresses() if each not in ("127.0.0.1", "::1")), None)
-            if other:
-                with pytest.raises(OSError, match=r"refused|timed out"):
-                    socket.create_connection((other, int(found[1])), timeout=10)
-            assert [each.name for each in tmp_path.glob("qinsight-page-*")]
-        finally:
-            server.send_signal(number)
-            said += server.stderr.read() if server.stderr else ""
-    assert server.returncode == 128 + number, said
-    assert said.count("Traceback") <= 1  # Gradio shows one for the file that was refused
+    with _served(tmp_path, number) as (address, said):
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            assert b"qinsight" in answer.read()
+        with pytest.raises(urllib.error.HTTPError):  # no file of this machine
+            urllib.request.urlopen(f"{address}/gradio_api/file={Path(__file__)}", timeout=60)
+        with _asked_about(address, str(secret)) as told:
+            assert "was not uploaded" in str(told.read(), "utf-8")
+        other = next((each for each in _addresses() if each not in ("127.0.0.1", "::1")), None)
+        if other:
+            with pytest.raises(OSError, match=r"refused|timed out"):
+                socket.create_connection((other, int(address.rpartition(":")[2])), timeout=10)
+        assert [each.name for each in tmp_path.glob("qinsight-page-*")]
+    (line,) = said[1:]
+    assert "the page is at" in line
     assert not list(tmp_path.glob("qinsight-page-*"))
 
 
-def _asked_about(address: str, path: Path) -> str:
-    """What the page says when a client names a file of the machine in place of one that it uploaded."""
+@WITH_GRADIO
+def test_it_ends_while_a_page_waits_for_a_silent_server(tmp_path: Path) -> None:
+    """The server holds its first answer back until the page has ended."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    asked, over = threading.Event(), threading.Event()
+
+    def hold(handler: chat_server.Handler) -> None:
+        asked.set()
+        over.wait(60)
+
+    with chat_server.serving(PixelEngine(), fail=lambda number, body: hold) as (url, seen):
+        with _served(tmp_path, signal.SIGINT, "--endpoint", url) as (address, said):
+            told = _asked_about(address, _uploaded(address, tmp_path / "a.png"))  # stays open, as that of a browser
+            assert asked.wait(60)
+        assert seen.number == 1
+        over.set()
+    told.close()
+    assert "the page is at" in said[-1]
+
+
+@contextmanager
+def _served(folder: Path, number: signal.Signals, *more: str) -> Iterator[tuple[str, list[str]]]:
+    """A page in a process of its own, which `number` ends after the block -> its address, and the lines that it says,
+    all of them after the block."""
+    command = [sys.executable, "-m", "qinsight_cli", "serve", "--port", "0", *more]
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        said: list[str] = []
+        assert server.stderr is not None
+        try:
+            for line in server.stderr:
+                said.append(line)
+                if found := re.search(r"the page is at http://localhost:(\d+)", line):
+                    break
+            assert found, said
+            yield f"http://127.0.0.1:{found[1]}", said
+        finally:
+            server.send_signal(number)
+            said += server.stderr.readlines()
+    assert server.returncode == 128 + number, said
+
+
+def _uploaded(address: str, path: Path) -> str:
+    """Where the page keeps a picture that a client has sent."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    form = head + path.read_bytes() + b"\r\n--x--\r\n"
+    sent = urllib.request.Request(
+        f"{address}/gradio_api/upload", form, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    with urllib.request.urlopen(sent, timeout=60) as answer:
+        return str(json.load(answer)[0])
+
+
+def _asked_about(address: str, path: str) -> Any:
+    """The stream of what the page says of a file; `path` is to be one that was uploaded."""
     with urllib.request.urlopen(f"{address}/config", timeout=60) as answer:
         found = json.load(answer)
     asked = {
-        "data": [[{"path": str(path), "meta": {"_type": "gradio.FileData"}}]],
+        "data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}]],
         "fn_index": found["dependencies"][0]["id"],
         "session_hash": "client",
     }
@@ -116,8 +161,7 @@ def _asked_about(address: str, path: Path) -> str:
         f"{address}/gradio_api/queue/join", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
     urllib.request.urlopen(joined, timeout=60).close()
-    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=client", timeout=60) as told:
-        return str(told.read(), "utf-8")
+    return urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=client", timeout=60)
 
 
 def _addresses() -> list[str]:

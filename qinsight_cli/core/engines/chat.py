@@ -62,8 +62,8 @@ def completions_of(response: Any, choices: Choices | None) -> list[Completion]:
         prompt_tokens = int(getattr(usage, "prompt_tokens", 0) or 0)
         tokens = int(getattr(usage, "completion_tokens", 0) or 0)
         probabilities = [read_probabilities(each, choices) for each in response.choices] if choices else []
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise UnusableResponse(f"its response is no chat completion ({type(error).__name__})") from None
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError):
+        raise UnusableResponse("its response is no chat completion") from None
     if not written:
         raise UnusableResponse("its response holds no completion")
     if not all(text.strip() for text, _ in written):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INSTALL = "--endpoint needs the package openai: pip install 'qinsight[endpoint]'"
 HOPELESS = 64  # requests in a row that no server answered
+PACE = 0.25  # seconds between two words to a listener
 
 
 @dataclass
@@ -34,8 +35,10 @@ class Sent:
 
 
 class EndpointEngine(Engine):
-    """A served model. Pictures are scaled down only if there is a limit of pixels; else the files are sent
-    unchanged."""
+    """A served model. Pictures are scaled down only if there is a limit of pixels; else the files are sent unchanged.
+
+    `listener` gets "" again and again while an answer is awaited, and may raise to give it up.
+    """
 
     sends_files = True
 
@@ -76,7 +79,7 @@ class EndpointEngine(Engine):
 
         Raises QInsightError if the server refuses the key or the model, or after `HOPELESS` requests without an answer.
         """
-        from qinsight_cli.core.engines.replicas import Lost
+        from qinsight_cli.core.engines.replicas import AGAIN, Lost
 
         if not batch.futures:
             self.start(batch, decoding)
@@ -84,7 +87,7 @@ class EndpointEngine(Engine):
         try:
             for future in batch.futures:
                 try:
-                    found.append(future.result())
+                    found.append(self._awaited(future))
                 except Unanswered as error:
                     found.append(error)
         except BaseException:
@@ -94,8 +97,14 @@ class EndpointEngine(Engine):
         for each in found:
             self._lost = self._lost + 1 if isinstance(each, Lost) else 0
         if self._lost >= HOPELESS:
-            raise QInsightError(f"the last {self._lost} requests got no answer: {found[-1]}")
+            last = f"the last {self._lost} requests got no answer: {found[-1]}"
+            raise QInsightError(f"{last}; once the server is back, {AGAIN}")
         return found
+
+    def _awaited(self, future: Future[list[Completion]]) -> list[Completion]:
+        while self.listener is not None and not wait([future], PACE).done:
+            self.listener("")
+        return future.result()
 
     async def _ask(self, request: Request, decoding: Decoding) -> list[Completion]:
         async with self._free:
@@ -155,5 +164,8 @@ def load_endpoint(
     key = key_of(served.key_variable)
     loop = Loop()  # not asyncio.run: a notebook has a loop of its own
     facts = loop.run(check(served, model, key, say)).result()
-    replicas = Replicas(served.urls, key, served.timeout)
+    replicas = Replicas(served.urls, key, served.timeout, say=say)
+    silent = facts.pop("silent")
+    for each in replicas.all:
+        each.told = each.url in silent
     return EndpointEngine(model, replicas, served.concurrency, max_pixels, facts, loop)

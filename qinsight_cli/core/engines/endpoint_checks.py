@@ -20,6 +20,7 @@ from qinsight_cli.core.tasks.base import text
 
 PATIENCE = 60.0  # seconds for the check of one server: it may have to load a large model
 SIDE = 64  # pixels, of the test picture
+CHECK = "check the URL, and that the server is up"
 
 
 class Silent(Exception):
@@ -33,11 +34,14 @@ def key_of(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise QInsightError(f"--api-key-env {variable}: this environment variable is not set, or it is empty")
+    if not (key.isascii() and key.isprintable()):
+        raise QInsightError(f"--api-key-env {variable}: its value is no key: a line break, or letters beyond ASCII")
     return key
 
 
 async def check(served: Served, model: str, key: str | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Facts for the engine: "logprobs", and "root", the origin of the weights, if the servers report it.
+    """Facts for the engine: "logprobs"; "silent", the URLs of silent servers; and "root", the origin of the weights, if
+    the servers report it.
 
     If some of several servers are silent, `say` gets a line for each. Raises QInsightError if all are silent, or if one
     answers but cannot be used.
@@ -53,14 +57,15 @@ async def check(served: Served, model: str, key: str | None, say: Callable[[str]
         if isinstance(outcome, BaseException) and not isinstance(outcome, Silent):
             raise outcome
     if len(silent) == len(found):
-        raise QInsightError(str(silent[0]))
+        raise QInsightError(f"{silent[0]}; {CHECK}")
     for trouble in silent:
         say(f"{trouble}; it is tried again later")
     facts = [each for each in found if isinstance(each, dict)]
     roots = {each.get("root") for each in facts}
     if len(roots) > 1:
         raise QInsightError(f"the endpoints serve different models as {model}: {', '.join(map(str, roots))}")
-    return {**facts[0], "logprobs": all(each["logprobs"] for each in facts)}
+    away = [each.url for each, outcome in zip(replicas.all, found, strict=True) if isinstance(outcome, Silent)]
+    return {**facts[0], "logprobs": all(each["logprobs"] for each in facts), "silent": away}
 
 
 async def _check_one(
@@ -73,7 +78,10 @@ async def _check_one(
     except openai.AuthenticationError:
         raise QInsightError(_key_refused(url, variable)) from None
     except openai.NotFoundError as error:
-        raise QInsightError(f"{url} has no model {model}: {replicas.words(error)}") from None
+        said = error.body.get("message") if isinstance(error.body, dict) else None
+        raise QInsightError(
+            f"{url} has no model {model} ({replicas.words(error)}): choose with --model" if said else _no_api(url)
+        ) from None
     except (openai.APIConnectionError, ValueError) as error:
         raise Silent(f"{url} does not answer a short question: {replicas.words(error)}") from None
     except openai.APIStatusError as error:
@@ -93,13 +101,16 @@ async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str |
         names = {str(each.id): each for each in listed.data}
     except (openai.AuthenticationError, openai.PermissionDeniedError):
         raise QInsightError(_key_refused(url, variable)) from None
+    except openai.APITimeoutError:
+        raise Silent(f"nothing answers at {url} in time") from None
     except openai.APIConnectionError as error:
         raise Silent(f"nothing answers at {url} ({root_of(error)})") from None
     except openai.APIStatusError as error:
         if error.status_code in (404, 405, 501) and "json" in error.response.headers.get("content-type", ""):
             return {}  # a gateway for chat alone; the test question decides
         if error.status_code >= 500 or error.status_code == 429:
-            raise Silent(f"{url} answers with error {error.status_code}") from None
+            more = " (too many requests)" if error.status_code == 429 else ""
+            raise Silent(f"{url} answers with error {error.status_code}{more}") from None
         raise QInsightError(_no_api(url)) from None
     except (AttributeError, TypeError, ValueError, openai.OpenAIError):
         raise QInsightError(_no_api(url)) from None
@@ -111,7 +122,7 @@ async def _find_model(url: str, client: AsyncOpenAI, model: str, variable: str |
 
 
 def _no_api(url: str) -> str:
-    return f"{url} answers, but not as an OpenAI-compatible API: give the address up to /v1"
+    return f"{url} answers, but not as an OpenAI-compatible API: give the URL up to /v1"
 
 
 def _key_refused(url: str, variable: str | None) -> str:

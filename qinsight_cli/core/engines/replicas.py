@@ -9,6 +9,7 @@ Imports openai: import this module only when a server is in use.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ TRANSIENT = (
     openai.ConflictError,
     UnusableResponse,
 )
-FINAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+# What ends the job: no other request would be answered either.
+FINAL = {401: "refuses the key", 402: "wants to be paid", 403: "refuses the key", 404: "no longer has the model"}
+AGAIN = "run the same command again to go on"
+TOLD = 3  # failures in a row after which a person hears of a server
 
 
 @dataclass(eq=False)
@@ -46,16 +50,23 @@ class Replica:
     busy: int = 0
     aside: float = 0.0
     failures: int = 0
+    told: bool = False
 
-    def fail(self) -> None:
-        """Set the server aside. Requests that were in flight together count as one failure."""
+    def fail(self, words: str, say: Callable[[str], None]) -> None:
+        """Set the server aside. Requests that were in flight together count as one failure. `say` hears of an outage
+        once."""
         now = time.monotonic()
         if now >= self.aside:
             self.failures += 1
             self.aside = now + min(LONGEST, SHORTEST * 2 ** (self.failures - 1))
+        if self.failures >= TOLD and not self.told:
+            self.told = True
+            say(f"{self.url} does not answer: {words}; it is asked again, less often each time")
 
-    def recover(self) -> None:
-        self.failures, self.aside = 0, 0.0
+    def recover(self, say: Callable[[str], None]) -> None:
+        if self.told:
+            say(f"{self.url} answers again")
+        self.failures, self.aside, self.told = 0, 0.0, False
 
 
 class Lost(Unanswered):
@@ -65,8 +76,15 @@ class Lost(Unanswered):
 class Replicas:
     """The servers of a model. All calls come from one event loop."""
 
-    def __init__(self, urls: tuple[str, ...], key: str | None, timeout: float, retries: int | None = None) -> None:
-        self._key = key
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        key: str | None,
+        timeout: float,
+        retries: int | None = None,
+        say: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self._key, self._say = key, say
         retries = RETRIES if retries is None else retries
         fields: dict[str, Any] = {"api_key": key or NO_KEY, "timeout": timeout, "max_retries": retries}
         self.all = [Replica(url, AsyncOpenAI(base_url=url, **fields)) for url in urls]
@@ -84,21 +102,21 @@ class Replicas:
                 found = await call(replica.client)
             except TRANSIENT as error:
                 last = error
-                replica.fail()
-            except FINAL as error:
-                raise QInsightError(f"{replica.url}: {self.words(error)}") from None
             except openai.APIStatusError as error:
+                if error.status_code in FINAL:
+                    what = f"{replica.url} {FINAL[error.status_code]} ({self.words(error)})"
+                    raise QInsightError(f"{what}; once that is mended, {AGAIN}") from None
                 raise Unanswered(f"{replica.url} refused the request: {self.words(error)}") from None
             except (openai.OpenAIError, ValueError) as error:  # the body is no JSON
-                last = UnusableResponse(f"its response cannot be read ({type(error).__name__})")
-                replica.fail()
+                last = UnusableResponse(f"its response cannot be read ({self.words(error)})")
             else:
-                replica.recover()
+                replica.recover(self._say)
                 return found
             finally:
                 replica.busy -= 1
+            replica.fail(self.words(last), self._say)
         assert last is not None
-        raise Lost(f"{replica.url} failed {ROUNDS} times, the last time: {self.words(last)}")
+        raise Lost(f"{ROUNDS} attempts failed, the last at {replica.url}: {self.words(last)}")
 
     async def _free(self) -> Replica:
         """The least busy server that is not set aside. Waits if all are."""
@@ -117,11 +135,16 @@ class Replicas:
         if isinstance(error, openai.APIConnectionError):
             return f"no connection ({root_of(error)})"
         message = " ".join(str(getattr(error, "message", "") or error).split())
+        if isinstance(error, openai.APIStatusError):  # "Error code: 429 - too fast"
+            message = ": ".join(filter(None, (f"error {error.status_code}", message.partition(" - ")[2])))
         return message.replace(self._key, "***")[:300] if self._key else message[:300]
 
 
 def root_of(error: BaseException) -> str:
-    """The message of the innermost cause."""
+    """The message of the innermost cause, without the number of the system."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(str(error).split()) or type(error).__name__
+    if "WRONG_VERSION_NUMBER" in words or "record layer failure" in words:
+        return "it speaks no TLS: try http:// in place of https://"
+    return re.sub(r"^\[Errno -?\d+\] ", "", words)

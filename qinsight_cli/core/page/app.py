@@ -96,7 +96,7 @@ def page(asker: Asker, about: str, host: str, folder: str) -> Any:
 
     # The fonts of Gradio's own theme come from another server.
     theme = gradio.themes.Default(font=["system-ui, sans-serif"], font_mono=["ui-monospace, monospace"])
-    with gradio.Blocks(title="qinsight", analytics_enabled=False) as blocks:
+    with _blocks(gradio)(title="qinsight", analytics_enabled=False) as blocks:
         gradio.HTML(_head(about))
         dropped = gradio.File(label="Drop a picture, or two to compare", file_count="multiple", height=150)
         shown = {"status": gradio.HTML(status("")), "pair": gradio.HTML()}
@@ -131,6 +131,20 @@ def page(asker: Asker, about: str, host: str, folder: str) -> Any:
         css=(files(__package__) / "page.css").read_text(encoding="utf-8"),
     )
     return guarded(app, LOOPBACK if host in LOOPBACK else None)
+
+
+def _blocks(gradio: Any) -> Any:
+    """Gradio's class of pages, with one line to a client that names a file it did not upload, and none to us."""
+    from gradio.exceptions import InvalidPathError
+
+    class Blocks(gradio.Blocks):
+        async def preprocess_data(self, *given: Any, **more: Any) -> Any:
+            try:
+                return await super().preprocess_data(*given, **more)
+            except InvalidPathError as error:
+                raise gradio.Error(str(error), print_exception=False) from None
+
+    return Blocks
 
 
 def _head(about: str) -> str:

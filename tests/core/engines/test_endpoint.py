@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,11 +130,23 @@ def test_a_failure_is_tried_again(failure: Any, pixel_engine: Any, grey: list[di
     assert set(seen.calls.values()) == {3}
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+WORDS = {
+    "429": "error 429: busy$",
+    "500": "error 500: busy$",
+    "503": "error 503: busy$",
+    "garbage": "its response is no chat completion$",
+    "broken json": "its response cannot be read",
+    "empty answer": "it gave an empty answer$",
+    "no choices": "its response holds no completion$",
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
 def test_what_fails_for_ever_is_a_row_with_an_error(
-    failure: Any, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, pixel_engine: Any, grey: list[dict[str, str]], rating_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One picture never gets an answer; the others do, and the journal keeps them."""
+    failure = FAILURES[name]
     monkeypatch.setattr(replicas, "RETRIES", 1)
     data = Path(grey[5]["image"]).read_bytes()
     address = base64.b64encode(data).decode()
@@ -143,7 +156,9 @@ def test_what_fails_for_ever_is_a_row_with_an_error(
         found = answers(engine, grey)
     values = ratings(found)
     assert values[:5] + values[6:] == [value for i, value in enumerate(expected(grey, rating_of)) if i != 5]
-    assert str(values[5]).startswith("unanswered: ")
+    assert str(values[5]).startswith(f"unanswered: {replicas.ROUNDS} attempts failed, the last at {url}: ")
+    assert re.search(WORDS.get(name, "no connection"), str(values[5]))
+    assert "Error" not in str(values[5]), "a name of Python's"
     assert found[5].unanswered
 
 
@@ -217,8 +232,35 @@ def test_a_server_that_is_gone_ends_the_command(
     monkeypatch.setattr(endpoint, "HOPELESS", 9)
     with chat_server.serving(pixel_engine()) as (url, _):
         engine = served(url)
-    with pytest.raises(QInsightError, match=r"the last 9 requests got no answer: .*no connection"):
+    with pytest.raises(
+        QInsightError, match=r"the last 9 requests got no answer: .*no connection.*; once the server is"
+    ):
         answers(engine, grey, batch_size=3)
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(pixel_engine: Any, grey: list[dict[str, str]]) -> None:
+    lines: list[str] = []
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = load_endpoint("tiny", Served((url,), concurrency=2, timeout=20.0), say=lines.append)
+        answers(engine, grey[:4])
+        seen.fail = lambda number, body: chat_server.status(503)
+        answers(engine, grey[4:8])
+        assert lines == [f"{url} does not answer: error 503: busy; it is asked again, less often each time"]
+        seen.fail = lambda number, body: None
+        answers(engine, grey[8:])
+        assert lines[1:] == [f"{url} answers again"]
+
+
+@pytest.mark.parametrize(("status", "words"), [(402, "wants to be paid"), (404, "no longer has the model")])
+def test_what_no_later_request_would_survive_ends_the_command(
+    status: int, words: str, pixel_engine: Any, grey: list[dict[str, str]]
+) -> None:
+    with chat_server.serving(pixel_engine()) as (url, seen):
+        engine = served(url)
+        seen.fail = lambda number, body: chat_server.status(status, "sorry")
+        whole = rf"{url} {words} \(error {status}: sorry\); once that is mended, run the same command again"
+        with pytest.raises(QInsightError, match=whole):
+            answers(engine, grey)
 
 
 def test_a_key_that_is_withdrawn_ends_the_command(
@@ -228,7 +270,7 @@ def test_a_key_that_is_withdrawn_ends_the_command(
     with chat_server.serving(pixel_engine(), key="s3cret") as (url, seen):
         engine = served(url, key_variable="MY_KEY")
         seen.fail = lambda number, body: chat_server.status(401, "s3cret is not valid any more")
-        with pytest.raises(QInsightError, match=r"\*\*\* is not valid any more"):
+        with pytest.raises(QInsightError, match=r"refuses the key .*\*\*\* is not valid any more"):
             answers(engine, grey)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import chat_server
 from pixel_engine import PixelEngine
-from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.engines import Decoding, Served
+from qinsight_cli.core.engines.endpoint import load_endpoint
 from qinsight_cli.core.engines.local import load_engine
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference.assess import assess
@@ -146,3 +149,31 @@ def test_closing_stops_the_model(grey: str) -> None:
     with pytest.raises(InterruptedError):
         for _ in asked:
             pass
+
+
+@pytest.mark.parametrize("how", ["close", "give up"])
+def test_a_server_that_does_not_answer_is_not_waited_for(grey: str, how: str) -> None:
+    """It holds the answer back until the test is over."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hold(handler: chat_server.Handler) -> None:
+        asked.set()
+        over.wait(30)
+        chat_server.drop(handler)
+
+    with chat_server.serving(PixelEngine(), fail=lambda number, body: hold) as (url, seen):
+        engine = load_endpoint("tiny", Served((url,)))
+        asker = Asker(lambda task: (engine, Decoding()))
+        question = asker.ask(SCORE, {"image": grey})
+        while not asked.is_set():
+            assert next(question) == ""
+        if how == "close":
+            asker.close()
+            assert seen.number == 1
+            with pytest.raises(InterruptedError):
+                list(question)
+        else:
+            question.close()
+            seen.fail = lambda number, body: None
+            assert answer(asker, grey).card.number == pytest.approx(2.88)
+        over.set()
