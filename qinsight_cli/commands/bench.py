@@ -23,7 +23,7 @@ from qinsight_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from qinsight_cli.core.bench.paper import Table
-    from qinsight_cli.core.bench.run import Bench, Protocol
+    from qinsight_cli.core.bench.run import Bench, ProtocolOptions
     from qinsight_cli.core.bench.systems.base import AnswerSettings, System
 
 Tables = Annotated[
@@ -73,8 +73,8 @@ def bench(
     serving.check(compute, answers.decoding.mode == "direct")
     systems = _systems(measured, compute, serving, ray)
     settings = _settings(where.out or _new_folder(chosen), answers, serving.batch_size(compute), restart, counting)
-    protocol = _protocol(where, counting, answers.seed)
-    _measure(chosen, where, systems, protocol, settings, counting.intervals)
+    options = _protocol(where, counting, answers.seed)
+    _measure(chosen, where, systems, options, settings, counting.intervals)
 
 
 def _tables(names: list[str] | None) -> list[Table]:
@@ -103,10 +103,10 @@ def _settings(
     )
 
 
-def _protocol(where: Where, counting: Counting, seed: int) -> Protocol:
-    from qinsight_cli.core.bench.run import Protocol
+def _protocol(where: Where, counting: Counting, seed: int) -> ProtocolOptions:
+    from qinsight_cli.core.bench.run import ProtocolOptions
 
-    return Protocol(
+    return ProtocolOptions(
         split=where.split,
         limit=where.limit,
         fitted=counting.plcc is Plcc.logistic,
@@ -122,7 +122,7 @@ def _measure(
     tables: list[Table],
     where: Where,
     systems: list[System],
-    protocol: Protocol,
+    options: ProtocolOptions,
     settings: AnswerSettings,
     intervals: bool,
 ) -> None:
@@ -133,14 +133,14 @@ def _measure(
     folders = where.data or []
     if where.html is not None:
         check(where.html, 0, force=False)
-    run.check_inputs(tables, folders, systems, protocol)
+    run.check_inputs(tables, folders, systems, options)
     output.claim(settings.folder)
     try:
-        done = run.measure(tables, folders, systems, protocol, settings)
+        done = run.measure(tables, folders, systems, options, settings)
     except KeyboardInterrupt:
         say(f"interrupted: to resume, run the same command with --out {shlex.quote(str(settings.folder))}")
         raise
-    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(protocol, settings)}
+    recorded = {"command": shlex.join(["qinsight", *sys.argv[1:]]), **run.recorded_settings(options, settings)}
     output.write(done, systems, settings.folder, recorded, intervals)
     if where.html is not None:
         _gallery(done, where.html)

@@ -105,7 +105,7 @@ class Where:
     ] = None
     html: Annotated[
         str | None,
-        written("--html", metavar="FILE", help="Write a gallery of every answer to FILE, the most wrong first."),
+        written("--html", metavar="FILE", help="Write a gallery of every answer to FILE, the largest errors first."),
     ] = None
     limit: Annotated[
         int | None,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from qinsight_cli.core.errors import QInsightError
 
+Interval = tuple[float, float] | tuple[None, None]  # lower and upper end
+
 # Values that differ by less than this share of the largest are equal up to rounding: some 500 times the spacing of
 # doubles, which sums and means over thousands of values do not exceed.
 ROUNDING = 1e-13
@@ -166,14 +168,14 @@ def balanced_accuracy(groups: Mapping[Any, Sequence[float]]) -> float:
     return float(np.mean([np.mean(group) for group in groups.values()]))
 
 
-def interval(
-    statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap 95 % interval of a statistic of row indices, over `draws` resamples of `count` rows.
+def interval(statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0) -> Interval:
+    """Bootstrap 95 % interval of a statistic of row indices, over `draws` resamples of `count` rows; none for 0 draws.
 
-    Resamples for which the statistic is undefined (all predictions the same, say) are left out; raises QInsightError
-    when that leaves fewer than half of them.
+    Resamples for which the statistic is undefined (for example if all predictions are equal) are left out. Raises
+    QInsightError if fewer than half of them remain.
     """
+    if not draws:
+        return None, None
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(draws):
@@ -187,11 +189,14 @@ def interval(
     return _middle(values)
 
 
-def mean_interval(groups: Sequence[Sequence[bool]], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap 95 % interval of the mean over groups of the share of True in each, resampling within each group.
+def mean_interval(groups: Sequence[Sequence[bool]], draws: int = 1000, seed: int = 0) -> Interval:
+    """Bootstrap 95 % interval of the mean over groups of the share of True in each; none for 0 draws.
 
-    The share of True in n draws with replacement is binomial, so it is drawn as such.
+    Rows are resampled within each group. The number of True in n draws with replacement is binomial, so it is drawn as
+    such.
     """
+    if not draws:
+        return None, None
     rng = np.random.default_rng(seed)
     shares = [rng.binomial(len(group), sum(group) / len(group), draws) / len(group) for group in groups]
     return _middle(np.mean(shares, axis=0))

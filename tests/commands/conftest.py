@@ -160,7 +160,7 @@ def all_tasks(bench_datasets: Path, here: Path) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bench draws no plots, which takes longer than all the rest of a small one."""
-    monkeypatch.setattr(output, "_plots", lambda bench, folder: None)
+    monkeypatch.setattr(output, "_draw_plots", lambda bench, folder: None)
 
 
 def sample(folder: Path, task: str, number: int, **truth: Any) -> Sample:

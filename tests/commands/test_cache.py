@@ -150,7 +150,7 @@ def test_what_the_command_shows(photos: list[str], run: Any, cached: list[Any], 
     (tmp_path / "cache" / FILE).write_bytes(b"torn" * 4000)
     done = run("cache")
     assert done.code == 1
-    assert "remove the file" in done.err
+    assert f"remove {tmp_path}" in done.err
 
 
 def test_tiny_answers_the_same_with_the_cache(

@@ -1,4 +1,4 @@
-"""How to obtain each row of the paper's tables here, and whether that can run now."""
+"""How each row of the paper's tables can be measured here, and whether it can run now."""
 
 from __future__ import annotations
 
@@ -17,12 +17,36 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import resolve
 
 BY_PREDICTIONS = "from its answers: --predictions {row}=FILE.csv"
+NEEDS_RUN = "no: needs a training run"
+# Row -> how to measure it, and the model whose weights it needs.
+RELEASED = {
+    "Q-Insight": ("--model Q-Insight=q-insight", "q-insight"),
+    "Q-Insight (Joint-Training)": ("--model q-insight", "q-insight"),
+    "Q-Insight (Zero-Shot)": ("--model q-insight", "q-insight"),
+    "Q-Insight (Trained)": ("--model q-insight:comparison", "q-insight:comparison"),
+}
+# Row without released weights that qinsight can load -> how to measure it, and whether that can run now.
+UNRELEASED = {
+    "Qwen-SFT": (
+        "fine-tune qwen2.5-vl-7b on koniq with qinsight train --algorithm sft, then --model Qwen-SFT=FOLDER",
+        NEEDS_RUN,
+    ),
+    "DeQA": (
+        f"--model DeQA=deqa:FOLDER for a Qwen2.5-VL checkpoint, or {BY_PREDICTIONS.format(row='DeQA')}",
+        "no: needs a checkpoint",
+    ),
+    "AgenticIR": (
+        "its protocol with any model: --protocol sequential --model AgenticIR=NAME, or "
+        f"{BY_PREDICTIONS.format(row='AgenticIR')}",
+        "yes (with tiny)",
+    ),
+}
 _PROBE = "import importlib.util as u, sys; sys.exit(0 if u.find_spec('pyiqa') and u.find_spec('torchvision') else 3)"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of one table: `how` it is obtained, and `ready`: "yes", or "no: " and why."""
+    """One row of one table: `how` to measure it, and `ready`: "yes", or "no: " and why."""
 
     table: str
     row: str
@@ -31,7 +55,7 @@ class Entry:
 
 
 def entries(python: str | None = None) -> Iterator[Entry]:
-    """All rows, table by table; `python` is the interpreter that should have pyiqa."""
+    """All rows, table by table. `python` is the interpreter that should have pyiqa."""
     interpreter = python or sys.executable
     for table in TABLES:
         for row in dict.fromkeys(line.method for line in table.published()):
@@ -48,41 +72,17 @@ def _entry(table: str, row: str, python: str) -> tuple[str, str]:
         if baseline.name in psnr_ssim.METRICS:
             return f"--metric {baseline.name} (scikit-image)", "yes"
         return f"--metric {baseline.name} (pyiqa{note})", _pyiqa(python)
-    known = {
-        "Q-Insight": ("--model Q-Insight=q-insight", "q-insight"),
-        "Q-Insight (Joint-Training)": ("--model q-insight", "q-insight"),
-        "Q-Insight (Zero-Shot)": ("--model q-insight", "q-insight"),
-        "Q-Insight (Trained)": ("--model q-insight:comparison", "q-insight:comparison"),
-    }
-    if row in known:
-        how, model = known[row]
+    if row in RELEASED:
+        how, model = RELEASED[row]
         return how, weights_at_hand(model)
-    return _trained(table, row)
-
-
-def _trained(table: str, row: str) -> tuple[str, str]:
-    """Rows without released weights that this project can load."""
-    prediction = BY_PREDICTIONS.format(row=row)
-    needs_file = "no: needs a predictions file"
-    if row == "Qwen-SFT":
-        return (
-            "fine-tune qwen2.5-vl-7b on koniq with qinsight train --algorithm sft, then --model Qwen-SFT=FOLDER",
-            "no: needs a training run",
-        )
-    if row == "DeQA":
-        return f"--model DeQA=deqa:FOLDER for a Qwen2.5-VL checkpoint, or {prediction}", "no: needs a checkpoint"
-    if row == "AgenticIR":
-        return (
-            f"its protocol with any model: --protocol sequential --model AgenticIR=NAME, or {prediction}",
-            "yes (with tiny)",
-        )
+    if row in UNRELEASED:
+        return UNRELEASED[row]
     if table == "B":
-        how = f'its training run (qinsight bench --grid epsilon), then --row "{row}=FOLDER"'
-        return how, "no: needs a training run"
+        return f'its training run (qinsight bench --grid epsilon), then --row "{row}=FOLDER"', NEEDS_RUN
     if "Only" in row:
         recipe = f"paper-{row.partition('(')[2].rstrip(')').lower()}"  # Score-Only, Degradation-Only
-        return f"qinsight train --recipe {recipe}, then --model LABEL=FOLDER", "no: needs a training run"
-    return prediction, needs_file
+        return f"qinsight train --recipe {recipe}, then --model LABEL=FOLDER", NEEDS_RUN
+    return BY_PREDICTIONS.format(row=row), "no: needs a predictions file"
 
 
 @cache
@@ -92,14 +92,14 @@ def _pyiqa(python: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return f"no: {python} cannot be run"
     if done.returncode == 0:
-        return "yes (pyiqa fetches weights at first use)"
+        return "yes (pyiqa downloads weights at first use)"
     where = "this environment" if python == sys.executable else python
-    return f"no: {where} has no pyiqa; --baselines-python names one that has"
+    return f"no: {where} has no pyiqa; name an interpreter that has it with --baselines-python"
 
 
 @cache
 def weights_at_hand(model: str) -> str:
-    """Whether the hub's cache has the configuration of a model: then its weights were downloaded too."""
+    """Whether the hub's cache has a model. It looks for the configuration, which is downloaded with the weights."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
@@ -112,7 +112,7 @@ def weights_at_hand(model: str) -> str:
 
 
 def prepared() -> tuple[list[str], list[str]]:
-    """Names of the datasets prepared under data/, and of those of the paper that are not."""
+    """The names of the datasets prepared under data/, and of the paper's datasets that are not."""
     there = {str(read_card(card.parent).get("name")) for card in datasets.DATA.glob(f"*/{CARD}")}
     wanted = dict.fromkeys(name for table in TABLES for name in table.datasets)
     return sorted(there), [name for name in wanted if name not in there]

@@ -1,8 +1,9 @@
-"""The prepared datasets, and their rows, on which a table is measured."""
+"""The prepared datasets on which a table is measured, and their rows."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,11 +25,11 @@ PREPARED = (*NAMES, "synth", "csv")  # what `qinsight prepare` can make
 class Dataset:
     """The rows of one task and split of a prepared dataset.
 
-    key      the folder's name, unique among the datasets of a run
-    name     what the dataset's card calls it
-    samples  the rows drawn; `total` were there
+    key      the name of the folder, unique in a run
+    name     the name in the dataset's card
+    samples  the rows to measure, of `total` rows
     digest   SHA-256 of the manifest file
-    note     what a reader should know of its labels
+    note     what a reader should know about its labels
     """
 
     key: str
@@ -42,7 +43,7 @@ class Dataset:
 
     @property
     def without(self) -> dict[str, int]:
-        """Optional role of the task -> how many rows lack it, for those that some lack."""
+        """Optional role of the task -> how many rows lack it; only roles that some rows lack."""
         counts = {role: sum(role not in one.images for one in self.samples) for role in TASKS[self.task].optional}
         return {role: count for role, count in counts.items() if count}
 
@@ -65,18 +66,14 @@ def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
             name = folder.name if folder.name in PREPARED else "DATASET"
             there = [path.parent.name for path in folder.parent.glob(f"*/{CARD}")]
             near = get_close_matches(folder.name, there, n=1)
-            raise QInsightError(
-                f"{folder} is not a prepared dataset; "
-                + (
-                    f"did you mean {folder.parent / near[0]}?"
-                    if near
-                    else f"make it: qinsight prepare {name} SOURCE --out {folder}"
-                )
-            )
+            way_out = f"prepare it with: qinsight prepare {name} SOURCE --out {folder}"
+            if near:
+                way_out = f"did you mean {folder.parent / near[0]}?"
+            raise QInsightError(f"{folder} is not a prepared dataset; {way_out}")
         held = tasks_of(folder)
         if not held & {table.task for table in tables}:
-            wanted = ", ".join(f"{table.name} asks for {table.task}" for table in tables)
-            raise QInsightError(f"{folder} holds {', '.join(sorted(held)) or 'no rows'} rows, but {wanted}")
+            wanted = ", ".join(f"{table.name} needs {table.task}" for table in tables)
+            raise QInsightError(f"{folder} has {' and '.join(sorted(held)) or 'no'} rows, but {wanted}")
     names = [folder.resolve().name for folder in folders]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -84,11 +81,10 @@ def check_folders(folders: Sequence[Path], tables: Sequence[Table]) -> None:
 
 
 def datasets_of_table(folders: Sequence[Path], table: Table, split: str = "test") -> tuple[list[Path], list[str]]:
-    """The folders that a table is measured on, and one line for each dataset of the paper that isn't there.
+    """The folders on which to measure a table, and a line for each dataset of the paper that is missing.
 
-    Without folders: those under data/ whose split holds the task. For a table that is measured on one dataset, the
-    paper's own when it is there and else the others. Datasets whose ratings are computed, not given by
-    people, are taken only when they are named.
+    Without `folders`: those under data/ whose split has the task. A table on one dataset takes the paper's own, or the
+    others if that is missing. Datasets with computed ratings, not given by people, must be named.
     """
     if folders:
         return [folder for folder in folders if table.task in tasks_of(folder)], []
@@ -105,9 +101,9 @@ def datasets_of_table(folders: Sequence[Path], table: Table, split: str = "test"
 
 
 def load_dataset(folder: Path, task: str, split: str, limit: int | None, seed: int) -> Dataset | None:
-    """The rows of one task, at most `limit` drawn by class or rating, or for a full set of pairs by whole contents.
+    """The rows of one task, at most `limit` (see `draw_rows`). None if this split has no rows of the task.
 
-    None when this split has no rows of the task. Raises QInsightError when it cannot be read.
+    Raises QInsightError if the dataset cannot be read.
     """
     samples = read_split(folder, split, (task,))
     if not samples:
@@ -130,7 +126,7 @@ def load_dataset(folder: Path, task: str, split: str, limit: int | None, seed: i
 
 def draw_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     """A stratified sample in the order of the manifest: each class and severity, winner, or fifth of the rating scale
-    with its share. All pairs of a content are taken together where rows name the methods that they compare."""
+    keeps its share. If rows name the methods that they compare, all pairs of a content stay together."""
     if len(samples) <= limit:
         return list(samples)
     if all("methods" in sample.extra for sample in samples):
@@ -143,11 +139,8 @@ def draw_rows(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
 
 
 def _whole_contents(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
-    """Contents drawn until the next would exceed the limit; at least one."""
-    sizes: dict[str, int] = {}
-    for sample in samples:
-        content = str(sample.extra.get("content"))
-        sizes[content] = sizes.get(content, 0) + 1
+    """The rows of randomly drawn contents, as many as fit into the limit, at least one."""
+    sizes = Counter(str(sample.extra.get("content")) for sample in samples)
     chosen: set[str] = set()
     count = 0
     for content in sorted(sizes, key=lambda name: (draw_unit(seed, name), name)):

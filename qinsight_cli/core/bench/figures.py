@@ -1,6 +1,6 @@
-"""The figures that the paper prints in Tables 1-5 and B, read from published/.
+"""The figures of the paper's Tables 1-5 and B, read from published/.
 
-One CSV row is one cell. It has a note where the paper disagrees with itself.
+One CSV row is one cell. It has a note where the paper contradicts itself.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ PUBLISHED = Path(__file__).with_name("published")
 class Figure:
     """One printed cell.
 
-    value     as a number in its unit; None where the paper prints a dash
-    digits    decimals it is printed with
+    value     in its unit; None for a dash
+    digits    number of printed decimals
     unit      "correlation" in [-1, 1], "accuracy" in [0, 1], or "percent"
-    note      what a reader should know of this cell, one sentence, or ""
+    note      what a reader should know about this cell, in one sentence, or ""
     """
 
     table: str
@@ -38,7 +38,7 @@ class Figure:
 
 
 def figures(table: str) -> list[Figure]:
-    """The cells of a table, by its number, in the order of the page."""
+    """The cells of a table, by its number, in printed order."""
     with (PUBLISHED / f"table{table}.csv").open(encoding="utf-8", newline="") as file:
         return [_figure(row) for row in csv.DictReader(file)]
 
@@ -53,10 +53,10 @@ def _figure(row: dict[str, str]) -> Figure:
 class Table:
     """One table.
 
-    number      as in the paper; name and alias for the command line
-    task        of its rows
-    datasets    that the paper measured on
-    by_dataset  each dataset has a column, and any dataset of the task may have one; else the table is of one dataset
+    number      as in the paper; `name` and `alias` are for the command line
+    task        the task that it measures
+    datasets    on which the paper measured
+    by_dataset  whether each dataset has a column, also others of the task; else the table is about one dataset
     """
 
     number: str
@@ -70,7 +70,7 @@ class Table:
     by_dataset: bool = False
 
     def published(self) -> list[Line]:
-        """The lines as printed in the paper, one for each method and metric."""
+        """The printed lines, one for each method and metric."""
         rows = figures(self.number)
         return [
             _line([figure for figure in rows if figure.row == row and (metric in ("", figure.metric))], row, metric)

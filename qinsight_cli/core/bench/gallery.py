@@ -1,10 +1,12 @@
-"""The gallery of a bench: every answer beside the label of its row, the most wrong first."""
+"""The gallery of a bench: every answer with the label of its row, the largest errors first."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from qinsight_cli.core.bench.systems.base import RowAnswer
 from qinsight_cli.core.report.gallery.cards import ROLE_NAMES, Card, Picture
@@ -17,23 +19,22 @@ if TYPE_CHECKING:
     from qinsight_cli.core.bench.run import Bench
     from qinsight_cli.core.data.manifest import Sample
 
-WRONG = 5.0  # the badness of an answer in words that is wrong in every part
+WRONG = 5.0  # the badness of an answer in words with no correct part
 
 
 def cards(bench: Bench) -> list[Card]:
     """A card for each answer of each system, in the order of `bench.answers`."""
-    datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
     return [
         card
         for (label, key, task), answers in bench.answers.items()
-        for card in _cards(f"{label} on {key}", TASKS[task], datasets[key, task], answers)
+        for card in _cards(f"{label} on {key}", TASKS[task], bench.unique_datasets[key, task], answers)
     ]
 
 
 def about(bench: Bench, shown: Sequence[Card]) -> About:
-    """The title of the gallery, and how many rows of which system and dataset it has."""
+    """The title of the gallery, and how many rows it has of each system and dataset."""
     names = ", ".join(table.name for table in bench.tables)
-    line = "each answer beside the label of its row, the most wrong first"
+    line = "each answer with the label of its row, the largest errors first"
     return About(f"{len(shown):,} answers for {names}", line, Counter(card.group for card in shown).most_common())
 
 
@@ -53,18 +54,19 @@ def _card(group: str, task: Task, sample: Sample, answer: RowAnswer, wrong: floa
     return Card(
         pictures=pictures,
         number=value if on_scale else None,
-        words={} if task.number else {"label": _said(task, sample.truth)},
-        said="" if on_scale or not answered else _said(task, answer.fields),
+        words={} if task.number else {"label": _phrase(task, sample.truth)},
+        said="" if on_scale or not answered else _phrase(task, answer.fields),
         verdict=_verdict(task, sample, answer, wrong) if answered else "",
         reasoning=answer.reasoning,
         error=answer.error or "",
         badness=wrong if answered else None,
-        note=f"label {_said(task, sample.truth)}",
+        note=f"label {_phrase(task, sample.truth)}",
         group=group,
     )
 
 
-def _said(task: Task, fields: Mapping[str, Any]) -> str:
+def _phrase(task: Task, fields: Mapping[str, Any]) -> str:
+    """Fields in words: "3.7", "serious blur", "Image A"."""
     written = task.written({name: fields[name] for name in task.columns if fields.get(name) is not None})
     words = [f"{value:.4g}" if isinstance(value, float | int) else str(value) for value in written.values()]
     return " ".join(dict.fromkeys(reversed(words)))
@@ -75,12 +77,12 @@ def _verdict(task: Task, sample: Sample, answer: RowAnswer, wrong: float | None)
         return "as the label" if not wrong else "not as the label" if wrong == WRONG else "in part as the label"
     gap = float(answer.fields[task.number]) - float(sample.truth[task.number])
     if not LOWEST <= answer.fields[task.number] <= HIGHEST:
-        return ""  # another scale: the difference says nothing
+        return ""  # the rating is on another scale, so the difference means nothing
     return f"{abs(gap):.2f} {'above' if gap > 0 else 'below'} the label" if round(gap, 2) else "as the label"
 
 
 def _differing(task: Task, sample: Sample, answer: RowAnswer) -> float | None:
-    """The share of the answer's parts that differ from the label, as a badness."""
+    """The share of the answer's fields that differ from the label, as a badness."""
     if answer.error is not None:
         return None
     truth = task.fields(sample.answer())
@@ -89,20 +91,16 @@ def _differing(task: Task, sample: Sample, answer: RowAnswer) -> float | None:
 
 
 def _distances(task: Task, rows: Sequence[tuple[Sample, RowAnswer]]) -> list[float | None]:
-    """How far each number lies from its label; on another scale than the label's, how far their ranks lie apart."""
-    there = [i for i, (_, answer) in enumerate(rows) if answer.error is None]
-    said = [float(rows[i][1].fields[task.number]) for i in there]
-    labels = [float(rows[i][0].truth[task.number]) for i in there]
-    if not all(LOWEST <= value <= HIGHEST for value in said):
-        scale = (HIGHEST - LOWEST) / max(1, len(there) - 1)
-        said, labels = [scale * rank for rank in _ranks(said)], [scale * rank for rank in _ranks(labels)]
-    found: list[float | None] = [None] * len(rows)
-    for place, first, second in zip(there, said, labels, strict=True):
-        found[place] = abs(first - second)
-    return found
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
+    """The distance of each number from its label; if the numbers are on another scale, the distance of the ranks."""
     from scipy.stats import rankdata
 
-    return list(map(float, rankdata(values)))
+    answered = [i for i, (_, answer) in enumerate(rows) if answer.error is None]
+    numbers = np.array([rows[i][1].fields[task.number] for i in answered], dtype=np.float64)
+    labels = np.array([rows[i][0].truth[task.number] for i in answered], dtype=np.float64)
+    if not np.all((numbers >= LOWEST) & (numbers <= HIGHEST)):
+        scale = (HIGHEST - LOWEST) / max(1, len(answered) - 1)
+        numbers, labels = scale * rankdata(numbers), scale * rankdata(labels)
+    found: list[float | None] = [None] * len(rows)
+    for place, distance in zip(answered, np.abs(numbers - labels).tolist(), strict=True):
+        found[place] = distance
+    return found

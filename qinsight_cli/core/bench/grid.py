@@ -14,10 +14,10 @@ DASH = "–"
 class Cell:
     """One figure.
 
-    value      in `unit`; None where there is none
-    low, high  bootstrap 95 % interval, when there is one
-    note       what a reader should know of it: a footnote
-    count      how many pictures or pairs it is computed from; None for a published figure
+    value      in `unit`; None for a dash
+    low, high  bootstrap 95 % interval, if there is one
+    note       a footnote
+    count      number of pictures or pairs behind it; None for a published figure
     failed     how many of them had no answer
     """
 
@@ -31,7 +31,7 @@ class Cell:
     digits: int | None = None
 
     def text(self, intervals: bool = False) -> str:
-        """The figure with the digits of its unit, with its interval if asked for; a dash when there is none."""
+        """The figure with the digits of its unit, and with its interval if `intervals`; a dash if there is none."""
         if self.value is None:
             return DASH
         digits = DIGITS[self.unit] if self.digits is None else self.digits
@@ -45,7 +45,7 @@ class Cell:
 class Line:
     """One printed line: a method under one metric ("" in Table 5, whose metrics are columns).
 
-    `note` is a footnote of the whole method, `measured` says that it was computed here.
+    `note` is a footnote of the whole method. `measured` lines were computed here.
     """
 
     method: str
@@ -59,7 +59,7 @@ class Line:
 
 @dataclass
 class Grid:
-    """A whole table. `remarks` are printed below it, after the footnotes."""
+    """A table. `remarks` are printed below it, after the footnotes."""
 
     table: str
     title: str
@@ -68,9 +68,9 @@ class Grid:
     remarks: list[str] = field(default_factory=list)
 
     def marks(self) -> dict[tuple[int, str], str]:
-        """(line, column) -> best or second, within the column and metric, equal figures sharing a mark.
+        """(line, column) -> best or second of its column and metric. Equal figures share a mark.
 
-        Figures are compared as printed. A column with fewer than three lines has no marks.
+        Figures are compared as printed. A column with fewer than three figures has no marks.
         """
         found: dict[tuple[int, str], str] = {}
         for metric in dict.fromkeys(line.metric for line in self.lines):
@@ -85,7 +85,7 @@ class Grid:
         return found
 
     def footnotes(self) -> tuple[list[str], dict[tuple[int, str], int]]:
-        """The distinct notes, and (line, column) -> number of its note from 1; column "" is the method's own note."""
+        """The distinct notes, and (line, column) -> the number of its note, from 1; column "" is the method's note."""
         notes: list[str] = []
         places: dict[tuple[int, str], int] = {}
         for number, line in enumerate(self.lines):

@@ -1,4 +1,4 @@
-"""The folder that a bench writes: tables as CSV, Markdown and LaTeX, plots, every answer, and bench.json."""
+"""The folder of a bench: tables as CSV, Markdown and LaTeX, plots, every answer, and bench.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qinsight_cli.core.bench.run import Bench
 from qinsight_cli.core.bench.systems.base import RowAnswer, System, file_name
 from qinsight_cli.core.csv_text import csv_line
 from qinsight_cli.core.extras import installed_version
-from qinsight_cli.core.files import claim_folder, held_folder, write_atomically
+from qinsight_cli.core.files import claim_folder, held_folder, write_bytes
 from qinsight_cli.core.tasks import TASKS, Task
 
 RECORD = "bench.json"
@@ -26,35 +26,27 @@ _VERSIONS = ("numpy", "scipy", "pillow", "torch", "transformers", "scikit-image"
 
 
 def claim(folder: Path) -> None:
-    """Make the folder of a bench: new, empty, or one that an earlier bench left. Raises QInsightError otherwise."""
+    """Take a folder for a bench: a new one, an empty one, or that of an earlier bench. Raises QInsightError
+    otherwise."""
     claim_folder(folder, "bench", lambda: any((folder / name).exists() for name in (RECORD, "journals")))
 
 
 def write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
-    """Write all files, each atomically. Raises QInsightError on a disk error, or while another writes there."""
+    """Write all files, each atomically. Raises QInsightError on a disk error, or if another process writes there."""
     with held_folder(folder):
-        _write(bench, systems, folder, settings, intervals)
-
-
-def _write(bench: Bench, systems: Sequence[System], folder: Path, settings: Mapping[str, Any], intervals: bool) -> None:
-    for table, grid in zip(bench.tables, bench.grids, strict=True):
-        _put(folder / f"{table.name}.csv", render.printed_csv(grid))
-        _put(folder / f"{table.name}-long.csv", render.long_csv(grid))
-        _put(folder / f"{table.name}.md", render.markdown(grid, intervals).encode())
-        _put(folder / f"{table.name}.tex", render.latex(grid, intervals).encode())
-    _answers(bench, folder)
-    _plots(bench, folder)
-    tables = {**_recorded(folder), **records(bench, systems, settings)}
-    _put(folder / RECORD, json.dumps({"tables": tables}, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def _put(path: Path, content: bytes) -> None:
-    with write_atomically(str(path)) as file:
-        file.write(content)
+        for table, grid in zip(bench.tables, bench.grids, strict=True):
+            write_bytes(folder / f"{table.name}.csv", render.printed_csv(grid))
+            write_bytes(folder / f"{table.name}-long.csv", render.long_csv(grid))
+            write_bytes(folder / f"{table.name}.md", render.markdown(grid, intervals).encode())
+            write_bytes(folder / f"{table.name}.tex", render.latex(grid, intervals).encode())
+        _write_answers(bench, folder)
+        _draw_plots(bench, folder)
+        tables = {**_recorded(folder), **records(bench, systems, settings)}
+        write_bytes(folder / RECORD, json.dumps({"tables": tables}, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def records(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Table -> its figures, with the models, settings, data and versions that produced them."""
+    """Table -> its figures, with the models, settings, data and versions behind them."""
     shared = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(settings),
@@ -76,7 +68,7 @@ def records(bench: Bench, systems: Sequence[System], settings: Mapping[str, Any]
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
-    """What an earlier bench in the folder recorded; its other tables stay."""
+    """The tables that earlier benches in the folder recorded."""
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8"))["tables"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -98,17 +90,12 @@ def _figures(grid: Grid) -> list[dict[str, Any]]:
     ]
 
 
-def _answers(bench: Bench, folder: Path) -> None:
-    """What each system answered to each row, in the form that --predictions reads."""
-    datasets = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
-    if bench.answers:
-        (folder / "predictions").mkdir(exist_ok=True)
+def _write_answers(bench: Bench, folder: Path) -> None:
+    """Write the answers of each system as CSV files that --predictions reads."""
     for (label, key, task), answers in bench.answers.items():
-        dataset = datasets[key, task]
-        _put(
-            folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv",
-            b"".join(_answer_lines(TASKS[task], dataset, answers)),
-        )
+        lines = _answer_lines(TASKS[task], bench.unique_datasets[key, task], answers)
+        path = folder / "predictions" / f"{file_name(label)}-{file_name(key)}-{task}.csv"
+        write_bytes(path, b"".join(lines))
 
 
 def _answer_lines(task: Task, dataset: Dataset, answers: Sequence[RowAnswer]) -> Iterator[bytes]:
@@ -119,12 +106,10 @@ def _answer_lines(task: Task, dataset: Dataset, answers: Sequence[RowAnswer]) ->
         yield csv_line([*paths, *(fields.get(name) for name in task.columns), answer.error])
 
 
-def _plots(bench: Bench, folder: Path) -> None:
+def _draw_plots(bench: Bench, folder: Path) -> None:
     labels = list(dict.fromkeys(label for label, _, _ in bench.answers))
     for table, grid in zip(bench.tables, bench.grids, strict=True):
         if table.number == "1":
             score.radar(grid, folder)
         for label in labels:
-            datasets = bench.datasets[table.number]
-            answered = [one for one in datasets if (label, one.key, one.task) in bench.answers]
-            protocol_of(table.task).plots(table, label, answered, bench, folder)
+            protocol_of(table.task).plots(table, label, bench.answered(label, table), bench, folder)

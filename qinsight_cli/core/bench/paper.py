@@ -1,4 +1,4 @@
-"""The list of the paper's tables, and the choice of some by name."""
+"""The list of the paper's tables, and how to choose some by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ TABLES: tuple[Table, ...] = tuple(
 
 
 def choose_tables(names: Iterable[str]) -> list[Table]:
-    """Tables by name, alias or number, in the paper's order; `all` is all. Raises UsageError for an unknown name."""
+    """The tables with these names, aliases or numbers, in the paper's order; `all` means all. Raises UsageError for an
+    unknown name."""
     known = {key.lower(): table for table in TABLES for key in (table.name, table.alias, table.number)}
     wanted: set[str] = set()
     for name in names:

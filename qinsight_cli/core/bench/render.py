@@ -14,24 +14,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-LEAST_METHOD, GAP = 12, 2  # columns to which the name of a method may be folded, and those between two columns
+LEAST_METHOD, GAP = 12, 2  # terminal columns: the narrowest column of method names, and the gap between columns
 MEASURED = "▸ "  # before the name of a method measured here
-LONG = (  # what is new stands at the end, for readers that count columns
-    "table",
-    "method",
-    "measured",
-    "column",
-    "metric",
-    "value",
-    "unit",
-    "low",
-    "high",
-    "count",
-    "failed",
-    "note",
-    "category",
-    "venue",
-)
+# The header of the long CSV. New columns go to the end, for readers that count columns.
+LONG = (
+    "table", "method", "measured", "column", "metric", "value", "unit", "low", "high", "count", "failed", "note",
+    "category", "venue",
+)  # fmt: skip
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLES = {BEST: "bold red", SECOND: "underline blue", "": ""}
 
@@ -41,9 +30,9 @@ def name_of(line: Line) -> str:
 
 
 def terminal(grid: Grid, intervals: bool = False, width: int = WIDE) -> RenderableType:
-    """Rich tables for a terminal of `width` columns: the best figures bold red, the second best underlined blue.
+    """Rich tables for a terminal of `width` columns: the best figures in bold red, the second best underlined in blue.
 
-    No figure is cut: columns that have no room beside the others stand in a table of their own. Footnotes come last.
+    No figure is cut: columns that do not fit go into further tables. Footnotes come last.
     """
     from rich.console import Group
     from rich.text import Text
@@ -58,7 +47,7 @@ def terminal(grid: Grid, intervals: bool = False, width: int = WIDE) -> Renderab
 
 
 def _fitting(grid: Grid, intervals: bool, width: int) -> Iterator[list[str]]:
-    """The columns in groups that fit beside the methods, each at least one."""
+    """The columns in groups, each of which fits next to the methods. A group has at least one column."""
     places = grid.footnotes()[1]
     metrics = max([len("metric"), *(len(line.metric) for line in grid.lines)]) if _has_metrics(grid) else 0
     room = width - LEAST_METHOD - metrics - 2 * GAP - 2  # within the frame
@@ -89,7 +78,7 @@ def _table(
     marks: Mapping[tuple[int, str], str],
     places: Mapping[tuple[int, str], int],
 ) -> Table:
-    """Some columns of a grid, for all its lines."""
+    """A table with some columns of a grid and all its lines."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -130,7 +119,7 @@ def _raised(number: int | None) -> str:
 
 
 def markdown(grid: Grid, intervals: bool = False) -> str:
-    """A GitHub table: best figures bold, second best underlined."""
+    """A GitHub table: the best figures bold, the second best underlined."""
     wrap = {BEST: "**{}**".format, SECOND: "<u>{}</u>".format, "": "{}".format}
     rows = list(
         _rows(grid, intervals, lambda words, mark: wrap[mark](_escape(words, "|\\`*_<>")), "<sup>{}</sup>".format)
@@ -146,7 +135,7 @@ def _piped(cells: Iterable[str]) -> str:
 
 
 def latex(grid: Grid, intervals: bool = False) -> str:
-    """A booktabs table: best figures bold, second best underlined."""
+    """A booktabs table: the best figures bold, the second best underlined."""
     wrap = {BEST: "\\textbf{{{}}}".format, SECOND: "\\underline{{{}}}".format, "": "{}".format}
     rows = list(_rows(grid, intervals, lambda words, mark: wrap[mark](_tex(words)), "$^{{{}}}$".format))
     body = [f"    {' & '.join(row)} \\\\" for row in rows]
@@ -174,8 +163,8 @@ def latex(grid: Grid, intervals: bool = False) -> str:
 def _rows(
     grid: Grid, intervals: bool, mark: Callable[[str, str], str], note: Callable[[int], str]
 ) -> Iterator[list[str]]:
-    """Head and lines as text: `mark` writes words under best, second or "", `note` a footnote's number."""
-    metrics = any(line.metric for line in grid.lines)
+    """The header and lines as text. `mark` formats words as best, second or "", `note` the number of a footnote."""
+    metrics = _has_metrics(grid)
     _, places = grid.footnotes()
     marks = grid.marks()
     facts = [name for name in ("category", "venue") if any(getattr(line, name) for line in grid.lines)]
@@ -216,7 +205,7 @@ def _tex(words: str) -> str:
 
 
 def printed_csv(grid: Grid) -> bytes:
-    """One CSV line a method and metric, figures as printed; an empty cell where there is none."""
+    """One CSV line per method and metric, with the figures as printed. Missing figures are empty cells."""
     lines = [csv_line(["method", "metric", "measured", *grid.columns, "category", "venue"])]
     for line in grid.lines:
         cells = (line.cells.get(column) for column in grid.columns)
@@ -226,7 +215,7 @@ def printed_csv(grid: Grid) -> bytes:
 
 
 def long_csv(grid: Grid) -> bytes:
-    """One CSV line a cell, with its interval, counts and note; measured values with six decimals."""
+    """One CSV line per cell, with its interval, counts and note. Measured values have six decimals."""
     lines = [csv_line(LONG)]
     for line in grid.lines:
         for column, cell in line.cells.items():

@@ -1,4 +1,4 @@
-"""A bench from start to finish: load the datasets, ask every system, lay out one grid for each table."""
+"""A bench from start to finish: load the datasets, ask every system, make one grid for each table."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from qinsight_cli.core.errors import QInsightError
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How answers become figures; every choice is an option of the command and is explained in docs/bench.md.
+class ProtocolOptions:
+    """Which rows are measured, and how answers become figures. docs/bench.md explains each.
 
     split     of the datasets
-    limit     rows drawn of each dataset; None for all
-    fitted    PLCC after the logistic fit instead of raw PLCC
+    limit     rows to draw of each dataset; None for all
+    fitted    PLCC after the logistic fit, not raw
     ties      how Similar counts on a pair with a winner: "wrong" or "half"
-    original  pairs with the picture before degradation count, in Reg-Acc and Gen-Acc too
+    original  pairs with the original picture count, also in Reg-Acc and Gen-Acc
     draws     bootstrap resamples; 0 for no intervals
-    strict    data on which a table would not be measured as in the paper are refused
+    strict    data that are not the paper's are refused
     """
 
     split: str = "test"
@@ -40,7 +40,7 @@ class Protocol:
     strict: bool = False
 
 
-DEFAULT = Protocol()
+DEFAULT = ProtocolOptions()
 
 
 @dataclass
@@ -50,33 +50,45 @@ class Bench:
     tables: Sequence[Table]
     datasets: dict[str, list[Dataset]]
     answers: dict[tuple[str, str, str], Sequence[RowAnswer]]
+    options: ProtocolOptions
     grids: list[Grid] = field(default_factory=list)
-    protocol: Protocol = field(default_factory=Protocol)
+
+    @property
+    def unique_datasets(self) -> dict[tuple[str, str], Dataset]:
+        """(key, task) -> each dataset once, however many tables it serves."""
+        return {(one.key, one.task): one for each in self.datasets.values() for one in each}
 
     @property
     def failed(self) -> int:
         """The number of rows without an answer, over all systems and datasets."""
         return sum(answer.error is not None for each in self.answers.values() for answer in each)
 
+    def answers_of(self, label: str, dataset: Dataset) -> Sequence[RowAnswer]:
+        """The answers of a system to the rows of a dataset."""
+        return self.answers[label, dataset.key, dataset.task]
+
+    def answered(self, label: str, table: Table) -> list[Dataset]:
+        """The datasets of a table that a system has answered."""
+        return [one for one in self.datasets[table.number] if (label, one.key, one.task) in self.answers]
+
 
 def measure(
     tables: Sequence[Table],
     folders: Sequence[Path],
     systems: Sequence[System],
-    protocol: Protocol,
+    options: ProtocolOptions,
     settings: AnswerSettings,
 ) -> Bench:
-    """Ask every system about every dataset that it can answer, and lay out the tables.
+    """Ask every system about every dataset that it can answer, and make the tables.
 
-    Raises QInsightError for a system that serves none of the tables; KeyboardInterrupt passes on, and what was
-    answered is kept in the journals.
+    Raises QInsightError for a system that can answer no dataset. After a KeyboardInterrupt the journals have the
+    finished answers.
     """
-    bench = Bench(tables, _load(tables, folders, protocol, settings), {}, protocol=protocol)
-    unique = {(one.key, one.task): one for each in bench.datasets.values() for one in each}
+    bench = Bench(tables, _load(tables, folders, options, settings), {}, options)
     # Predictions files come first: they cost nothing, and a wrong one fails at once.
     for system in sorted(systems, key=lambda system: not isinstance(system, PredictionsFile)):
         try:
-            _ask(system, list(unique.values()), settings, bench.answers)
+            _ask(system, list(bench.unique_datasets.values()), settings, bench.answers)
         finally:
             system.close()
     bench.grids = [_grid(table, bench, _measured(table, bench, systems)) for table in tables]
@@ -84,28 +96,28 @@ def measure(
 
 
 def check_inputs(
-    tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System], protocol: Protocol = DEFAULT
+    tables: Sequence[Table], folders: Sequence[Path], systems: Sequence[System], options: ProtocolOptions = DEFAULT
 ) -> None:
-    """Raise QInsightError, before anything is written, for a folder that serves no table, two systems of one name, or
-    where the protocol is strict data that are not those of the paper."""
+    """Raise QInsightError, before anything is written, for a folder that serves no table, for two systems with the same
+    name, and with `strict` for data that are not the paper's."""
     check_folders(folders, tables)
-    for table in tables if protocol.strict else ():
-        for folder in datasets_of_table(folders, table, protocol.split)[0]:
-            dataset = load_dataset(folder, table.task, protocol.split, None, protocol.seed)
+    for table in tables if options.strict else ():
+        for folder in datasets_of_table(folders, table, options.split)[0]:
+            dataset = load_dataset(folder, table.task, options.split, None, options.seed)
             reason = dataset and departure(table, dataset)
             if reason:
-                raise QInsightError(f"--strict: {table.name} would not be measured as in the paper: {reason}")
+                raise QInsightError(f"--strict: the data of {table.name} are not the paper's: {reason}")
     seen: dict[str, str] = {}
     for label in (system.label for system in systems):
         other = seen.get(file_name(label).lower())
         seen[file_name(label).lower()] = label
         if other is not None:
-            called = f"called {label}" if other == label else f"called {other} and {label}, which is one file name"
-            raise QInsightError(f"two systems are {called}; name them apart with LABEL=NAME")
+            names = label if other == label else f"{other} and {label}, which give the same file name"
+            raise QInsightError(f"two systems are called {names}; give each its own name with LABEL=NAME")
 
 
 def departure(table: Table, dataset: Dataset) -> str:
-    """How a dataset is not the one that the paper measured a table on, "" if it is."""
+    """How a dataset differs from the one on which the paper measured a table; "" if it is the same."""
     if not table.by_dataset and dataset.name not in table.datasets:
         return f"{dataset.key} is not {' or '.join(table.datasets)}"
     without = dataset.without
@@ -116,30 +128,31 @@ def departure(table: Table, dataset: Dataset) -> str:
 
 
 def _load(
-    tables: Sequence[Table], folders: Sequence[Path], protocol: Protocol, settings: AnswerSettings
+    tables: Sequence[Table], folders: Sequence[Path], options: ProtocolOptions, settings: AnswerSettings
 ) -> dict[str, list[Dataset]]:
+    """The datasets of each table, by its number. Tells the user which are missing or have no rows."""
     loaded: dict[tuple[Path, str], Dataset | None] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     found: dict[str, list[Dataset]] = {}
     for table in tables:
-        chosen, missing = datasets_of_table(folders, table, protocol.split)
+        chosen, missing = datasets_of_table(folders, table, options.split)
         for line in missing:
-            if line not in told:
+            if line not in reported:
                 settings.say(line)
-                told.add(line)
+                reported.add(line)
         for folder in chosen:
             key = (folder, table.task)
             if key not in loaded:
-                loaded[key] = load_dataset(folder, table.task, protocol.split, protocol.limit, protocol.seed)
+                loaded[key] = load_dataset(folder, table.task, options.split, options.limit, options.seed)
                 if loaded[key] is None:
-                    settings.say(f"{folder} has no {table.task} rows in its split {protocol.split}")
+                    settings.say(f"{folder} has no {table.task} rows in its split {options.split}")
         datasets = [dataset for folder in chosen if (dataset := loaded[folder, table.task]) is not None]
         found[table.number] = sorted(datasets, key=lambda one: _place(one, table))
     return found
 
 
 def _place(dataset: Dataset, table: Table) -> tuple[int, str]:
-    """The paper's datasets in its order, then the others by name."""
+    """The sort key of a dataset: the paper's datasets in its order, then the others by name."""
     known = table.datasets.index(dataset.name) if dataset.name in table.datasets else len(table.datasets)
     return known, dataset.key
 
@@ -166,7 +179,7 @@ def _ask(
     if datasets and not answered:
         raise QInsightError(refusals[0])
     if isinstance(system, PredictionsFile) and answered and not system.matched:
-        raise QInsightError(system.stranger)
+        raise QInsightError(system.mismatch)
     for reason in refusals:
         settings.say(reason)
 
@@ -175,10 +188,10 @@ def _ask(
 
 
 def _measured(table: Table, bench: Bench, systems: Sequence[System]) -> list[Line]:
-    """The lines of every system that answered, in the order in which they were given."""
+    """The lines of every system that answered, in the order of the command line."""
     lines: list[Line] = []
     for system in systems:
-        answered = [one for one in bench.datasets[table.number] if (system.label, one.key, one.task) in bench.answers]
+        answered = bench.answered(system.label, table)
         if answered:
             lines += protocol_of(table.task).lines(table, system.label, answered, bench, system.note)
     return lines
@@ -202,15 +215,15 @@ def _grid(table: Table, bench: Bench, measured: Sequence[Line]) -> Grid:
 
 
 def plain_name(method: str) -> str:
-    """A row's name for comparing: "epsilon=0.15" is "ε = 0.15"."""
+    """The name of a row for comparisons: "epsilon=0.15" equals "ε = 0.15"."""
     return re.sub(r"\s+", "", re.sub(r"\b(epsilon|eps)(?=\s*=?\s*[\d.])", "ε", method.lower())).replace("ε=", "ε")
 
 
 def _title(table: Table, datasets: Sequence[Dataset]) -> str:
     drawn = [f"{len(one.samples):,} of {one.total:,} of {one.key}" for one in datasets if len(one.samples) < one.total]
     sample = f" (a stratified sample: {', '.join(drawn)})" if drawn else ""
-    strange = [one.key for one in datasets if not table.by_dataset and one.name not in table.datasets]
-    here = [f"on {' and '.join(strange)}"] if strange else []
+    others = [one.key for one in datasets if not table.by_dataset and one.name not in table.datasets]
+    here = [f"on {' and '.join(others)}"] if others else []
     here += [f"without {role}s" for role in dict.fromkeys(role for one in datasets for role in one.without)]
     other = f"; measured here {' '.join(here)}" if here else ""
     return f"Table {table.number}: {table.title}{other}{sample}"
@@ -218,14 +231,14 @@ def _title(table: Table, datasets: Sequence[Dataset]) -> str:
 
 def _remarks(table: Table, bench: Bench, datasets: Sequence[Dataset]) -> list[str]:
     remarks = [f"▸ measured here on {', '.join(f'{one.key} ({len(one.samples):,} rows)' for one in datasets)}."]
-    remarks += protocol_of(table.task).remarks(bench.protocol, datasets)
+    remarks += protocol_of(table.task).remarks(bench.options, datasets)
     return [*remarks, *(one.note for one in datasets if one.note)]
 
 
-def recorded_settings(protocol: Protocol, settings: AnswerSettings) -> dict[str, Any]:
+def recorded_settings(options: ProtocolOptions, settings: AnswerSettings) -> dict[str, Any]:
     """The settings that bench.json records."""
     return {
-        **vars(protocol),
+        **vars(options),
         "decoding": settings.decoding.as_dict(),
         "questions": "sequential" if settings.sequential else "single",
         "batch_size": settings.batch_size or "auto",

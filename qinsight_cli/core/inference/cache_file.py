@@ -160,5 +160,5 @@ def manage(clear: bool = False, bound: int | None = None) -> CacheFacts:
             database.close()
     except (OSError, sqlite3.Error) as error:
         read_only = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
-        way_out = f"name another folder in {FOLDER_VARIABLE}" if read_only else "remove the file"
+        way_out = f"name another folder in {FOLDER_VARIABLE}" if read_only else f"remove {path}"
         raise QInsightError(f"the answer cache {path} cannot be used: {error}; {way_out}") from None

@@ -1,1 +1,1 @@
-"""Output for people and scripts: tables, CSV and JSON lines, progress, plots."""
+"""Output for people and scripts: tables, CSV and JSON lines, progress bars, plots, galleries."""

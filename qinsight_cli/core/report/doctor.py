@@ -1,4 +1,4 @@
-"""What there is to work with: versions, devices, memory, models, datasets, extras, and known traps with the way out."""
+"""The report of `qinsight doctor`: versions, devices, memory, models, datasets, extras, and known problems."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMPORT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `trap` marks what will go wrong; `remedy` says what to do, if anything is to be done."""
+    """One line of the report. `trap` marks what will certainly fail; `remedy` is what to do, if anything."""
 
     section: str
     name: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Everything, section by section. Loads torch; asks no network."""
+    """All findings, section by section. Loads torch; uses no network."""
     yield from versions()
     yield from devices()
     yield from models()
@@ -57,14 +57,14 @@ def versions() -> Iterator[Finding]:
         if found is None:
             yield Finding("versions", package, "not installed", f"pip install '{package}'", trap=True)
         elif wrong:
-            state = f"{found}, and qinsight was tried with {wrong}"
+            state = f"{found}, but qinsight was tested with {wrong}"
             yield Finding("versions", package, state, f"pip install '{package}{wrong}'", trap=True)
         else:
             yield Finding("versions", package, found)
 
 
 def outside(package: str) -> str:
-    """The range of versions that qinsight asks for, if the one installed lies outside; else ""."""
+    """The range of versions that qinsight requires, if the installed version is not in it; else ""."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     found = installed_version(package)
@@ -89,16 +89,16 @@ def devices() -> Iterator[Finding]:
     if torch.backends.mps.is_available():
         yield Finding("devices", "mps", "Apple GPU")
     if torch.version.cuda and not torch.cuda.is_available():
-        state = f"torch is built for CUDA {torch.version.cuda}, and no GPU can be used"
+        state = f"torch is built for CUDA {torch.version.cuda}, but no GPU can be used"
         remedy = "check nvidia-smi and the driver; without a GPU the CPU build of torch is 4 GB smaller"
         yield Finding("devices", "cuda", state, remedy)
     free = shutil.disk_usage(".").free
     short = free < LITTLE_DISK
-    yield Finding("devices", "disk", f"{free / GIGABYTE:.0f} GB free here", "make room" if short else "", short)
+    yield Finding("devices", "disk", f"{free / GIGABYTE:.0f} GB free here", "free some space" if short else "", short)
 
 
 def total_memory() -> int | None:
-    """Bytes of memory, None where the system does not say."""
+    """Bytes of memory; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -114,12 +114,11 @@ def models() -> Iterator[Finding]:
     yield Finding("models", TINY, state, "install qinsight again" if broken else "", bool(broken))
     for name in SHORT_NAMES:
         state = weights_at_hand(name)
-        remedy = (
-            ""
-            if state.startswith("yes")
-            else f"fetched when first used, or: hf download {SHORT_NAMES[name].partition(':')[0]}"
-        )
-        yield Finding("models", name, "in the hub's cache" if not remedy else state.removeprefix("no: "), remedy)
+        if state == "yes":
+            yield Finding("models", name, "in the hub's cache")
+        else:
+            remedy = f"downloaded at first use, or with: hf download {SHORT_NAMES[name].partition(':')[0]}"
+            yield Finding("models", name, state.removeprefix("no: "), remedy)
 
 
 def datasets() -> Iterator[Finding]:
@@ -149,13 +148,12 @@ def cache() -> Finding:
         facts = manage()
     except QInsightError as error:
         what, _, remedy = str(error).rpartition("; ")
-        remedy = f"remove {cache_file()}" if remedy == "remove the file" else remedy
         return Finding("cache", "answers", what, remedy, trap=True)
     return Finding("cache", "answers", f"{facts.answers:,}, {facts.size / MEGABYTE:.1f} MB in {cache_file()}")
 
 
 def traps() -> Iterator[Finding]:
-    """What is known to go wrong."""
+    """Known problems of an environment."""
     if shutil.which("qinsight") is None:
         command = Path(sys.executable).parent
         yield Finding(
@@ -165,17 +163,17 @@ def traps() -> Iterator[Finding]:
     failure = torchvision_failure()
     if failure:
         yield Finding(
-            *("traps", "torchvision", f"it does not match this torch, and breaks transformers: {failure}"),
+            *("traps", "torchvision", f"it does not match this torch and breaks transformers: {failure}"),
             remedy="pip uninstall torchvision (qinsight does not need it), or install the build that matches torch",
             trap=True,
         )
 
 
 def torchvision_failure() -> str:
-    """Why torchvision cannot be imported beside this torch; "" when it can, or is not there."""
+    """Why torchvision cannot be imported with this torch; "" if it can, or is not installed."""
     if installed_version("torchvision") is None:
         return ""
-    # In a process of its own: a failed import leaves half of torchvision's operators registered.
+    # In another process, because a failed import leaves some of torchvision's operators registered.
     command = [sys.executable, "-c", "import torchvision"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=IMPORT_SECONDS)

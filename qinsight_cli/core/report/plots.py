@@ -1,4 +1,4 @@
-"""Plots as PNG, SVG and PDF: predictions against labels, a radar, confusion matrices, accuracy per pair of methods."""
+"""Plots as PNG, SVG and PDF: predictions against MOS, a radar, confusion matrices, accuracy per pair of methods."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 DPI = 150
 BLUE, RED = "#1f6fb2", "#c0392b"
-# Told apart in print and by colour-blind readers (Okabe and Ito).
+# Distinct in print and for colour-blind readers (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """One panel of a scatter plot; `curve` maps predictions to labels, when there is a fit."""
+    """One panel of a scatter plot. `curve` is the fitted function from predictions to labels, if there is a fit."""
 
     title: str
     predicted: Sequence[float]
@@ -32,7 +32,7 @@ class Cloud:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure that needs no display."""
+    """A figure that does not need a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -42,7 +42,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the PNG, and beside it an SVG and a PDF; the same figure gives the same bytes."""
+    """Write a figure as PNG, SVG and PDF. The same figure gives the same bytes."""
     from matplotlib import rc_context
 
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def scatter(clouds: Sequence[Cloud], title: str, path: Path) -> None:
-    """A panel for each cloud, predictions across, MOS in [1, 5] upwards, with the fitted curve."""
+    """A panel for each cloud: predictions on the x axis, MOS in [1, 5] on the y axis, and the fitted curve."""
     across = min(4, len(clouds))
     down = math.ceil(len(clouds) / across)
     figure = new_figure(max(4.2, 3.1 * across), 3.2 * down + 0.4)
@@ -73,7 +73,7 @@ def _cloud(panel: Axes, cloud: Cloud) -> None:
         alpha=0.25 if many else 0.5,
         lw=0,
         color=BLUE,
-        rasterized=many,  # in an SVG or PDF thousands of shapes would take megabytes
+        rasterized=many,  # thousands of shapes make an SVG or PDF megabytes large
     )
     if cloud.curve is not None:
         line = np.linspace(min(cloud.predicted), max(cloud.predicted), 200)
@@ -93,10 +93,11 @@ def radar(
     measured: Mapping[str, Sequence[float | None]],
     path: Path,
 ) -> None:
-    """Figure 1: PLCC over the datasets, published systems as thin lines, measured ones thick, gaps where not measured.
+    """Figure 1: PLCC over the datasets. Published systems are thin lines, measured ones thick, with gaps for missing
+    figures.
 
-    Each axis runs from its own lowest to its own highest figure, as the figure of the paper does; the ends are written.
-    None begins below 0: a negative correlation has no length, stands at the centre, and a line below says so.
+    As in the paper each axis runs from its own lowest to its own highest figure, which its label shows. No axis starts
+    below 0: a negative correlation is at the centre, and a line below the plot says so.
     """
     angles = np.linspace(0, 2 * np.pi, len(axes), endpoint=False)
     rows = [*published.values(), *measured.values()]
@@ -127,7 +128,7 @@ def radar(
 
 
 def _ends(values: Sequence[float | None]) -> tuple[float, float]:
-    """Where an axis begins and ends: never below 0."""
+    """The ends of an axis, never below 0."""
     there = [max(0.0, value) for value in values if value is not None] or [0.0]
     low, high = min(there), max(there)
     room = 0.1 * (high - low) or 0.05
@@ -143,7 +144,7 @@ def _closed(values: Any) -> list[float]:
 
 
 def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str], title: str, path: Path) -> None:
-    """Counts (rows, columns) of true against said classes, coloured by the share of each row."""
+    """Counts of true classes (rows) against predicted ones (columns), coloured by the share of the row."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     named = [f"{row} ({total})" for row, total in zip(rows, totals[:, 0], strict=True)]
@@ -151,7 +152,7 @@ def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[
     panel = figure.subplots()
     _heat(panel, shares, [[f"{c}\n{s:.0%}" if c else "" for c, s in zip(*pair, strict=True)]
                           for pair in zip(counts, shares, strict=True)], "Blues")  # fmt: skip
-    _label(panel, named, columns, "truth", "said")
+    _label(panel, named, columns, "truth", "prediction")
     figure.suptitle(title, fontsize=11)
     save(figure, path)
 

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, with rate and time left, only when stderr is a terminal."""
+"""A progress bar on stderr with rate and remaining time, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-# Results come in bursts, a batch at a time, and a batch of a large model on a CPU takes minutes: the rate is over this
-# many seconds.
+# The rate is an average over this many seconds: results come batch by batch, and a batch of a large model on a CPU
+# takes minutes.
 RATE_SECONDS = 600.0
 
 Advance = Callable[[], None]
@@ -19,9 +19,9 @@ Advance = Callable[[], None]
 
 @contextmanager
 def progress_bar(noun: str, total: int, console: Console | None = None) -> Iterator[Advance]:
-    """Yields a function to call once for each finished item; draws nothing when stderr is not a terminal.
+    """Yields a function to call after each item. Draws nothing if stderr is no terminal.
 
-    `console` is the one that other lines are written to meanwhile, if any, so that they do not break the bar.
+    console  the one for other lines, so that they do not break the bar
     """
     from rich.console import Console
 
@@ -31,14 +31,21 @@ def progress_bar(noun: str, total: int, console: Console | None = None) -> Itera
         return
     with make_progress(console) as bars:
         bar = bars.add_task(noun, total=total)
-        bars.advance(bar, 0)  # rich counts from its first mark: without one, from the end of the first batch
+        bars.advance(bar, 0)  # rich measures from the first call, which would be at the end of the first batch
         yield lambda: bars.advance(bar)
 
 
 def make_progress(console: Console, clock: Callable[[], float] | None = None) -> Progress:
-    """The bar, the count, items a second and the time left. `clock` gives seconds, for tests."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
+    """The bar, the count, items per second and the remaining time. `clock` gives seconds, for tests."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -50,7 +57,7 @@ def make_progress(console: Console, clock: Callable[[], float] | None = None) ->
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
         Rate(),
-        Left(),
+        TimeRemainingColumn(),
         TextColumn("left"),
         console=console,
         transient=True,

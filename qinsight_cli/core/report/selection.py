@@ -1,8 +1,8 @@
-"""Which rows of a run are shown, and in which order: worst or best first, the first N, below or above a rating."""
+"""The selection and order of rows: worst or best first, the first N, below or above a rating."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qinsight_cli.core.report.rows import Row
@@ -13,13 +13,13 @@ WORST, BEST = "worst", "best"
 
 @dataclass(frozen=True)
 class Selection:
-    """What is wanted of the rows; the default is all of them, in the order asked.
+    """Which rows to show, and in which order. The default is all rows in their order.
 
-    first  WORST or BEST come first; None for the order asked
+    first  WORST or BEST first; None for the order of the rows
     top    at most so many rows
-    below  only rows whose number is lower, above: only rows whose number is higher
+    below  only rows with a lower number; above: only rows with a higher number
 
-    A row with an error has no place in an order and no number: such rows come last, whatever is wanted.
+    Rows with an error have no number. They are always shown, at the end.
     """
 
     first: str | None = None
@@ -29,7 +29,7 @@ class Selection:
 
     @property
     def waits(self) -> bool:
-        """Whether the last row must be known before the first can be shown."""
+        """Whether all rows must be known before the first can be shown."""
         return self.first is not None or self.top is not None
 
     @property
@@ -38,25 +38,18 @@ class Selection:
         return self.top is not None or self.below is not None or self.above is not None
 
     def keeps(self, task: Task, row: Row) -> bool:
-        """Whether a row lies between `above` and `below`; always for one with an error."""
+        """Whether a row is between `above` and `below`. A row with an error always counts."""
         if row["error"] is not None or not task.number:
             return True
         number = float(row[task.number])
         return (self.below is None or number < self.below) and (self.above is None or number > self.above)
 
     def of(self, task: Task, rows: Iterable[Row]) -> list[Row]:
-        """The rows wanted, in the order wanted, then those with an error. Equally bad rows keep their order."""
+        """The selected rows in order, then the rows with an error. Equally bad rows keep their order."""
         kept = [row for row in rows if self.keeps(task, row)]
         answered = [row for row in kept if row["error"] is None]
-        if self.first is not None:
-            answered = sorted_rows(task, answered, self.first)
+        badness = task.badness
+        if self.first is not None and badness is not None:
+            sign = -1 if self.first == WORST else 1
+            answered.sort(key=lambda row: sign * badness(row))
         return [*answered[: self.top], *(row for row in kept if row["error"] is not None)]
-
-
-def sorted_rows(task: Task, rows: Sequence[Row], first: str = WORST) -> list[Row]:
-    """Rows without an error, worst or best first; in their order for a task whose answers have none."""
-    badness = task.badness
-    if badness is None:
-        return list(rows)
-    sign = -1 if first == WORST else 1
-    return sorted(rows, key=lambda row: sign * badness(row))

@@ -1,4 +1,4 @@
-"""Answers of several models to one question side by side, as Figures 3, 4 and A-E show them: terminal and HTML."""
+"""The answers of several models side by side, as in Figures 3, 4 and A-E: for the terminal and as HTML."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NO_REASONING = "(no reasoning)"
 
 @dataclass(frozen=True)
 class Explained:
-    """One question, and for each model, by its label, what it said."""
+    """One question, and the answer of each model, by its label."""
 
     pictures: tuple[Picture, ...]
     said: Sequence[tuple[str, Card]]
 
 
 def answer_of(card: Card) -> str:
-    """What a model answered, on one line."""
+    """The answer of a model, on one line."""
     if card.error:
         return card.error
     return f"{card.number:.2f}" if card.number is not None else card.said
@@ -53,8 +53,11 @@ def terminal(explained: Sequence[Explained]) -> RenderableType:
 
 
 def page(title: str, explained: Sequence[Explained], thumbnails: Mapping[str, str], folder: str) -> str:
-    """The same as HTML that needs nothing from elsewhere. `thumbnails` has a data address, or "", for the path of each
-    picture; `folder` is where the page will stand. All names and words of models are escaped."""
+    """The same as one HTML file. All names and words of models are escaped.
+
+    thumbnails  path of a picture -> its data URL, or ""
+    folder      of the page, for links to the pictures
+    """
     rows = [
         {
             "pictures": [(p, thumbnails.get(p.path, ""), p.address(folder)) for p in one.pictures],

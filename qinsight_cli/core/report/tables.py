@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-WIDE = 160  # columns of a table in a pipe or a file: long names fit
+WIDE = 160  # columns of a table in a pipe or a file, so that long names fit
 BAR = 8
-NARROWEST, LEAST_TEXT = 12, 14  # columns of a name at least, and of a text
-SET_IN = "  "  # before the later lines of a name
-# Columns of a terminal from which a table has room for them.
+LEAST_NAME, LEAST_TEXT = 12, 14  # the fewest columns of a name and of a text
+INDENT = "  "  # before the second and later lines of a name
+# The narrowest terminals, in columns, whose tables have bars and standard deviations.
 ROOM_FOR_BARS, ROOM_FOR_SPREADS = 80, 100
 
-# Columns that are left out if no row has a value. So are the standard deviations.
+# Columns that are left out if no row has a value, as are standard deviations.
 _OPTIONAL = ("reference", "agreement")
-# Columns that are left out of a narrow table, for the verdict: what was given, and how sure an answer is.
+# Columns that a narrow table leaves out, to have room for the verdict.
 _WIDE = ("reference", "probability", "severity_probability")
 _RATING_COLOURS = ((2.0, "red"), (3.0, "dark_orange"), (4.0, "yellow"), (HIGHEST + 1, "green"))
-_WORD_COLOURS = {"disagree": "dark_orange"}  # each task has the colours of its own words
+_WORD_COLOURS = {"disagree": "dark_orange"}  # in addition to those of the tasks
 # Control characters (Cc), bidi and other invisible formats (Cf), lone surrogates (Cs), line and paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    """Text with escapes for all characters that could move the cursor, or colour or reorder the text."""
+    """Text with escapes for all characters that could move the cursor, or colour or reorder text."""
     return "".join(_escape(char) if unicodedata.category(char) in _UNSAFE else char for char in text)
 
 
 def _escape(char: str) -> str:
-    # Joiners belong to emoji and to several scripts and move nothing.
+    # Joiners belong to emoji and to several scripts and are harmless.
     return char if char in "\u200c\u200d" else char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
@@ -50,10 +50,10 @@ def bar(rating: float) -> str:
 def make_table(
     columns: Sequence[str], rows: Iterable[dict[str, Any]], show_reasoning: bool = False, width: int = WIDE
 ) -> Table:
-    """Rows of `rows.row_of` -> a rich table for a terminal of `width` columns. Errors appear in red, as the verdict.
+    """Rows of `rows.row_of` -> a rich table for a terminal of `width` columns. An error is shown in red as the verdict.
 
-    The verdict comes first, and the whole reasoning beside it only with `show_reasoning`. Bars, standard deviations,
-    probabilities and references are left out where the terminal is narrow.
+    The reasoning has a column only with `show_reasoning`. A narrow table has no bars, standard deviations,
+    probabilities and references.
     """
     from rich import box
     from rich.table import Table
@@ -85,27 +85,27 @@ def make_table(
 def _widths(
     cells: Sequence[Mapping[str, Text]], shown: Sequence[str], names: Sequence[str], width: int
 ) -> dict[str, int]:
-    """Columns -> how wide they are: a short one as its longest cell, one of names at most what leaves the texts room.
-    The texts have none here: they share what is left."""
+    """The width of each column: of a short one that of its longest cell, of names no more than leaves room for texts.
+    The columns of texts have no entry: they share the rest."""
     longest = {column: max([len(column), *(row[column].cell_len for row in cells)]) for column in shown}
     texts = {"verdict", "reasoning"}
     fixed = {column: longest[column] for column in shown if column not in (*names, *texts)}
     left = width - sum(fixed.values()) - 2 * len(shown) - LEAST_TEXT * len(texts & set(shown))
-    most = max(NARROWEST, min(width * 2 // 5, left) // max(len(names), 1))
+    most = max(LEAST_NAME, min(width * 2 // 5, left) // max(len(names), 1))
     return fixed | {name: min(longest[name], most) for name in names}
 
 
 def folded(name: str, width: int) -> list[str]:
-    """A name in lines of at most `width` columns, broken after separators where it can be; later lines are set in."""
+    """A name in lines of at most `width` columns, broken after separators if possible. Later lines are indented."""
     from rich.cells import cell_len, chop_cells
 
     lines = [""]
     for part in re.split(r"(?<=[/\\_\- ])", name):
-        for piece in chop_cells(part, width - len(SET_IN)):  # a part of more than a line is cut
+        for piece in chop_cells(part, width - len(INDENT)):  # cuts a part that is longer than a line
             if cell_len(lines[-1] + piece) <= width:
                 lines[-1] += piece
             else:
-                lines.append(SET_IN + piece)
+                lines.append(INDENT + piece)
     return lines
 
 

@@ -63,7 +63,7 @@ def test_computed_ratings_are_measured_on_only_when_named(make: Any) -> None:
 
 def test_folders_that_serve_no_table_are_refused(make: Any) -> None:
     make.degradations(Path("data/kadis"))
-    with pytest.raises(QInsightError, match="data/kadis holds degradation rows, but table1 asks for score"):
+    with pytest.raises(QInsightError, match="data/kadis has degradation rows, but table1 needs score"):
         datasets.check_folders([Path("data/kadis")], choose_tables(["table1"]))
     datasets.check_folders([Path("data/kadis")], choose_tables(["table1", "table2"]))
     with pytest.raises(QInsightError, match="qinsight prepare koniq SOURCE --out elsewhere/koniq"):

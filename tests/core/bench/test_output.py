@@ -12,7 +12,7 @@ import pytest
 
 from qinsight_cli.core.bench import output
 from qinsight_cli.core.bench.paper import choose_tables
-from qinsight_cli.core.bench.run import Bench, Protocol, measure
+from qinsight_cli.core.bench.run import Bench, ProtocolOptions, measure
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.predictions import PredictionsFile
 from qinsight_cli.core.errors import QInsightError
@@ -30,7 +30,7 @@ def system(tmp_path: Path) -> PredictionsFile:
 @pytest.fixture
 def bench(make: Any, tmp_path: Path, system: PredictionsFile, answer_settings: AnswerSettings) -> Bench:
     folder = make.scores(tmp_path / "koniq", "koniq", 5)
-    return measure(choose_tables(["table1"]), [folder], [system], Protocol(draws=0), answer_settings)
+    return measure(choose_tables(["table1"]), [folder], [system], ProtocolOptions(draws=0), answer_settings)
 
 
 def test_a_table_is_written_in_four_forms_with_its_answers_and_plots(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from qinsight_cli.core.report.tables import SET_IN, bar, folded, make_table, printable
+from qinsight_cli.core.report.tables import INDENT, bar, folded, make_table, printable
 from qinsight_cli.core.tasks import TASKS
 
 
@@ -101,8 +101,8 @@ def test_names_break_after_separators() -> None:
 @given(st.text(st.sampled_from("ab/-_. 写é"), max_size=60), st.integers(6, 30))
 def test_a_folded_name_is_whole_and_fits(name: str, width: int) -> None:
     first, *rest = folded(name, width)
-    assert all(line.startswith(SET_IN) for line in rest)
-    assert first + "".join(line.removeprefix(SET_IN) for line in rest) == name
+    assert all(line.startswith(INDENT) for line in rest)
+    assert first + "".join(line.removeprefix(INDENT) for line in rest) == name
     assert all(Text(line).cell_len <= width for line in (first, *rest))
 
 

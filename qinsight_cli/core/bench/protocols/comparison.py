@@ -1,8 +1,8 @@
-"""Comparisons -> Table 5: accuracy over pairs of one content, and correlation of the wins with the MOS.
+"""Comparisons -> Table 5: the accuracy over the pairs of each content, and the correlation of wins with the MOS.
 
-Reg-Acc is over pairs of regression methods and the original (3 a content), Gen-Acc over pairs of generation methods and
-the original (36), Overall-Acc over all pairs (55): 300, 3,600 and 5,500 on the 100 contents of SRIQA-Bench. No other
-choice agrees with the counts and the published percentages.
+Reg-Acc counts pairs of regression methods and the original (3 per content), Gen-Acc pairs of generation methods and the
+original (36), Overall-Acc all pairs (55): 300, 3,600 and 5,500 on the 100 contents of SRIQA-Bench. No other choice fits
+the counts and the published percentages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qinsight_cli.core.errors import QInsightError
 
 if TYPE_CHECKING:
     from qinsight_cli.core.bench.datasets import Dataset
-    from qinsight_cli.core.bench.run import Bench, Protocol
+    from qinsight_cli.core.bench.run import Bench, ProtocolOptions
 
 TIES = {"wrong": 0.0, "half": 0.5}  # points for Similar on a pair that has a winner
 _PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
@@ -46,21 +46,21 @@ def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
 
 
 def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
-    protocol = bench.protocol
+    options = bench.options
     made = []
     for dataset in datasets:
-        method = method_name(label, dataset.key, dataset.name, table.datasets, len(datasets) > 1)
-        pairs = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task], protocol.original)
-        found = cells(pairs, protocol.ties, protocol.fitted, protocol.draws, protocol.seed)
+        pairs = pair_up(dataset.samples, bench.answers_of(label, dataset), options.original)
+        found = cells(pairs, options.ties, options.fitted, options.draws, options.seed)
         missing = "Asked without references." if dataset.without.get("reference") == len(dataset.samples) else ""
-        made.append(Line(method, "", found, measured=True, note=" ".join(filter(None, (note, missing)))))
+        notes = " ".join(filter(None, (note, missing)))
+        made.append(Line(method_name(table, label, dataset, datasets), "", found, measured=True, note=notes))
     return made
 
 
-def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
-    earned = "half a point" if protocol.ties == "half" else "nothing"
-    original = "with" if protocol.original else "without"
-    how = "after a logistic fit" if protocol.fitted else "raw"
+def remarks(options: ProtocolOptions, datasets: Sequence[Dataset]) -> list[str]:
+    earned = "half a point" if options.ties == "half" else "nothing"
+    original = "with" if options.original else "without"
+    how = "after a logistic fit" if options.fitted else "raw"
     own = all(one.name in TABLES[0].datasets for one in datasets)
     pairs = f"all pairs of a content, {original} Original" if own else "the pairs of the manifest"
     found = [
@@ -73,7 +73,7 @@ def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
             many = "all" if count == len(one.samples) else f"{count:,} of {len(one.samples):,}"
             found.append(
                 f"Without references: {many} pairs of {one.key} have none, so models were asked which picture is "
-                "better, and not which is truer to a reference. The published figures are reference-based."
+                "better, not which is closer to a reference. The published figures are reference-based."
             )
     return found
 
@@ -82,9 +82,9 @@ def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
 class Pair:
     """One pair with its answer.
 
-    methods   of A and B; None if the dataset does not name them
-    mos       of A and B, higher better; None if unknown
-    predicted  Image A, Image B or Similar; None when there is no answer
+    methods    of A and B; None if the dataset does not name them
+    mos        of A and B, higher better; None if unknown
+    predicted  Image A, Image B or Similar; None if there is no answer
     """
 
     content: str
@@ -94,14 +94,14 @@ class Pair:
     predicted: str | None
 
     def points(self, ties: str) -> float:
-        """1 for the right answer, 0 for a wrong one or none; Similar on a pair with a winner as `TIES` says."""
+        """1 for the right answer, 0 for a wrong one or none; for Similar on a pair with a winner as in `TIES`."""
         if self.predicted == self.truth:
             return 1.0
         return TIES[ties] if self.predicted == "Similar" else 0.0
 
 
 def pair_up(samples: Sequence[Sample], answers: Sequence[RowAnswer], original: bool = True) -> list[Pair]:
-    """Rows and their answers -> Pairs; without `original`, those with the picture before degradation are left out."""
+    """Rows and their answers -> Pairs. Without `original`, pairs with the original picture are left out."""
     pairs = [_pair(sample, answer) for sample, answer in zip(samples, answers, strict=True)]
     return [pair for pair in pairs if original or pair.methods is None or ORIGINAL not in pair.methods]
 
@@ -121,7 +121,7 @@ def _pair(sample: Sample, answer: RowAnswer) -> Pair:
 def cells(
     pairs: Sequence[Pair], ties: str = "wrong", fitted: bool = False, draws: int = 0, seed: int = 0
 ) -> dict[str, Cell]:
-    """The cells of one line of Table 5. Intervals resample whole contents, whose pairs are not independent.
+    """The cells of one line of Table 5. Intervals resample whole contents, since their pairs are not independent.
 
     fitted  PLCC after a logistic fit within each content
     """
@@ -141,23 +141,23 @@ def _accuracy(pairs: Sequence[Pair], ties: str, draws: int, seed: int) -> Cell:
         earned[pair.content].append(pair.points(ties))
     sums = np.array([sum(points) for points in earned.values()])
     counts = np.array([len(points) for points in earned.values()])
-    low = high = None
-    if draws:
-        low, high = metrics.interval(
-            lambda rows: 100.0 * float(sums[rows].sum() / counts[rows].sum()), len(sums), draws, seed
-        )
+
+    def accuracy(rows: Any) -> float:
+        return 100.0 * float(sums[rows].sum() / counts[rows].sum())
+
+    low, high = metrics.interval(accuracy, len(sums), draws, seed)
     failed = sum(pair.predicted is None for pair in pairs)
     note = f"{failed:,} of {len(pairs):,} pairs have no readable answer and count as wrong." if failed else ""
-    return Cell(100.0 * float(sums.sum() / counts.sum()), "percent", low, high, note, len(pairs), failed)
+    return Cell(accuracy(slice(None)), "percent", low, high, note, len(pairs), failed)
 
 
 # PLCC and SRCC
 
 
 def wins(pairs: Sequence[Pair]) -> dict[str, tuple[list[str], NDArray[np.float64], NDArray[np.float64]]]:
-    """Content -> its methods, the share of its pairs that each won, and its MOS (or, without MOS, its true share).
+    """Content -> its methods, the share of pairs that each won, and the MOS of each (its true share without MOS).
 
-    A tie is half a win for both; a pair without an answer was won by neither.
+    A tie is half a win for both. In a pair without an answer neither wins.
     """
     by_content: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
@@ -204,7 +204,7 @@ def _mean_of(
     draws: int,
     seed: int,
 ) -> Cell:
-    """The mean over contents of a correlation; contents for which it is undefined are left out and counted."""
+    """The mean of a correlation over contents. Contents for which it is undefined are left out and counted."""
     values, reasons = [], []
     for share, truth in shares:
         try:
@@ -214,15 +214,13 @@ def _mean_of(
     if not values:
         return Cell(None, "correlation", note=f"No figure: within each content, {reasons[0]}.", digits=4)
     array = np.array(values)
-    low = high = None
-    if draws:
-        low, high = metrics.interval(lambda rows: float(array[rows].mean()), len(array), draws, seed)
+    low, high = metrics.interval(lambda rows: float(array[rows].mean()), len(array), draws, seed)
     note = f"Undefined for {len(reasons)} of {len(shares)} contents ({reasons[0]})." if reasons else ""
     return Cell(float(array.mean()), "correlation", low, high, note, len(values), len(reasons), digits=4)
 
 
 def by_methods(pairs: Sequence[Pair], ties: str) -> tuple[list[str], Mapping[tuple[str, str], tuple[float, int]]]:
-    """Methods, best MOS (or most true wins) first, and for each two of them (points earned, pairs)."""
+    """The methods, best MOS (or most true wins) first, and for each two of them (points, pairs)."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for pair in pairs:
         if pair.methods:
@@ -237,12 +235,12 @@ def by_methods(pairs: Sequence[Pair], ties: str) -> tuple[list[str], Mapping[tup
 
 
 def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, folder: Path) -> None:
-    """The accuracy for each two methods."""
+    """The accuracy for each two methods, one plot for each dataset."""
     from qinsight_cli.core.report import plots as drawing
 
     for dataset in datasets:
-        pairs = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task], bench.protocol.original)
-        methods, found = by_methods(pairs, bench.protocol.ties)
+        pairs = pair_up(dataset.samples, bench.answers_of(label, dataset), bench.options.original)
+        methods, found = by_methods(pairs, bench.options.ties)
         if methods:
             path = folder / f"{table.name}-methods-{file_name(label)}.png"
             title = f"{label} on {dataset.key}: accuracy in %, best method first"

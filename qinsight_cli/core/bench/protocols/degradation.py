@@ -1,4 +1,4 @@
-"""Distortions and severities -> the accuracies of Tables 2 and 4, and the confusion matrix."""
+"""Distortions and severities -> the accuracies of Tables 2 and 4, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qinsight_cli.core.tasks.degradation import CLASSES, NULL
 
 if TYPE_CHECKING:
     from qinsight_cli.core.bench.datasets import Dataset
-    from qinsight_cli.core.bench.run import Bench, Protocol
+    from qinsight_cli.core.bench.run import Bench, ProtocolOptions
 
 CLASS, LEVEL = "Deg. Acc.", "Lev. Acc."
 UNREAD = "no answer"
@@ -50,23 +50,23 @@ def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
 def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
     made = []
     for dataset in datasets:
-        method = method_name(label, dataset.key, dataset.name, table.datasets, len(datasets) > 1)
-        found = hits(dataset.samples, bench.answers[label, dataset.key, dataset.task])
-        figures = cells(found, bench.protocol.draws, bench.protocol.seed)
+        method = method_name(table, label, dataset, datasets)
+        found = hits(dataset.samples, bench.answers_of(label, dataset))
+        figures = cells(found, bench.options.draws, bench.options.seed)
         made += [Line(method, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
     return made
 
 
-def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
+def remarks(options: ProtocolOptions, datasets: Sequence[Dataset]) -> list[str]:
     return []
 
 
 @dataclass(frozen=True)
 class Hits:
-    """For each class of the truth, picture by picture: was the class right, were class and level right (Eq. 4, 5).
+    """For each true class, picture by picture: whether the class is right, and whether class and level are (Eq. 4, 5).
 
-    failed     pictures without an answer
-    unlevelled pictures of which the class was read and the severity was not
+    failed      pictures without a class
+    unlevelled  pictures with a class but no severity
     """
 
     classes: Mapping[str, tuple[bool, ...]]
@@ -77,7 +77,7 @@ class Hits:
 
 def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
     """Rows and their answers -> Hits. An unreadable answer is wrong. If only the class is readable, the level is
-    wrong, for every kind of system."""
+    wrong."""
     classes: dict[str, list[bool]] = {name: [] for name in CLASSES}
     levels: dict[str, list[bool]] = {name: [] for name in CLASSES}
     for sample, answer in zip(samples, answers, strict=True):
@@ -98,8 +98,8 @@ def hits(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Hits:
 def cells(found: Hits, draws: int, seed: int = 0) -> dict[str, dict[str, Cell]]:
     """{"Deg. Acc.", "Lev. Acc."} -> {column: Cell}.
 
-    The average is the plain mean of all classes, for levels without null, whose level there is none. Where a class has
-    no rows there is no average, and a note says so.
+    The average is the plain mean over all classes, for levels without null, which has no level. If a class has no rows,
+    there is no average, and a note says so.
     """
     note, more = "", ""
     total = sum(map(len, found.classes.values()))
@@ -125,17 +125,17 @@ def _line(groups: Mapping[str, Sequence[bool]], note: str, draws: int, seed: int
 
 
 def _cell(groups: Mapping[str, Sequence[bool]], note: str, draws: int, seed: int) -> Cell:
-    low, high = metrics.mean_interval(list(groups.values()), draws, seed) if draws else (None, None)
+    low, high = metrics.mean_interval(list(groups.values()), draws, seed)
     count = sum(map(len, groups.values()))
     return Cell(metrics.balanced_accuracy(groups), "accuracy", low, high, note, count)
 
 
 def confusion(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Any:
-    """Counts, int64 (5, 6): rows the true class, columns the class answered and last the unread, as `CLASSES`."""
+    """Counts, int64 (5, 6): rows are true classes, columns predicted classes, as `CLASSES`, the last one no answer."""
     counts = np.zeros((len(CLASSES), len(CLASSES) + 1), dtype=np.int64)
     for sample, answer in zip(samples, answers, strict=True):
-        said = answer.fields.get("distortion")
-        column = len(CLASSES) if said is None else CLASSES.index(said)
+        predicted = answer.fields.get("distortion")
+        column = len(CLASSES) if predicted is None else CLASSES.index(predicted)
         counts[CLASSES.index(sample.truth["distortion"]), column] += 1
     return counts
 
@@ -145,7 +145,7 @@ def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, f
     from qinsight_cli.core.report import plots as drawing
 
     for dataset in datasets:
-        counts = confusion(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        counts = confusion(dataset.samples, bench.answers_of(label, dataset))
         path = folder / f"{table.name}-confusion-{file_name(label)}-{file_name(dataset.key)}.png"
         names = [*(CLASS_COLUMNS[name] for name in CLASSES), UNREAD]
         drawing.confusion(counts, names[:-1], names, f"{label} on {dataset.key}", path)

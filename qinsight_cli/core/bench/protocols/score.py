@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from qinsight_cli.core.errors import QInsightError
 
 if TYPE_CHECKING:
     from qinsight_cli.core.bench.datasets import Dataset
-    from qinsight_cli.core.bench.run import Bench, Protocol
+    from qinsight_cli.core.bench.run import Bench, ProtocolOptions
 
 # Column of Tables 1, 3 and B -> the name of its dataset for `qinsight prepare`.
 DATASETS = {
@@ -33,7 +33,7 @@ DATASETS = {
     "CSIQ": "csiq",
 }
 AVERAGE = "AVG."
-RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # of Table 1, drawn with the measured ones
+RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # the rows of Table 1 in the radar plot
 
 
 def _table(number: str, alias: str, title: str, columns: tuple[str, ...]) -> Table:
@@ -54,22 +54,22 @@ TABLES = (
 
 
 def column_of(dataset: Dataset) -> str:
-    """The paper's column for one of its datasets; other datasets use their key."""
+    """The paper's column for one of its datasets; the key of any other dataset."""
     return next((column for column, name in DATASETS.items() if name == dataset.name), dataset.key)
 
 
 def columns(table: Table, datasets: Sequence[Dataset]) -> tuple[str, ...]:
-    """The paper's columns, and one for each other dataset."""
+    """The paper's columns, and a column for each other dataset."""
     found = dict.fromkeys(column_of(one) for one in datasets)
     return (*table.columns, *(column for column in found if column not in table.columns))
 
 
 def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, note: str) -> list[Line]:
-    protocol = bench.protocol
+    options = bench.options
     figures: dict[str, dict[str, Cell]] = {metric: {} for metric in table.metrics}
     for dataset in datasets:
-        found = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
-        for metric, cell in cells(found, protocol.fitted, protocol.draws, protocol.seed).items():
+        found = pair_up(dataset.samples, bench.answers_of(label, dataset))
+        for metric, cell in cells(found, options.fitted, options.draws, options.seed).items():
             figures[metric][column_of(dataset)] = cell
     for by_column in figures.values():
         mean = average(by_column)
@@ -78,14 +78,14 @@ def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, n
     return [Line(label, metric, figures[metric], measured=True, note=note) for metric in table.metrics]
 
 
-def remarks(protocol: Protocol, datasets: Sequence[Dataset]) -> list[str]:
-    how = "after a four-parameter logistic fit" if protocol.fitted else "raw"
+def remarks(options: ProtocolOptions, datasets: Sequence[Dataset]) -> list[str]:
+    how = "after a four-parameter logistic fit" if options.fitted else "raw"
     return [f"PLCC measured here is {how}; the paper does not say which it prints."]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Predicted and true ratings of the pictures that have a finite prediction; `failed` have none."""
+    """The predicted and true ratings of the pictures with a finite prediction; `failed` pictures have none."""
 
     predicted: tuple[float, ...]
     truth: tuple[float, ...]
@@ -104,11 +104,11 @@ def pair_up(samples: Sequence[Sample], answers: Sequence[RowAnswer]) -> Scores:
 
 @lru_cache(maxsize=64)  # Tables 1, 3 and B show the same figures
 def cells(scores: Scores, fitted: bool, draws: int, seed: int = 0) -> Mapping[str, Cell]:
-    """{"PLCC", "SRCC"} of one dataset over the pictures with a rating.
+    """{"PLCC", "SRCC"} of one dataset, over the pictures with a rating.
 
-    fitted  PLCC after the four-parameter logistic fit, instead of raw; its interval keeps the curve fixed
+    fitted  PLCC after the four-parameter logistic fit, not raw; its interval keeps the curve fixed
     draws   bootstrap resamples of the interval; 0 for none
-    A figure that is undefined is a cell without value whose note says why.
+    An undefined figure is a cell without a value and with a note.
     """
     predicted = scores.predicted
     try:
@@ -121,32 +121,27 @@ def cells(scores: Scores, fitted: bool, draws: int, seed: int = 0) -> Mapping[st
 
 
 def _cell(
-    statistic: Callable[[Sequence[float], Sequence[float]], float],
+    statistic: Callable[[Any, Any], float],
     predicted: Sequence[float],
     scores: Scores,
     draws: int,
     seed: int,
 ) -> Cell:
-    low: float | None = None
-    high: float | None = None
+    first, second = np.array(predicted), np.array(scores.truth)
+
+    def of_rows(rows: Any) -> float:
+        return statistic(first[rows], second[rows])
+
     try:
         value = statistic(predicted, scores.truth)
-        first, second = np.array(predicted), np.array(scores.truth)
-        if draws:
-            low, high = metrics.interval(
-                lambda rows: statistic(first[rows], second[rows]),  # type: ignore[arg-type]
-                len(first),
-                draws,
-                seed,
-            )
+        low, high = metrics.interval(of_rows, len(first), draws, seed)
     except QInsightError as error:
         return _undefined(error, scores)
     return Cell(value, "correlation", low, high, _failures(scores), len(predicted), scores.failed)
 
 
 def _undefined(error: QInsightError, scores: Scores) -> Cell:
-    reason = str(error)
-    note = f"No figure: {reason}." if not scores.failed else f"No figure: {reason} ({_failures(scores)[:-1]})."
+    note = f"No figure: {error} ({_failures(scores)[:-1]})." if scores.failed else f"No figure: {error}."
     return Cell(None, "correlation", note=note, count=len(scores.predicted), failed=scores.failed)
 
 
@@ -165,17 +160,17 @@ def average(by_column: Mapping[str, Cell]) -> Cell | None:
 
 
 def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, folder: Path) -> None:
-    """Prediction against MOS, one cloud for each dataset."""
+    """Prediction against MOS, one panel for each dataset."""
     from qinsight_cli.core.report import plots as drawing
 
     clouds = []
     for dataset in datasets:
-        found = pair_up(dataset.samples, bench.answers[label, dataset.key, dataset.task])
+        found = pair_up(dataset.samples, bench.answers_of(label, dataset))
         if not found.predicted:
             continue
-        figures = cells(found, bench.protocol.fitted, 0)
+        figures = cells(found, bench.options.fitted, 0)
         curve = None
-        if bench.protocol.fitted and figures["PLCC"].value is not None:
+        if bench.options.fitted and figures["PLCC"].value is not None:
             curve = metrics.fit_logistic(found.predicted, found.truth)
         title = f"{column_of(dataset)}: PLCC {figures['PLCC'].text()}, SRCC {figures['SRCC'].text()}"
         words = f"{title}\n{len(found.predicted):,} pictures"
@@ -186,7 +181,7 @@ def plots(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, f
 
 
 def radar(grid: Grid, folder: Path) -> None:
-    """The PLCC of Table 1, published and measured, one axis for each of its datasets."""
+    """The published and measured PLCC of Table 1, one axis for each of its datasets."""
     from qinsight_cli.core.report import plots as drawing
 
     shown = [line for line in grid.lines if line.metric == "PLCC"]

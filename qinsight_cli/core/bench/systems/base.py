@@ -1,4 +1,4 @@
-"""The interface of every system of a bench, its answers and its settings."""
+"""What every system of a bench has: its interface, its answers, and its settings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from qinsight_cli.core.engines import Decoding
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """The answer to one row: `fields` as `Task.fields` (a rating may lie on any scale), or why there is none.
+    """The answer to one row.
 
-    With an error, `fields` has what the task keeps of such an answer, if anything. `reasoning` is what a model wrote
-    before it.
+    fields     as `Task.fields`, a rating on any scale; with an error what the task keeps of an unreadable answer
+    error      why there is no answer, or None
+    reasoning  what a model wrote before the answer
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -26,14 +27,14 @@ class RowAnswer:
 
 @dataclass(frozen=True)
 class AnswerSettings:
-    """How systems are asked.
+    """The settings of all questions.
 
     folder      of the bench; journals go to `folder`/journals
-    sequential  ask for one distortion at a time
-    say         one line for the user
-    batch_size  None: as many as the engine says
-    style       of the prompts, as `Task.styled`
-    progress    called with a noun and a total, a context manager of the function to call after each row
+    batch_size  None: the engine decides
+    sequential  ask about one distortion at a time
+    say         tells the user one line
+    progress    a noun and a total -> a context manager of the function to call after each row
+    style       of the prompts, as in `Task.styled`
     """
 
     folder: Path
@@ -47,24 +48,24 @@ class AnswerSettings:
     style: str = "paper"
 
     def journal(self, label: str, dataset: Dataset, what: str) -> str:
-        """Where the answers of one system on one dataset are kept."""
+        """The path of the journal of one system on one dataset."""
         folder = self.folder / "journals"
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder / f"{file_name(label)}-{file_name(dataset.key)}-{what}.journal.jsonl")
 
 
 class System(Protocol):
-    """Something that answers: a model, a metric, a predictions file.
+    """A model, a metric, or a predictions file.
 
-    label     its name in the tables
-    note      a footnote of its line, or ""
+    label  its name in the tables
+    note   a footnote of its line, or ""
     """
 
     label: str
     note: str
 
     def refusal(self, dataset: Dataset) -> str | None:
-        """Why it cannot answer this dataset's task, or None when it can."""
+        """Why it cannot answer this dataset; None if it can."""
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> Sequence[RowAnswer]:
         """One answer for each row of the dataset, in order."""
@@ -77,8 +78,8 @@ class System(Protocol):
 
 
 def split_label(argument: str) -> tuple[str, str]:
-    """`LABEL=NAME` -> (label, name), "" without a label. Both may contain "=": the longest name that exists is taken,
-    else what follows the last "="."""
+    """`LABEL=NAME` -> (label, name); the label may be missing. Both may contain "=": the longest name that exists
+    counts, else the text after the last "="."""
     places = [place for place, letter in enumerate(argument) if letter == "="]
     if not places:
         return "", argument
@@ -89,5 +90,5 @@ def split_label(argument: str) -> tuple[str, str]:
 
 
 def file_name(words: str) -> str:
-    """Words as the beginning of a file name."""
+    """Words as the start of a file name."""
     return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in words).lstrip("-")[:80]

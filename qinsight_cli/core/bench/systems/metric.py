@@ -1,7 +1,7 @@
-"""The metrics of the paper's tables as systems of the bench: PSNR and SSIM here, the others through pyiqa.
+"""Metrics as systems of the bench: PSNR and SSIM in this process, the others through pyiqa.
 
-pyiqa installs torchvision, which breaks the import of transformers if torch is a CPU build. So pyiqa runs in a separate
-process, whose interpreter may belong to another environment (`--baselines-python`).
+pyiqa installs torchvision, which can break transformers on a CPU build of torch. So pyiqa runs in another process,
+whose interpreter may belong to another environment (`--baselines-python`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +22,7 @@ from qinsight_cli.core.bench.systems import psnr_ssim
 from qinsight_cli.core.bench.systems.base import AnswerSettings, RowAnswer
 from qinsight_cli.core.bench.systems.predictions import winners
 from qinsight_cli.core.data.manifest import Sample
+from qinsight_cli.core.data.readers.srbench import ORIGINAL
 from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
 from qinsight_cli.core.images import read_image
 from qinsight_cli.core.inference.journal import Journal
@@ -30,12 +31,13 @@ from qinsight_cli.core.tasks import TASKS
 WORKER = Path(__file__).with_name("pyiqa_worker.py")
 JOURNAL_EVERY = 16  # pictures between two writes to the journal
 KONIQ = "KonIQ"
-VALUE = "value"  # the value of a metric for a picture, higher better, before it becomes an answer
+VALUE = "value"  # the field of a metric's value for a picture, higher better, before it becomes an answer
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A metric of the paper: its row, its name in pyiqa, its training data ("" for none)."""
+    """A metric of the paper: its row, its name in pyiqa, its training data ("" for none), whether it needs a
+    reference."""
 
     row: str
     name: str
@@ -61,9 +63,9 @@ BASELINES = (
 
 
 def baseline_of(name: str) -> Baseline:
-    """A baseline by its row or its pyiqa name; any other name is passed to pyiqa.
+    """A baseline by its row or its pyiqa name. Any other name goes to pyiqa.
 
-    Raises UsageError for a likely typing error, or a name that no metric can have.
+    Raises UsageError for a likely typo, or a name that no metric can have.
     """
     by_name = {word.lower(): each for each in BASELINES for word in (each.row, each.name)}
     known = by_name.get(name.lower())
@@ -99,7 +101,7 @@ class MetricSystem:
     def refusal(self, dataset: Dataset) -> str | None:
         task = TASKS[dataset.task]
         if not (task.number or task.rated):
-            return f"{self.label} gives one number a picture; {dataset.key} asks for {' and '.join(task.columns)}"
+            return f"{self.label} gives one number per picture; {dataset.key} needs {' and '.join(task.columns)}"
         originals = _originals(dataset.samples)
         if self.baseline.reference and all(_reference(sample, originals) is None for sample in dataset.samples):
             return f"{self.label} needs references, and {dataset.key} has none"
@@ -124,7 +126,7 @@ class MetricSystem:
     def _measure(
         self, questions: Sequence[tuple[Path, Path | None]], dataset: Dataset, settings: AnswerSettings
     ) -> list[RowAnswer]:
-        """The metric of each (picture, reference), higher better; values in the journal are not computed again."""
+        """The metric of each (picture, reference), higher better. Values in the journal are reused."""
         if self.here:
             self._identity = {"metric": self.baseline.name, "through": "scikit-image"}
         elif self._worker is None:
@@ -187,18 +189,18 @@ class MetricSystem:
 
 
 def _reference(sample: Sample, originals: Mapping[str, Path] | None = None) -> Path | None:
-    """The reference of a row's pictures. On SRIQA-Bench it is the content's Original, as A-FINE's own code has it; the
-    low-resolution reference of the comparison task has another size."""
+    """The reference of a row's pictures. On SRIQA-Bench it is the content's Original, as in A-FINE's own code, because
+    the low-resolution reference of the comparison task has another size."""
     original = (originals or {}).get(str(sample.extra.get("content")))
     return original or sample.images.get("reference")
 
 
 def _originals(samples: Sequence[Sample]) -> dict[str, Path]:
-    """Content -> its picture by the method Original."""
+    """Content -> its original picture."""
     found: dict[str, Path] = {}
     for sample in samples:
         for method, role in zip(sample.extra.get("methods", ()), ("image_a", "image_b"), strict=False):
-            if method == "Original":
+            if method == ORIGINAL:
                 found[str(sample.extra.get("content"))] = sample.images[role]
     return found
 
@@ -231,10 +233,10 @@ class Worker:
             raise QInsightError(f"{self._what} cannot run: {self.facts['error']}{_hint(self.facts['error'])}")
 
     def measure(self, image: Path, reference: Path | None) -> float:
-        """Raises ImageError when the metric failed on this picture, QInsightError when the process is gone."""
+        """Raises ImageError if the metric fails on this picture, QInsightError if the process has ended."""
         assert self._process.stdin is not None
         request = {"image": str(image.resolve()), "reference": str(reference.resolve()) if reference else None}
-        with suppress(BrokenPipeError):  # then there is no answer either
+        with suppress(BrokenPipeError):  # `_answer` reports it
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         answer = self._answer()
@@ -251,22 +253,20 @@ class Worker:
             raise QInsightError(f"{self._what}: the process ended without an answer") from None
 
     def close(self) -> None:
-        for stream in self._streams():
+        for stream in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
-                stream.close()
+                if stream is not None:
+                    stream.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
-    def _streams(self) -> Iterator[Any]:
-        yield from (stream for stream in (self._process.stdin, self._process.stdout) if stream is not None)
-
 
 def _hint(error: str) -> str:
     if "No module named" in error:
-        return "; install the extra in an environment of its own and name its interpreter with --baselines-python"
+        return "; install the extra in a separate environment and name its interpreter with --baselines-python"
     if "URLError" in error or "HTTPError" in error:
-        return "; pyiqa fetches the weights of this metric at first use: run it once where there is a network"
+        return "; pyiqa downloads the weights of this metric at first use: run it once with a network"
     return ""

@@ -1,11 +1,12 @@
-"""Answers of systems that run elsewhere, from a CSV: `path` and `rating`, or `distortion,severity`, or a winner.
+"""Answers of other systems from a CSV: a picture's `rating`, its `distortion,severity`, or the `winner` of a pair.
 
-A row names its picture (`path`, or `image_a,image_b`) as it likes: absolute, relative to anything, with either
-separator, in any case. The longest tail of the path that only one picture of the dataset has decides.
+A row may name its picture (`path`, or `image_a,image_b`) by any path: absolute or relative to any folder, with either
+separator, in any case. The longest tail of the path that only one picture of the dataset has identifies it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,22 @@ from qinsight_cli.core.tasks import TASKS, ParseFailure, Task
 MISSING = "no prediction for it"
 
 Row = Mapping[str, str]
-Parts = tuple[str, ...]  # the names in a path, as `parts_of` makes them: what identifies a picture
+Parts = tuple[str, ...]  # the names in a path, from `parts_of`, which identify a picture
 
 
 class PredictionsFile:
-    """One predictions file, read at once. Raises QInsightError if that fails."""
+    """One predictions file.
+
+    matched   how many datasets it has answered
+    mismatch  why it has answered none
+    """
 
     def __init__(self, label: str, path: Path) -> None:
+        """Raises QInsightError if the file cannot be read."""
         self.label, self.path, self.note = label, path, ""
         self._columns, self._rows = _read(path)
         self.matched = 0
-        self.stranger = ""
+        self.mismatch = ""
         self._pictures: dict[str, ImageMatcher] = {}
 
     def refusal(self, dataset: Dataset) -> str | None:
@@ -42,7 +48,7 @@ class PredictionsFile:
         return f"{self.path} has the columns {','.join(self._columns)}; {dataset.task} needs {wanted}"
 
     def learn(self, datasets: Sequence[Dataset]) -> None:
-        """All datasets of the run: a name that could be a picture of two of them is refused, not guessed."""
+        """Learn the pictures of all datasets of the run, so that a name of pictures in two of them is refused."""
         for task in {dataset.task for dataset in datasets}:
             rows = [sample for dataset in datasets if dataset.task == task for sample in dataset.samples]
             self._pictures[task] = ImageMatcher([path for row in rows for path in row.images.values()])
@@ -51,7 +57,7 @@ class PredictionsFile:
         return next((layout for layout in _layouts(TASKS[task]) if set(layout) <= set(self._columns)), ())
 
     def answers(self, dataset: Dataset, settings: AnswerSettings) -> list[RowAnswer]:
-        """One answer for each row of the dataset; all without one when the file is about other pictures."""
+        """One answer for each row of the dataset; none at all if the file is about other pictures."""
         layout = self._layout(dataset.task)
         if dataset.task not in self._pictures:
             self.learn([dataset])
@@ -64,16 +70,15 @@ class PredictionsFile:
         else:
             answers = self._single(task, dataset, pictures)
         if all(answer.error == MISSING for answer in answers):
-            self.stranger = self.stranger or self._strangers(dataset)
+            self.mismatch = self.mismatch or self._mismatch(dataset)
             return []
         self.matched += 1
-        self._tell(dataset, pictures, settings)
+        if self.matched == 1:
+            self._report(dataset, pictures, settings)
         return answers
 
-    def _tell(self, dataset: Dataset, pictures: ImageMatcher, settings: AnswerSettings) -> None:
-        """Print notes on the matching, once for each file."""
-        if self.matched > 1:
-            return
+    def _report(self, dataset: Dataset, pictures: ImageMatcher, settings: AnswerSettings) -> None:
+        """Tell the user how the rows were matched."""
         unknown = pictures.unknown
         if unknown and dataset.total == len(dataset.samples):
             of = f"{len(unknown)} of {len(self._rows)} rows name no picture"
@@ -81,12 +86,12 @@ class PredictionsFile:
         if pictures.by_name:
             settings.say(f"{self.path}: {len(pictures.by_name)} rows are matched by file name alone, not by folder")
 
-    def _strangers(self, dataset: Dataset) -> str:
-        names = [self._rows[0].get("path") or self._rows[0].get("image_a", "")] if self._rows else ["(none)"]
+    def _mismatch(self, dataset: Dataset) -> str:
+        own = self._rows[0].get("path") or self._rows[0].get("image_a", "")
         first = next(iter(dataset.samples[0].images.values()))
         return (
             f"{self.path} is about other pictures than {dataset.key}: none of its {len(self._rows)} rows names one "
-            f"(its first is {names[0]!r}, the dataset's {first.name!r})"
+            f"(its first is {own!r}, the dataset's {first.name!r})"
         )
 
     def _single(self, task: Task, dataset: Dataset, pictures: ImageMatcher) -> list[RowAnswer]:
@@ -125,8 +130,6 @@ class PredictionsFile:
         found[key] = answer
 
     def facts(self) -> dict[str, Any]:
-        import hashlib
-
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         return {"kind": "predictions", "file": str(self.path), "rows": len(self._rows), "sha256": digest}
 
@@ -135,8 +138,8 @@ class PredictionsFile:
 
 
 class ImageMatcher:
-    """Pictures found by any tail of their paths, also without their extension. Of two whose names are the same but for
-    case, normal form or space, the one that is named to the letter.
+    """Finds pictures by any tail of their paths, also without the extension. If two names differ only in case, Unicode
+    normal form or spaces, the exact spelling counts.
 
     unknown  names that match no picture
     by_name  names with folders that match by file name alone
@@ -154,7 +157,7 @@ class ImageMatcher:
                 self._by_tail.setdefault(_without_extension(loose[-length:]), set()).add(parts)
 
     def find(self, name: str) -> Parts | None:
-        """The one picture with the longest tail in common. Raises QInsightError when there are several."""
+        """The one picture with the longest common tail. Raises QInsightError if there are several."""
         plain = unguarded(name)
         return self._find(name, plain) or (self._find(name, other) if (other := unescaped(plain)) != plain else None)
 
@@ -167,7 +170,7 @@ class ImageMatcher:
                 found = {path for path in found if path[-length:] == exact[-length:]} or found
             if len(found) > 1:
                 raise QInsightError(
-                    f"{name!r} names {len(found)} pictures of the datasets; write more of its path, or name one --data"
+                    f"{name!r} names {len(found)} pictures of the datasets; write more of its path, or give one --data"
                 )
             if found:
                 if length == 1 < len(parts):
@@ -183,24 +186,24 @@ def _without_extension(parts: Parts) -> Parts:
 
 
 def parts_of(path: str | Path) -> Parts:
-    """What identifies the picture of a path."""
+    """The names in a path, which identify a picture."""
     return tuple(exact_parts(str(path)))
 
 
 def rating_task() -> Task:
-    """The task whose answer is a rating: two of them, of the pictures of a pair, decide a comparison too."""
+    """The task whose answer is a rating. Two ratings also answer a comparison."""
     return next(task for task in TASKS.values() if task.number)
 
 
 def _layouts(task: Task) -> list[tuple[str, ...]]:
-    """The columns of a file that answers a task: its own, or for a pair a rating of each picture."""
+    """The columns of a file that answers a task: the task's own, or ratings of the pictures of a pair."""
     rating = rating_task()
     of_ratings = [(*rating.image_columns, *rating.columns)] if task.rated else []
     return [(*task.image_columns, *task.columns), *of_ratings]
 
 
 def winners(task: Task, rated: Sequence[tuple[RowAnswer | None, RowAnswer | None]]) -> list[RowAnswer]:
-    """The ratings of both pictures of each pair -> the answer of a task that compares them."""
+    """The ratings of both pictures of each pair -> the answers to a comparison."""
     return [
         _better(task, first or RowAnswer(error=MISSING), second or RowAnswer(error=MISSING)) for first, second in rated
     ]
@@ -216,7 +219,7 @@ def _better(task: Task, first: RowAnswer, second: RowAnswer) -> RowAnswer:
 
 
 def _in_order(task: Task, found: Mapping[tuple[Parts, Parts], RowAnswer], first: Parts, second: Parts) -> RowAnswer:
-    """The answer to (first, second), or the swapped answer to (second, first)."""
+    """The answer to the pair (first, second), or the swapped answer to (second, first)."""
     answer = found.get((first, second))
     if answer is None and task.swapped is not None and (second, first) in found:
         answer = found[second, first]
@@ -226,12 +229,12 @@ def _in_order(task: Task, found: Mapping[tuple[Parts, Parts], RowAnswer], first:
 
 
 def answer_of(task: Task, row: Row) -> RowAnswer:
-    """One row of text -> its answer. An empty cell is no answer; the row's own error, if any, says why."""
-    said = task.read(row)
-    if not isinstance(said, ParseFailure):
-        return RowAnswer(said)
+    """One row of text -> its answer. Empty cells are no answer; the row's own `error`, if any, says why."""
+    found = task.read(row)
+    if not isinstance(found, ParseFailure):
+        return RowAnswer(found)
     empty = not any(row[column] for column in task.columns)
-    return RowAnswer(task.kept_fields(said), row.get("error") or ("no answer" if empty else said.detail))
+    return RowAnswer(task.kept_fields(found), row.get("error") or ("no answer" if empty else found.detail))
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:

@@ -1,4 +1,4 @@
-"""PSNR and SSIM through scikit-image: the two baselines that need no weights and no other environment."""
+"""PSNR and SSIM through scikit-image: the two baselines without weights and without another environment."""
 
 from __future__ import annotations
 

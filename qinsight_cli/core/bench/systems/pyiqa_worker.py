@@ -1,9 +1,8 @@
-"""A script that runs one pyiqa metric in another interpreter, with JSON lines in and out.
+"""A script that runs one pyiqa metric in another interpreter, with JSON lines as input and output.
 
-`PYTHON pyiqa_worker.py METRIC DEVICE`. It imports pyiqa, torch and Pillow, and nothing of qinsight, so its environment
-needs no qinsight.
-In: {"image": PATH, "reference": PATH or null}. Out: first {"ready": true, "lower_better", "reference", "pyiqa",
-"torch"} or {"error"}, then for each line in {"value"} or {"error"}, in order.
+`PYTHON pyiqa_worker.py METRIC DEVICE`. It imports pyiqa, torch and Pillow; its environment needs no qinsight.
+Input: {"image": PATH, "reference": PATH or null}. Output: first {"ready": true, "lower_better", "reference", "pyiqa",
+"torch"} or {"error"}, then for each input line {"value"} or {"error"}, in order.
 """
 
 import json
@@ -49,7 +48,7 @@ def _why(error):
 
 
 def main():
-    # Only JSON lines may reach the pipe: whatever pyiqa prints goes to stderr.
+    # Only JSON lines may reach the pipe, so everything that pyiqa prints goes to stderr.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

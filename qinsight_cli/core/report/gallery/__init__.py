@@ -1,1 +1,1 @@
-"""The HTML gallery: rows with their pictures on pages that need no network, worst first, to sort, filter and search."""
+"""The HTML gallery: rows with their pictures, worst first, to sort, filter and search without a network."""

@@ -1,8 +1,9 @@
-"""Cards: what the gallery shows of each row."""
+"""Cards: the rows as the gallery shows them."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,18 +19,18 @@ ROLE_NAMES = {"image_a": "Image A", "image_b": "Image B", "reference": "Referenc
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a card: `label` is its role among several, "" for the only one; `path` as asked."""
+    """A picture of a card. `label` is its role, "" for a single picture; `path` is as given."""
 
     label: str
     path: str
 
     @property
     def name(self) -> str:
-        """The file's name, with control characters escaped."""
+        """The file name, with control characters escaped."""
         return printable(os.path.basename(self.path) or self.path)
 
     def address(self, folder: str) -> str:
-        """The address of the file for a page in `folder`, percent-encoded byte by byte; "" across Windows drives."""
+        """The URL of the file, relative to a page in `folder`, percent-encoded; "" across Windows drives."""
         try:
             relative = os.path.relpath(self.path, folder)
         except ValueError:
@@ -39,10 +40,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One row: `number` in [1, 5] with its `spread`; `words` by column are what can be filtered; `badness` sorts.
+    """One row of a gallery.
 
-    `said` is the answer where it is words, `note` what stands beside the answer (the label of a benchmark's row),
-    `group` what the row belongs to where a page shows several systems or datasets.
+    number   in [1, 5], with its standard deviation `spread`
+    words    column -> word, for the filters
+    said     an answer in words
+    badness  the sort key: the worse, the higher
+    note     text next to the answer, such as the label of a benchmark's row
+    group    the system and dataset of the row, if a page shows several
     """
 
     pictures: tuple[Picture, ...]
@@ -59,7 +64,7 @@ class Card:
 
     @property
     def share(self) -> float:
-        """Where the number lies between the ends of the scale, 0 to 1; words by their badness, 5 being the worst."""
+        """The place of the number on its scale, from 0 to 1; of words by their badness, where 5 is the worst."""
         if self.number is not None:
             return (self.number - LOWEST) / (HIGHEST - LOWEST)
         return 1 - min(5.0, self.badness or 0.0) / 5
@@ -98,13 +103,13 @@ def card_of(task: Task, row: Mapping[str, Any]) -> Card:
 
 
 def _phrase(said: Mapping[str, str], labels: Collection[str]) -> str:
-    """An answer of words as a person says it: "serious blur", "Image A is better"."""
+    """An answer in words as a person says it: "serious blur", "Image A is better"."""
     words = list(dict.fromkeys(reversed(list(said.values()))))
     return " ".join(f"{word} is better" if word in labels else word for word in words)
 
 
 def _damage(reasoning: str, wanted: bool) -> dict[str, str]:
-    """The worst damage that a reasoning names, as the words of a degradation."""
+    """The worst damage that a reasoning names, as the columns of a degradation."""
     if not wanted:
         return {}
     named = named_damage(reasoning)
@@ -113,15 +118,14 @@ def _damage(reasoning: str, wanted: bool) -> dict[str, str]:
 
 
 def worst_first(cards: Iterable[Card]) -> list[Card]:
-    """Cards as a gallery begins: the worst first, those without an order next, errors last."""
+    """The cards in the order of a gallery: the worst first, then those without a badness, errors last."""
     return sorted(cards, key=lambda card: (bool(card.error), -(card.badness if card.badness is not None else -9.0)))
 
 
-def choices(cards: Sequence[Card]) -> dict[str, list[str]]:
-    """Column -> the words to filter it by, the most frequent first; columns with one word are left out."""
-    found: dict[str, dict[str, int]] = {}
+def filters(cards: Sequence[Card]) -> dict[str, list[str]]:
+    """Column -> its words to filter by, the most frequent first. Columns with a single word are left out."""
+    found: dict[str, Counter[str]] = {}
     for card in cards:
         for column, word in card.words.items():
-            counts = found.setdefault(column, {})
-            counts[word] = counts.get(word, 0) + 1
-    return {c: sorted(counts, key=lambda word: -counts[word]) for c, counts in found.items() if len(counts) > 1}
+            found.setdefault(column, Counter())[word] += 1
+    return {c: [word for word, _ in counts.most_common()] for c, counts in found.items() if len(counts) > 1}

@@ -1,4 +1,4 @@
-"""One page of the gallery: the cards into the template, with style and script inside, and nothing from elsewhere."""
+"""One page of the gallery: the cards as one HTML file, with style and script inside."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from qinsight_cli.core.report.gallery.cards import Card, choices
+from qinsight_cli.core.report.gallery.cards import Card, filters
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 MOST_BARS = 8
-GENERATOR = b'<meta name="generator" content="qinsight gallery">'  # by which a page is known to be ours
+GENERATOR = b'<meta name="generator" content="qinsight gallery">'  # marks a page as ours
 
 
 @dataclass(frozen=True)
 class Link:
-    """Another page: where it is, and what is on it."""
+    """A link to a page of the gallery."""
 
     address: str
     words: str
@@ -31,7 +31,7 @@ class Link:
 
 @dataclass(frozen=True)
 class About:
-    """What all pages of a gallery say: its title, a line below it, and how often each answer was given."""
+    """The head of all pages of a gallery: the title, a line below it, and how often each answer was given."""
 
     title: str
     line: str = ""
@@ -40,7 +40,7 @@ class About:
 
 @dataclass(frozen=True)
 class Bar:
-    """One answer of the histogram: how often it was given, its length from 0 to 1, its place on the scale if any."""
+    """One bar of the histogram: its count, its length from 0 to 1, and its place on the scale, if it has one."""
 
     words: str
     count: int
@@ -49,7 +49,7 @@ class Bar:
 
 
 def bars(counts: Sequence[tuple[str, int]]) -> list[Bar]:
-    """The histogram of a gallery: at most MOST_BARS answers, the rest as one."""
+    """The histogram of a gallery: at most MOST_BARS bars, the last one for all other answers."""
     if len(counts) > MOST_BARS:
         rest = sum(count for _, count in counts[MOST_BARS - 1 :])
         counts = [*counts[: MOST_BARS - 1], ("others", rest)]
@@ -58,21 +58,24 @@ def bars(counts: Sequence[tuple[str, int]]) -> list[Bar]:
 
 
 def _place(words: str) -> float | None:
-    """The middle of a bin such as "2.0 – 2.5" on the scale, 0 to 1; None for other answers."""
+    """The middle of a bin such as "2.0 – 2.5", as a place on the scale from 0 to 1; None for other answers."""
     ends = words.split(" – ")
     return None if len(ends) != 2 else (sum(map(float, ends)) / 2 - LOWEST) / (HIGHEST - LOWEST)
 
 
 def page(about: About, cards: Sequence[Card], thumbnails: Mapping[str, str], folder: str, links: Sequence[Link]) -> str:
-    """The HTML of one page. `thumbnails` has a data address, or "", for the path of every picture of the cards;
-    `folder` is where the page will stand. All names and words of models are escaped."""
+    """The HTML of one page. All names and words of models are escaped.
+
+    thumbnails  path of a picture -> its data URL, or ""
+    folder      of the page, for links to the pictures
+    """
     script, style = _part("gallery.js"), _part("gallery.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return template(_part("gallery.html")).render(
         about=about,
         bars=bars(about.counts),
         cards=[(card, [(p, thumbnails.get(p.path, ""), p.address(folder)) for p in card.pictures]) for card in cards],
-        filters=choices(cards),
+        filters=filters(cards),
         groups=list(dict.fromkeys(card.group for card in cards if card.group)),
         errors=sum(bool(card.error) for card in cards),
         sortable=any(card.badness is not None for card in cards),
@@ -90,7 +93,7 @@ def _part(name: str) -> str:
 
 @cache
 def template(source: str) -> Template:
-    """A page of HTML in which all names and words of models are escaped."""
+    """An HTML template that escapes all values."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -99,5 +102,5 @@ def template(source: str) -> Template:
 
 
 def plain(text: Any) -> str:
-    """A text without lone surrogates, which UTF-8 cannot hold, and without NUL, which HTML cannot."""
+    """A text without lone surrogates, which UTF-8 cannot encode, and without NUL, which HTML forbids."""
     return str(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""Small pictures for the gallery, as data addresses of a bounded size."""
+"""Thumbnails for the gallery, as data URLs of limited size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ QUALITIES = (82, 70, 55)
 
 
 def bytes_each(count: int) -> int:
-    """The bytes that each of `count` pictures of a page may have."""
+    """The size limit of each of `count` thumbnails of a page, in bytes."""
     return min(MOST_BYTES, PAGE_BYTES // max(1, count))
 
 
 def thumbnail(path: str, limit: int, max_pixels: int = MAX_PIXELS) -> str:
-    """A picture as a WebP data address of at most `limit` bytes before base64; "" if it cannot be read."""
+    """A picture as a WebP data URL of at most `limit` bytes before base64; "" if it cannot be read."""
     try:
         data, _ = read_image(path)
         picture, _ = WORKER.decode(data, path, max_pixels, Target(1, 1, SIDES[0] ** 2))
@@ -37,7 +37,7 @@ def thumbnail(path: str, limit: int, max_pixels: int = MAX_PIXELS) -> str:
 
 
 def encode(picture: Image.Image, limit: int) -> bytes:
-    """A picture as WebP of at most `limit` bytes, as large and as good as they allow; b"" if nothing fits."""
+    """A picture as WebP of at most `limit` bytes, as large and as good as possible; b"" if no size fits."""
     from PIL import Image
 
     first = next((i for i, side in enumerate(SIDES) if side * side * 0.06 < limit), len(SIDES) - 1)

@@ -1,4 +1,4 @@
-"""Writing a gallery: one file, or a first page and a folder of further ones."""
+"""Writing a gallery: one file, or a first page and a folder of further pages."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ HEAD = 512
 
 
 def is_gallery(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a page written here, so that the next run may replace it."""
+    """Whether a file that starts with these bytes is a gallery page, which the next run may replace."""
     return not head or GENERATOR in head[:HEAD]
 
 
 def pages_folder(path: str) -> Path:
-    """Where the pages after the first stand."""
+    """The folder of the pages after the first."""
     return Path(path).with_name(f"{Path(path).stem}-pages")
 
 
 def check(path: str, count: int, force: bool, inputs: Sequence[str] = ()) -> None:
-    """Raise QInsightError, before any work is done, when a gallery of `count` rows cannot be written there."""
+    """Raise QInsightError, before any work is done, if a gallery of `count` rows cannot be written there."""
     check_output(path, is_gallery, force, inputs)
     if count > PER_PAGE:
         _claim(pages_folder(path))
@@ -53,10 +53,10 @@ def write_gallery(
     max_pixels: int = MAX_PIXELS,
     advance: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write the cards, worst first, -> how many pages there are. `advance` is called after each card.
+    """Write the cards, worst first. Returns the number of pages.
 
-    Up to PER_PAGE cards go into `path`; more go into `path` and the folder `pages_folder(path)`. Each file appears
-    whole or not at all. Raises QInsightError on a disk error.
+    The first PER_PAGE cards go into `path`, the others into files in `pages_folder(path)`, each written atomically.
+    `advance` is called after each card. Raises QInsightError on a disk error.
     """
     ordered = worst_first(cards)
     parts = [ordered[i : i + PER_PAGE] for i in range(0, len(ordered), PER_PAGE)] or [[]]
@@ -89,7 +89,7 @@ def _thumbnails(cards: Sequence[Card], max_pixels: int, advance: Callable[[], No
 
 
 def _link(here: str, there: str, number: int, cards: Sequence[Card]) -> Link:
-    """The link from one page to another, with the numbers that it begins and ends with."""
+    """The link from one page to another, with the lowest and highest number on it."""
     numbers = [card.number for card in cards if card.number is not None and not card.error]
     span = f": {min(numbers):.2f} – {max(numbers):.2f}" if numbers else ""
     address = os.path.relpath(there, os.path.dirname(os.path.abspath(here))).replace(os.sep, "/")
@@ -107,4 +107,4 @@ def _remove_old(folder: Path, kept: set[str]) -> None:
             except OSError as error:
                 raise QInsightError(f"cannot remove {file}: {error.strerror or error}") from None
     with suppress(OSError):
-        folder.rmdir()  # only when nothing is left
+        folder.rmdir()  # works only on an empty folder

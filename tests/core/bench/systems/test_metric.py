@@ -119,7 +119,7 @@ def test_a_metric_with_references_needs_them(make: Any, tmp_path: Path, answer_s
         MetricSystem("PSNR", baseline_of("psnr"), None, "cpu").refusal(dataset)
     )
     kadis = load(make.degradations(tmp_path / "kadis"), "degradation")
-    assert "one number a picture" in str(MetricSystem("NIQE", baseline_of("niqe"), None, "cpu").refusal(kadis))
+    assert "one number per picture" in str(MetricSystem("NIQE", baseline_of("niqe"), None, "cpu").refusal(kadis))
 
 
 def test_rows_with_a_reference_are_measured_against_it(

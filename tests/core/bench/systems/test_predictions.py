@@ -91,9 +91,9 @@ def test_a_file_about_other_pictures_alone_is_told_apart(
     found = predictions(tmp_path, "path,rating", "other/77.png,1")
     assert found.answers(koniq, answer_settings) == []
     assert found.matched == 0
-    assert "about other pictures than koniq" in found.stranger
-    assert "'other/77.png'" in found.stranger
-    assert "'00.png'" in found.stranger
+    assert "about other pictures than koniq" in found.mismatch
+    assert "'other/77.png'" in found.mismatch
+    assert "'00.png'" in found.mismatch
 
 
 def test_two_answers_to_one_picture_are_refused_unless_they_agree(

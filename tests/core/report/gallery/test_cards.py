@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from qinsight_cli.core.report.gallery.cards import Card, Picture, card_of, choices, worst_first
+from qinsight_cli.core.report.gallery.cards import Card, Picture, card_of, filters, worst_first
 from qinsight_cli.core.tasks import TASKS
 
 
@@ -46,7 +46,7 @@ def test_worst_first_and_errors_last() -> None:
 def test_choices_leave_out_what_all_have_in_common() -> None:
     words = [("blur", "slight"), ("blur", "serious"), ("blur", "serious")]
     cards = [Card((), words={"distortion": kind, "severity": level}) for kind, level in words]
-    assert choices(cards) == {"severity": ["serious", "slight"]}
+    assert filters(cards) == {"severity": ["serious", "slight"]}
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "100%.jpg", "a#b?c.jpg", "ü.jpg", "\udcff.jpg", 'q"<&>.jpg', "x:y.jpg"])
