@@ -12,6 +12,7 @@ _ALSO = {
 }  # fmt: skip
 _CHOICE = re.compile(r"Invalid value for '([^']+)':.*?'([^']*)' is not one of (.+)", re.DOTALL)
 _OPTION = re.compile(r"No such option: ?(-\S+)")
+_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.+)\)", re.DOTALL)
 _RANGE = re.compile(r"Invalid value for '([^']+)': Input should be (.+)", re.DOTALL)
 
 
@@ -32,4 +33,7 @@ def plain(message: str, options: list[str]) -> str:
         return f"no option {found[1]}{meant(found[1], options)}"
     if found := _RANGE.match(message):
         return f"{found[1]} must be {found[2].rstrip('.')}"
+    if found := _EXTRA.match(message):
+        instead = "; a reference is --ref FILE, many pairs are --pairs CSV" if "--ref" in options else ""
+        return f"more arguments than the command takes: {found[1]}{instead}"
     return message

@@ -109,6 +109,7 @@ def test_what_may_have_been_meant(word: str, known: list[str], expected: str) ->
         (["score", "x", "--batch-size", "0"], "--batch-size must be greater than or equal to 1"),
         (["scor", "x"], "Did you mean 'score'"),
         (["prepare", "konik", "x"], "Did you mean 'koniq'?"),
+        (["compare", "a", "b", "c"], "more arguments than the command takes: c; a reference is --ref FILE"),
         (["bench", "tabel1"], "did you mean table1?"),
         (["bench", "table1", "--metric", "psn"], "did you mean psnr?"),
         (["score", "x", "--quiet-please"], "no option --quiet-please"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +92,7 @@ def torch_device(device: str) -> Any:
         where = torch.device(name)
         torch.zeros(1, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = first_line(error).partition("Expected one of")[0].strip().rstrip(":")
+        why = re.split(r"Expected one of|\. ", first_line(error))[0].strip().rstrip(":.")  # torch goes on for pages
         raise QInsightError(
             f"--device {device} cannot be used here{f': {why}' if why else ''}; give "
             f"{', '.join(each for each, usable in there.items() if usable)} or auto"
@@ -185,6 +187,8 @@ def quantization_config(quantize: str, dtype: Any, where: Any) -> Any:
         raise QInsightError(f"--quantize {quantize} works on CUDA and on the CPU, not on mps")
     from transformers import BitsAndBytesConfig
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a line for every product of matrices on a CPU
+
     if quantize == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT))
     return BitsAndBytesConfig(
@@ -230,7 +234,12 @@ def attention_of(asked: str, where: Any, dtype: Any) -> str:
     if asked == "auto":
         return "flash" if possible and flash_is_installed() else "sdpa"
     if asked == "flash" and not flash_is_installed():
-        raise QInsightError("--attention flash needs the package flash-attn, which is not installed")
+        raise QInsightError(
+            "--attention flash needs the package flash-attn, which is not installed: pip install flash-attn, or "
+            "--attention sdpa"
+        )
     if asked == "flash" and not possible:
-        raise QInsightError("--attention flash needs a CUDA GPU and --dtype bfloat16 or float16")
+        raise QInsightError(
+            "--attention flash needs a CUDA GPU and --dtype bfloat16 or float16; elsewhere --attention sdpa"
+        )
     return asked

@@ -128,11 +128,11 @@ def radar(
 
 
 def _ends(values: Sequence[float | None]) -> tuple[float, float]:
-    """The ends of an axis, never below 0."""
+    """The ends of an axis: never below 0, nor over 1, which no correlation passes."""
     there = [max(0.0, value) for value in values if value is not None] or [0.0]
     low, high = min(there), max(there)
     room = 0.1 * (high - low) or 0.05
-    return max(0.0, low - room), high + room
+    return max(0.0, low - room), max(high, min(1.0, high + room))
 
 
 def _share(value: float | None, ends: tuple[float, float]) -> float:

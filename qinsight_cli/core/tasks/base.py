@@ -193,8 +193,8 @@ def placed(prompt: str, images: int) -> list[dict[str, str]]:
         return [IMAGE] * images + [text(prompt)]
     if len(words) - 1 != images:
         raise QInsightError(
-            f"the prompt says {PLACE} {len(words) - 1} times, and is asked about {images} images: say it once for each "
-            "image, or leave it out to have them first"
+            f"the prompt says {PLACE} {len(words) - 1} times, and is asked about {images} "
+            f"{'image' if images == 1 else 'images'}: say it once for each image, or leave it out to have them first"
         )
     parts = [text(words[0])]
     for following in words[1:]:

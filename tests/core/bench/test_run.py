@@ -128,7 +128,7 @@ def test_pairs_without_references_are_said_to_be_so_everywhere(
     (grid,) = bench.grids
     assert grid.title == "Table 5: Reference-based comparison on SRIQA-Bench; measured here without references"
     assert any(words.startswith("Without references: all pairs of srbench have none") for words in grid.remarks)
-    assert grid.lines[-1].note == "Asked without references."
+    assert grid.lines[-1].note == "The rows name no reference."
     assert bench.datasets["5"][0].facts()["rows_without_reference"] == 110
     assert "all pairs of a content, with Original" in " ".join(grid.remarks)
 

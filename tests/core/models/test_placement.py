@@ -169,7 +169,9 @@ def test_quantize_without_its_package_is_one_line(random_model: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("bits", "most"), [("8bit", 0.02), ("4bit", 0.2)])
-def test_quantised_weights_are_near_the_whole_ones(random_model: Path, bits: str, most: float) -> None:
+def test_quantised_weights_are_near_the_whole_ones(
+    random_model: Path, bits: str, most: float, capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("bitsandbytes")
     whole, small = (load_model(str(random_model), "cpu", options=options) for options in (PLAIN, NetworkOptions(bits)))
     assert small.identity["quantize"] == bits
@@ -180,6 +182,7 @@ def test_quantised_weights_are_near_the_whole_ones(random_model: Path, bits: str
     with torch.inference_mode():
         exact, near = (model.network(input_ids=ids).logits.float() for model in (whole, small))
     assert 0 < (exact - near).norm() / exact.norm() < most
+    assert "MatMul8bitLt" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("method", "package"), [("awq", "gptqmodel"), ("compressed-tensors", "compressed-tensors")])
@@ -221,12 +224,14 @@ def test_flash_is_taken_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> Non
     cuda = torch.device("cuda")
     monkeypatch.setattr(placement, "flash_is_installed", lambda: False)
     assert attention_of("auto", cuda, torch.bfloat16) == "sdpa"
-    with pytest.raises(QInsightError, match="needs the package flash-attn"):
+    with pytest.raises(
+        QInsightError, match=r"needs the package flash-attn, .*: pip install flash-attn, or --attention sdpa$"
+    ):
         attention_of("flash", cuda, torch.bfloat16)
     monkeypatch.setattr(placement, "flash_is_installed", lambda: True)
     assert attention_of("auto", cuda, torch.bfloat16) == "flash"
     assert attention_of("auto", cuda, torch.float32) == attention_of("auto", CPU, torch.bfloat16) == "sdpa"
-    with pytest.raises(QInsightError, match="needs a CUDA GPU and --dtype bfloat16"):
+    with pytest.raises(QInsightError, match="needs a CUDA GPU and --dtype bfloat16 .* elsewhere --attention sdpa"):
         attention_of("flash", CPU, torch.bfloat16)
 
 
@@ -306,8 +311,9 @@ def test_large_blocks_are_kept_for_the_next_layer() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:1"])
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_named_as_it_was_asked_for(device: str) -> None:
-    with pytest.raises(QInsightError, match=rf"--device {device} cannot be used here: .*; give cpu or auto$"):
+    with pytest.raises(QInsightError, match=rf"--device {device} cannot be used here: .*; give cpu or auto$") as caught:
         torch_device(device)
+    assert len(str(caught.value)) < 160
     assert torch_device("auto") == CPU

@@ -75,6 +75,7 @@ def test_a_negative_correlation_has_no_length() -> None:
         assert 0.0 <= ends[0] < ends[1]
         assert all(plots._share(value, ends) == 0.0 for value in values if value is not None and value < 0)
     low, high = plots._ends([0.2, -0.6, 0.9])
+    assert high < 1.0 == plots._ends([0.1, 0.95])[1]  # no correlation is over 1
     assert plots._share(0.9, (low, high)) == pytest.approx((0.9 - low) / (high - low))
 
 

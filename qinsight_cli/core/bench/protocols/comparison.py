@@ -51,7 +51,7 @@ def lines(table: Table, label: str, datasets: Sequence[Dataset], bench: Bench, n
     for dataset in datasets:
         pairs = pair_up(dataset.samples, bench.answers_of(label, dataset), options.original)
         found = cells(pairs, options.ties, options.fitted, options.draws, options.seed)
-        missing = "Asked without references." if dataset.without.get("reference") == len(dataset.samples) else ""
+        missing = "The rows name no reference." if dataset.without.get("reference") == len(dataset.samples) else ""
         notes = " ".join(filter(None, (note, missing)))
         made.append(Line(method_name(table, label, dataset, datasets), "", found, measured=True, note=notes))
     return made

@@ -144,7 +144,8 @@ def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int
     # An adapter that is switched off is the reference.
     reference = 0 if recipe.lora_rank or not recipe.beta else parameters
     found = memory.parts(recipe.dtype, parameters, trained, adapter, reference)
-    return memory.line(found, parameters, "ZeRO-3 and FSDP divide it among the processes")
+    shared = "so much in each process" if adapter.size else "ZeRO-3 and FSDP divide it among the processes"
+    return memory.line(found, parameters, shared)
 
 
 def _check_installed(recipe: GrpoRecipe) -> None:
