@@ -53,7 +53,8 @@ def test_two_arms_train_are_told_and_kept(dataset: Path, random_model: Path, tmp
     app.command()(claims.main)
     arguments = ["--data", str(dataset), "--model", str(random_model), "--out", str(tmp_path / "runs")]
     arguments += ["--arm", "joint", "--arm", "score", "--seeds", "2", "--steps", "1", "--eval-rows", "4"]
-    arguments += ["--set", "total_batch=16", "--set", "per_device_batch=16", "--set", "max_completion_tokens=32"]
+    sizes = ("total_batch=4", "per_device_batch=4", "num_generations=2", "max_completion_tokens=28", "bf16=false")
+    arguments += [part for size in sizes for part in ("--set", size)]
     told = CliRunner().invoke(app, [*arguments, "--docs", str(tmp_path / "docs")])
     assert told.exit_code == 0, told.output
     changes = json.loads(told.stdout.splitlines()[-1])

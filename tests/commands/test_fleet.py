@@ -64,7 +64,8 @@ def test_an_address_that_does_not_answer(run: Any, photos: list[str]) -> None:
     for address in ("127.0.0.1:9", "ray://127.0.0.1:9"):
         done = run("score", "photos", "--ray", address, "--out", "x")
         assert done.code == 1
-        assert f"--ray {address}: no Ray answers there" in done.err
+        words = "no Ray answers there (Connection refused); check the address, or start Ray with `ray start`"
+        assert f"--ray {address}: {words}" in done.err
     assert not os.path.exists("x")
 
 

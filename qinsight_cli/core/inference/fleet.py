@@ -27,6 +27,7 @@ from qinsight_cli.core.tasks.base import Task
 INSTALL = "--ray needs Ray: pip install 'qinsight[ray]'"
 LARGEST_PART = 256  # units: the most work that is lost with a worker
 PARTS_EACH = 8  # the least parts per actor, so that a slow actor does not delay the end
+TOKEN = "a cluster that asks for a token needs RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token"
 PATIENCE = 5.0  # seconds for an address to answer
 
 Unit = Sequence[Item]  # the questions whose results make one row
@@ -228,15 +229,31 @@ def connect(address: str) -> Any:
     if address not in ("auto", "local"):
         host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+            _check_grpc(host.strip("[]"), int(port))
         except (OSError, ValueError) as error:
-            raise QInsightError(f"--ray {address}: no Ray answers there ({error})") from None
+            why = getattr(error, "strerror", None) or error
+            words = f"--ray {address}: no Ray answers there ({why}); check the address, or start Ray with `ray start`"
+            raise QInsightError(words) from None
     try:
         more = {"include_dashboard": False} if address == "local" else {}
         ray.init(address=None if address == "auto" else address, log_to_driver=False, logging_level="error", **more)
     except Exception as error:
-        raise QInsightError(f"--ray {address}: {_first_line(error)}") from None
+        way = "" if address == "local" or os.environ.get("RAY_AUTH_MODE") else f"; {TOKEN}"
+        raise QInsightError(f"--ray {address}: {_first_line(error)}{way}") from None
     return ray
+
+
+def _check_grpc(host: str, port: int) -> None:
+    """Raise OSError unless a gRPC server answers, as Ray is one: Ray itself would wait for minutes.
+
+    The first frame of a server of HTTP/2 is SETTINGS, whose type is 4.
+    """
+    settings = bytes(3) + b"\x04" + bytes(5)
+    with socket.create_connection((host, port), PATIENCE) as there:
+        if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
+            there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+            if there.makefile("rb").read(4)[3:] != b"\x04":
+                raise OSError("another kind of server does")
 
 
 def _first_line(error: BaseException) -> str:

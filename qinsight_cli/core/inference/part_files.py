@@ -143,8 +143,8 @@ class Parts:
         data = storage.read(path)
         try:
             rows = self._rows(data, [*self.pictures, "key", *columns])
-        except Exception as error:  # readers raise almost any exception for half a file
-            raise QInsightError(f"{path} cannot be read ({type(error).__name__})") from None
+        except Exception:  # readers raise almost any exception for half a file
+            raise QInsightError(f"{path} is no whole {self.form} file") from None
         if not all("key" in row for row in rows):
             raise QInsightError(f"{path} has rows without a key")
         return rows

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import socketserver
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +18,7 @@ from PIL import Image
 
 from pixel_engine import PixelEngine
 from qinsight_cli.core.engines import Decoding
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference import fleet
 from qinsight_cli.core.inference.part_files import Parts
 from qinsight_cli.core.tasks import TASKS
@@ -54,3 +60,53 @@ def test_a_second_job_asks_nothing_that_the_first_has_answered(asked: Any) -> No
     assert asked("second", cached=True) == (0, first[1])
     assert asked("other weights", weights="xyz", cached=True)[0] == 3
     assert asked("without", cached=False)[0] == 3
+
+
+@contextmanager
+def answering(words: bytes) -> Iterator[str]:
+    """A server that says the same to everybody -> its address."""
+
+    class Say(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            self.request.sendall(words)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Say) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_another_server_and_one_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is not asked: it would wait for minutes."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
+        for name in (address, f"ray://{address}"):
+            with pytest.raises(QInsightError, match=r"no Ray answers there \(another kind of server does\); check the"):
+                fleet.connect(name)
+    monkeypatch.setattr(fleet, "PATIENCE", 0.2)
+    words = r"no Ray answers there \(timed out\); check the address"
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(QInsightError, match=words):
+        fleet.connect(f"127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("mode", [None, "token"])
+def test_a_cluster_that_refuses_may_ask_for_a_token(mode: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray tells a client without a token no more than that it has failed."""
+
+    def init(**_: Any) -> None:
+        raise ConnectionError("Failed to connect\nmore")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with answering(bytes(3) + b"\x04" + bytes(5)) as address, pytest.raises(QInsightError) as raised:
+        fleet.connect(address)
+    hint = (
+        ""
+        if mode
+        else "; a cluster that asks for a token needs RAY_AUTH_MODE=token, and its token in ~/.ray/auth_token"
+    )
+    assert str(raised.value) == f"--ray {address}: Failed to connect{hint}"

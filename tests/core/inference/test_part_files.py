@@ -59,6 +59,7 @@ def test_a_part_cut_short_is_put_aside(form: str, share: float, tmp_path: Path) 
     lines: list[str] = []
     assert [int(each) for each in here.done(lines.append)] == [row_id(row(1), ("path",))]
     assert len(lines) == 1
+    assert f"is no whole {form} file; " in lines[0]
     assert "its pictures are asked again" in lines[0]
     assert [path.name for path in tmp_path.glob("part-*")] == [first.name]
     assert len(list(tmp_path.glob("_broken-*"))) == 1
