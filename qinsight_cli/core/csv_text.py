@@ -1,4 +1,4 @@
-"""CSV that spreadsheets show and do not run: the one way in which texts become cells, and back."""
+"""Text to CSV cells and back; no spreadsheet runs such a cell as a formula."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# A spreadsheet takes text that begins so for a formula: a sign, also a full-width one, perhaps after white space that
-# it drops; or white space that some drop together with what a reader would see.
+# A spreadsheet may run text that begins so as a formula: with a sign (full-width too), possibly after white space that
+# the spreadsheet drops, or with a control character.
 _FORMULA = re.compile(r"'*(?:[\t\r\n\0]|[\s\0\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 _SPECIAL = frozenset(',"\r\n')
 
 
 def guarded(text: str) -> str:
-    """The text, with an apostrophe before it when a spreadsheet would take it for a formula."""
+    """The text, after an apostrophe if a spreadsheet would run it as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def unguarded(text: str) -> str:
-    """What `guarded` was given."""
+    """The text that `guarded` was given."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
@@ -29,7 +29,7 @@ def csv_line(values: Iterable[Any]) -> bytes:
 
 
 def _quoted(cell: str) -> str:
-    """A cell in quotes where it needs them: white space at its ends too, which many readers drop outside of quotes."""
+    """The cell, in quotes if it needs them. White space at its ends needs them: many readers drop it otherwise."""
     if cell == cell.strip() and not _SPECIAL.intersection(cell):
         return cell
     return '"' + cell.replace('"', '""') + '"'

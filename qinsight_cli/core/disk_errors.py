@@ -1,4 +1,4 @@
-"""What a disk refuses, as one line that names the file."""
+"""Errors of the disk as one line that names the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qinsight_cli.core.errors import QInsightError
 
 @contextmanager
 def disk_errors(path: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
-    """OSError -> one line. A closed pipe is not the disk's fault and passes."""
+    """Turn an OSError into one line that names `path`. A closed pipe passes: it is no error of the disk."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Text as people save it: in UTF-8, or as its byte order mark says; anything else is refused by name."""
+"""Reading of text files: UTF-8, or the encoding that the byte order mark names; other files are refused."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MARKS = (
 
 
 def encoding_of(data: bytes) -> str:
-    """What the byte order mark says, or UTF-8."""
+    """The encoding that the byte order mark names, else UTF-8."""
     return next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
 
 
 def is_text(name: str) -> bool:
-    """Whether a file name can be written in UTF-8: on Linux its bytes may be anything."""
+    """Whether a file name is valid UTF-8; on Linux a name may be any bytes."""
     return name.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def decode(data: bytes, shown: str) -> str:
-    """Bytes -> text, its line ends as they are. Raises QInsightError, which begins with `shown`, for other bytes."""
+    """Bytes -> text; line ends stay. Raises QInsightError, beginning with `shown`, for bytes that are no text."""
     encoding = encoding_of(data)
     try:
         text = data.decode(encoding)
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises QInsightError naming the file that cannot be read, or does not end."""
+    """The bytes of a file. Raises QInsightError naming a file that cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             return read_all(file, str(path))
@@ -58,9 +58,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_all(stream: BinaryIO, shown: str) -> bytes:
-    """All that a stream holds. Raises QInsightError, which begins with `shown`, for more than `MOST_BYTES`: a device
-    that never ends would fill the memory."""
+    """All bytes of a stream. Raises QInsightError, beginning with `shown`, above `MOST_BYTES`: an endless device would
+    fill the memory."""
     data = stream.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise QInsightError(f"{shown} has over {MOST_BYTES:,} bytes, more than is read as text")
+        raise QInsightError(f"{shown} has over {MOST_BYTES:,} bytes, the limit for text")
     return data

@@ -14,4 +14,4 @@ class ImageError(QInsightError):
 
 
 class OutputError(QInsightError):
-    """Standard output cannot be written, exit code 1. Without words when its reader has left, which needs no line."""
+    """Standard output cannot be written, exit code 1. The message is empty if the reader has closed the pipe."""

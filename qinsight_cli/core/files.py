@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, locks, and folders that belong to one command: once for everybody.
+"""Atomic writes, file locks, and output folders that belong to one command.
 
-A file is written under a random name of its own in the folder where it shall stand, and renamed into its place; the
-name is never one that was there before, so nothing is written through a link. Whatever the disk refuses ends in one
-line that names the file. On Windows a rename is not made durable by itself: Python cannot fsync a folder there.
+A file is written under a new random name in its folder and then renamed: it is complete or absent, and nothing is
+written through a link. Errors of the disk become one line that names the file. On Windows a rename is not durable by
+itself: Python cannot fsync a folder there.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ except ImportError:  # Windows, which locks a range of bytes instead
     import msvcrt
 
 AGAIN = "; what was done before is kept, run the same command again"
-_LOCK_PLACE = 1 << 40  # where Windows locks: far behind the end, since it forbids reading what is locked
-_BINARY, NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # each where the platform has it
-LEAVINGS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")  # of file managers
-_UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system without locks answers
+_LOCK_PLACE = 1 << 40  # the byte that Windows locks, far beyond the end: it forbids reading locked bytes
+_BINARY, NO_LINK = getattr(os, "O_BINARY", 0), getattr(os, "O_NOFOLLOW", 0)  # 0 where the platform lacks them
+LEAVINGS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")  # files of file managers
+_UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # errors of a file system without locks
 
 
 @contextmanager
 def write_atomically(path: str) -> Iterator[BinaryIO]:
-    """A file to write bytes to, which takes the place of `path` on leaving; on an exception `path` stays as it was.
+    """Yield a file to write bytes to; it replaces `path` at the end. After an exception `path` is unchanged.
 
-    A link at `path` stays a link, and what it points at is written. Raises QInsightError when the folder is missing,
-    the disk is full or fails, or another process is writing the same output.
+    A link at `path` stays a link; its target is replaced. Raises QInsightError if the folder is missing, the disk is
+    full or fails, or another process writes the same output.
     """
     check_output(path)
     target = os.path.realpath(path)
@@ -52,9 +52,9 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file as `write_atomically` does, without a lock; its folder is made, and a link at `path` is replaced.
+    """Write a file as `write_atomically` does, but without a lock. Makes the folder, and replaces a link at `path`.
 
-    durable  False for one of very many files, after which `sync_everything` is called
+    durable  False for one of very many files; call `sync_everything` after the last
     Raises QInsightError naming the file.
     """
     with disk_errors(path):
@@ -64,7 +64,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """`write_bytes` of UTF-8 text, its line ends as they are. Raises QInsightError for text that has none in UTF-8."""
+    """`write_bytes` of text in UTF-8; line ends stay. Raises QInsightError for text that UTF-8 cannot express."""
     try:
         data = content.encode()
     except UnicodeEncodeError as error:
@@ -74,7 +74,7 @@ def write_text(path: Path, content: str) -> None:
 
 @contextmanager
 def _new_file(target: str, shown: str, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file under a new name that becomes `target` on leaving, with the permissions of the file that stood there."""
+    """Yield a file under a new name. At the end it becomes `target`, with the permissions of the file it replaces."""
     part = _beside(target, f"{secrets.token_hex(8)}.part")
     with disk_errors(shown):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | NO_LINK, 0o666)
@@ -106,7 +106,7 @@ def _beside(target: str, ending: str) -> str:
 
 
 def _sweep(target: str) -> None:
-    """Remove what killed writers of `target` left; only its lock's holder may."""
+    """Remove the parts that killed writers of `target` left. Only the holder of its lock may call this."""
     folder, name = os.path.split(_beside(target, ""))
     pattern = re.compile(re.escape(name) + r"[0-9a-f]{16}\.part")
     with suppress(OSError):
@@ -116,9 +116,9 @@ def _sweep(target: str) -> None:
 
 @contextmanager
 def locked(lock: str, shown: str) -> Iterator[None]:
-    """Hold the file `lock` against other processes; it is removed afterwards. Raises QInsightError when it is held.
+    """Hold a lock file, and remove it afterwards. Raises QInsightError if another process holds it.
 
-    shown  what is being written, for the message
+    shown  the output, for the message
     """
     with disk_errors(shown):
         descriptor = open_locked(lock, shown, NO_LINK)
@@ -135,7 +135,7 @@ def locked(lock: str, shown: str) -> Iterator[None]:
 
 @contextmanager
 def held_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder against other commands that write there; the lock lies beside it. Raises QInsightError."""
+    """Lock a folder against other commands; the lock file is beside it. Raises QInsightError if it is locked."""
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     real = os.path.realpath(folder)
@@ -148,7 +148,10 @@ def held_folder(folder: Path) -> Iterator[None]:
 
 
 def open_locked(path: str, shown: str, flags: int = 0) -> int:
-    """Open for reading and writing, made if need be, and locked. Raises QInsightError when another process holds it."""
+    """Open a file for reading and writing, and lock it; create it if it is missing.
+
+    Raises QInsightError if another process holds the lock.
+    """
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | flags, 0o666)
@@ -182,7 +185,7 @@ def _lock(descriptor: int) -> None:
 
 
 def read_at(descriptor: int, length: int, start: int) -> bytes:
-    """Bytes of an open file; its position is not to be relied on afterwards."""
+    """Read bytes of an open file at an offset. The file position may change."""
     if hasattr(os, "pread"):
         return os.pread(descriptor, length, start)
     os.lseek(descriptor, start, os.SEEK_SET)
@@ -190,7 +193,7 @@ def read_at(descriptor: int, length: int, start: int) -> bytes:
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Make new names in a folder durable; file systems that cannot fsync a folder do without."""
+    """Make new names in a folder durable, if the file system can."""
     if os.name == "nt":
         return
     with suppress(OSError):
@@ -202,17 +205,17 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def sync_everything() -> None:
-    """Make all files durable that were written without; once is cheaper than an fsync for each of thousands."""
+    """Make all written files durable: one sync is cheaper than thousands of fsyncs."""
     if hasattr(os, "sync"):
         os.sync()
 
 
 def claim_folder(folder: Path, kind: str, ours: Callable[[], bool], found: str = "") -> None:
-    """Make the folder of an output, or take one that is empty or `ours`, so that nothing of the user's is written over.
+    """Make the folder of an output, or accept one that is empty or `ours`: no file of the user is overwritten.
 
-    kind   what it shall hold, such as "dataset" or "bench"
-    found  what is known of a folder that is not ours, such as "the dataset 'koniq'"
-    Raises QInsightError for a folder that holds something else, a file, and a folder that cannot be made.
+    kind   what the command writes, such as "dataset" or "bench"
+    found  what a folder holds that is not ours, such as "the dataset 'koniq'"
+    Raises QInsightError for a folder that holds something else, for a file, and if the folder cannot be made.
     """
     if folder.exists() and not folder.is_dir():
         raise QInsightError(f"{folder} is a file; choose another --out")
@@ -225,5 +228,5 @@ def claim_folder(folder: Path, kind: str, ours: Callable[[], bool], found: str =
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether a folder holds anything but what file managers leave in every folder that they show."""
+    """Whether a folder holds any file besides those that file managers leave."""
     return any(path.name not in LEAVINGS and not path.name.startswith("._") for path in folder.iterdir())

@@ -14,10 +14,10 @@ from qinsight_cli.core.errors import QInsightError
 
 Interval = tuple[float, float] | tuple[None, None]  # lower and upper end
 
-# Values that differ by less than this share of the largest are equal up to rounding: some 500 times the spacing of
-# doubles, which sums and means over thousands of values do not exceed.
+# Values are equal if their range is below this share of the largest: about 500 times the spacing of doubles, more than
+# the rounding errors of sums over thousands of values.
 ROUNDING = 1e-13
-TIE = 16 * np.finfo(np.float64).eps  # neighbours in rank that differ by less than this share of themselves are a tie
+TIE = 16 * np.finfo(np.float64).eps  # relative difference below which neighbours are a tie
 
 
 def plcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
@@ -27,7 +27,7 @@ def plcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values around their mean, the largest of them 1 away: squares neither overflow nor vanish at any scale."""
+    """The values minus their mean, scaled to at most 1: squares neither overflow nor vanish."""
     values = values / np.abs(values).max()
     values = values - values.mean()
     return values / np.abs(values).max()
@@ -40,7 +40,7 @@ def srcc(predicted: Sequence[float], truth: Sequence[float]) -> float:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0.1 + 0.2 and 0.3 are a tie: means over samples differ in their last digits with the order of the sum."""
+    """The rank of each value. Values that differ only by rounding are a tie, such as 0.1 + 0.2 and 0.3."""
     from scipy.stats import rankdata
 
     order = np.argsort(values, kind="stable")
@@ -52,7 +52,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(rankdata(steps), dtype=np.float64)
 
 
-NARROWEST = 1e-12  # width of the steepest curve that a fit takes, in standard deviations of the predictions
+NARROWEST = 1e-12  # smallest width of a fitted curve, in standard deviations of the predictions
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Logistic:
 
 
 def fit_logistic(predicted: Sequence[float], truth: Sequence[float]) -> Logistic:
-    """The curve that takes predictions nearest to the truth, by least squares from a fixed start.
+    """Fit the curve from predictions to labels by least squares.
 
-    The search starts at upper = max(truth), lower = min(truth), middle = mean(predicted), width = std(predicted) / 4,
-    as in the evaluation code of DeQA-Score. It is made on standardised values, so that it ends alike on every scale.
-    Raises QInsightError when it does not converge: a fit is never replaced by raw values in silence.
+    The fit starts at upper = max(truth), lower = min(truth), middle = mean(predicted), width = std(predicted) / 4, as
+    in the evaluation code of DeQA-Score. It uses standardised values, so the result does not depend on the scale.
+    Raises QInsightError if it does not converge; it never falls back to raw values.
     """
     from scipy.optimize import OptimizeWarning, curve_fit
 
@@ -89,7 +89,7 @@ def fit_logistic(predicted: Sequence[float], truth: Sequence[float]) -> Logistic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # the covariance of the parameters is not used
         try:
-            # Differences taken by scipy itself are blind to the middle where the predictions' mean is almost 0.
+            # With jac: scipy's own finite differences miss the middle if the mean of the predictions is almost 0.
             found, *_ = curve_fit(
                 _logistic,
                 (first - middle) / spread,
@@ -158,10 +158,10 @@ def _numbers(name: str, values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def balanced_accuracy(groups: Mapping[Any, Sequence[float]]) -> float:
-    """The mean over groups (the classes) of the share that is right in each: the average of Table 2.
+    """The mean of the accuracies of the classes: the average of Table 2.
 
-    groups  class -> for each of its rows 1 or True where the answer is right, 0 or False where it is wrong or missing
-    Raises QInsightError when a group is empty, or there is none.
+    groups  class -> for each of its rows whether the answer is right; a missing answer is wrong
+    Raises QInsightError if a class has no row, or there is no class.
     """
     if not groups or not all(len(group) for group in groups.values()):
         raise QInsightError("an accuracy needs at least one answer of each class")

@@ -1,6 +1,6 @@
 """Files on this machine or in an object store (s3://, gs://), through fsspec.
 
-On this machine a file appears whole or not at all by renaming; an object store has no half-written objects anyway.
+Local files are written atomically; an object store has no half-written objects.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def file_system(path: str) -> tuple[Any, str]:
 
 
 def read(path: str, start: int = 0, length: int | None = None) -> bytes:
-    """The bytes of a file. Raises OSError, also for what a store refuses; FileNotFoundError when it is not there."""
+    """The bytes of a file. Raises OSError for every failure, FileNotFoundError if there is no such file."""
     system, inside = file_system(path)
     try:
         return system.cat_file(inside, start=start, end=None if length is None else start + length)
     except OSError:
         raise
-    except Exception as error:  # stores have errors of their own
+    except Exception as error:  # each store has its own errors
         raise OSError(f"{type(error).__name__}: {error}") from None
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a file at once. Raises QInsightError."""
+    """Write a whole file. Raises QInsightError."""
     if not is_remote(path):
         with write_atomically(path) as file:
             file.write(data)
@@ -54,7 +54,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def files_under(folder: str) -> list[str]:
-    """Every file under a folder, by its whole path; empty when there is no such folder. Raises QInsightError."""
+    """The path of every file under a folder; empty if there is no such folder. Raises QInsightError."""
     system, inside = file_system(folder)
     scheme = folder.partition("://")[0] + "://" if is_remote(folder) else ""
     try:
@@ -67,7 +67,7 @@ def files_under(folder: str) -> list[str]:
 
 
 def make_folder(folder: str) -> None:
-    """Object stores have no folders to make. Raises QInsightError."""
+    """Make a local folder; object stores have none. Raises QInsightError."""
     if is_remote(folder):
         return
     try:

@@ -182,5 +182,5 @@ def test_pictures_stand_where_the_prompt_wants_them(photos: list[str], run: Any,
     assert run("compare", DARK, BRIGHT, "--prompt", "prompt.txt", "--csv", "-").rows()[0]["winner"] == "Image B"
     done = run("compare", DARK, BRIGHT, "--ref", "photos/3.png", "--prompt", "prompt.txt")
     assert done.code == 1
-    assert "the prompt says <image> 2 times, and is asked about 3 images" in done.err
+    assert "the prompt says <image> 2 times for 3 images" in done.err
     assert "Traceback" not in done.err

@@ -11,12 +11,12 @@ TASKS: dict[str, Task] = {task.name: task for task in (score.TASK, single_distor
 
 
 def failure_kinds() -> tuple[str, ...]:
-    """Every way in which a completion can fail to be read, as the parsers name them."""
+    """The kinds of ParseFailure of all tasks."""
     return (*FAILURES, *dict.fromkeys(kind for task in TASKS.values() for kind in task.failures))
 
 
 def reward_titles() -> dict[str, str]:
-    """The rewards of all tasks -> their names in figures."""
+    """The rewards of all tasks -> their titles in figures."""
     return {name: title for task in TASKS.values() for name, title in task.titles.items()}
 
 

@@ -15,7 +15,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.choices import Choices
 from qinsight_cli.core.tasks.verdict import telling_sentences
 
-# Table A, "System Prompt", to the letter.
+# Table A, "System Prompt", word for word.
 SYSTEM_PROMPT = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
     "The assistant first thinks about the reasoning process in the mind and then provides the user with the answer. "
@@ -23,13 +23,12 @@ SYSTEM_PROMPT = (
     "respectively, i.e., <think> reasoning process here </think><answer> answer here </answer>."
 )
 
-# What the authors' code says in its place: without the last full stop.
+# The system prompt of the authors' code: without the final full stop.
 AUTHORS_SYSTEM_PROMPT = SYSTEM_PROMPT.removesuffix(".")
 IMAGE = {"type": "image"}
-PLACE = "<image>"  # where a prompt of the user's own wants a picture
+PLACE = "<image>"  # the place of a picture in a user's prompt
 
-
-# How the completion parser can fail; a task adds the ways of its own answers.
+# The failures of the completion parser; a task adds its own.
 FAILURES = ("no_answer", "several_answers", "truncated", "bad_json", "missing_key")
 
 
@@ -37,8 +36,8 @@ FAILURES = ("no_answer", "several_answers", "truncated", "bad_json", "missing_ke
 class ParseFailure:
     """Why a completion could not be read. `kind` is one word for counting, `detail` is for a person.
 
-    `partial` is the part that could be read, as an answer of the task, or None. Rewards look at it where an equation
-    asks for no more than that part; a result shows no more of it than the task's `kept` fields.
+    `partial` is the part that could be read, as an answer of the task, or None. Rewards use it if an equation needs
+    only that part; a result shows only the task's `kept` fields of it.
     """
 
     kind: str
@@ -59,44 +58,44 @@ def _first(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Task:
-    """What the model is asked, what an answer is worth, and how it is written, read back, drawn and counted.
+    """One kind of question: its prompt, parser and rewards, and how answers are written, read, plotted and counted.
 
     name       as in manifests and on the command line
-    roles      images that must be there, in the order in which the model sees them
-    optional   roles that may come first in that order (the reference of a comparison)
+    roles      required images, in the order in which the model sees them
+    optional   optional images, which come first in that order (the reference of a comparison)
     content    present roles -> user content: text parts and one bare image part per image
     parse      completion text -> answer dataclass or ParseFailure; never raises
     rewards    completion text, what `parse` made of it, truth -> {reward name: 0.0 or 1.0}, Eq. 3-5 and 7 and the
                format reward
     weights    reward name -> its weight in the overall reward, Eq. 6 and 8
-    titles     reward name -> its name in figures; one without a title is not drawn
+    titles     reward name -> its title in figures; a reward without a title is not plotted
     failures   kinds of ParseFailure in addition to `FAILURES`
     truth      manifest row -> answer dataclass; raises QInsightError naming the bad field
     answer     answer dataclass -> the text that belongs between the answer tags
     fields     answer dataclass -> {column: value}
     columns    the names of these fields, in order
     number     the field that is a number in [1, 5], for a task whose answer is one number; else ""
-    kept       fields that a result keeps if only they could be read
+    kept       fields that a result keeps if the rest of the answer could not be read
     written    fields -> their values in files and on the terminal
-    read       one row of text cells by column -> fields, or why they are no answer; an empty cell is none. A number
-               may be on any scale, since other systems have their own
-    swapped    fields -> those of the same pair with its two images exchanged
+    read       one row of text cells by column -> fields or ParseFailure; an empty cell is no answer. A number may be on
+               any scale: other systems have their own
+    swapped    fields -> the fields of the same pair with its two images exchanged
     rated      two ratings on one scale, higher better -> fields, for a task that compares two images
     spans      name -> a pattern for the part of a completion that carries the answer, for the recipe's
                `token_weights`: group 1, or the whole match
     digits     a pattern for the first digit and the first decimal of the number in a completion: groups 1 and 2
     colours    word of an answer -> its colour in a table on the terminal
-    parts      tasks of one question each that can be asked instead of this one (`bench --protocol sequential`)
+    parts      tasks with one question each that can replace this one (`bench --protocol sequential`)
     combined   the fields of the answers to the parts, in order -> the fields of this task
-    protocol   the module that makes figures of its answers, in `qinsight bench`; "" for none
-    choices    the answers whose probabilities can be read; None: it can only be asked to write one
-    verdict    fields and reasoning -> one line that says what was seen and how bad it is
-    badness    fields, as `Task.fields` or as `written` -> a number, the worse the higher, for showing the worst first;
-               None for a task whose answers are no better or worse than each other
+    protocol   the module that computes figures from its answers for `qinsight bench`; "" for none
+    choices    the answers whose probabilities can be read; None if the model can only write an answer
+    verdict    fields and reasoning -> one line that names the damage and its severity
+    badness    fields, from `Task.fields` or `written` -> a number to sort by, higher is worse; None if the answers have
+               no order
     system     the system prompt
     authors    the content in the words of the authors' code, where they differ from Table A
-    heading    over an answer on a page; "" for the name
-    folder     of the authors' release on the hub, with the weights for this task
+    heading    title above an answer on a page; "" for the name
+    folder     folder of the authors' release on the hub that has the weights for this task
     """
 
     name: str
@@ -151,8 +150,11 @@ class Task:
         return replace(self, system=AUTHORS_SYSTEM_PROMPT, content=self.authors or self.content, parts=parts)
 
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
-        """The conversation for the given image roles. `prompt` replaces the words of Table A: images come first, or
-        where it says `<image>`. Raises QInsightError where it has another number of these than there are images."""
+        """The conversation for the given image roles.
+
+        `prompt` replaces the words of Table A; images are put where it says `<image>`, else first. Raises QInsightError
+        if it says `<image>` more or less often than there are images.
+        """
         content = self.content(roles) if prompt is None else placed(prompt, len(roles))
         return [{"role": "system", "content": [text(self.system)]}, {"role": "user", "content": content}]
 
@@ -171,7 +173,7 @@ class Task:
         return {name: value if name in self.kept else None for name, value in self.fields(failure.partial).items()}
 
     def stratum(self, truth: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What a stratified draw keeps the shares of: the fifth of the scale, or the words of the answer in order."""
+        """The stratum of a row: the fifth of the rating scale, or the words of the answer in order."""
         if self.number:
             return (min(4, int((truth[self.number] - 1.0) / 0.8)),)
         return tuple(str(truth[name]) for name in self.columns)
@@ -187,19 +189,24 @@ def text(words: str) -> dict[str, str]:
 
 
 def placed(prompt: str, images: int) -> list[dict[str, str]]:
-    """The content of a user's own prompt: its words with the images where it says `<image>`, or before all words."""
+    """The content of a user's prompt: the images where it says `<image>`, else before the words."""
     words = prompt.split(PLACE)
     if len(words) == 1:
         return [IMAGE] * images + [text(prompt)]
     if len(words) - 1 != images:
         raise QInsightError(
-            f"the prompt says {PLACE} {len(words) - 1} times, and is asked about {images} "
-            f"{'image' if images == 1 else 'images'}: say it once for each image, or leave it out to have them first"
+            f"the prompt says {PLACE} {len(words) - 1} times for {images} {'image' if images == 1 else 'images'}: write "
+            "it once for each image, or leave it out to put the images first"
         )
+    return [part for part in with_images(words) if part.get("text") != ""]
+
+
+def with_images(words: Sequence[str]) -> list[dict[str, str]]:
+    """User content: the texts, with an image between each two."""
     parts = [text(words[0])]
     for following in words[1:]:
         parts += [IMAGE, text(following)]
-    return [part for part in parts if part.get("text") != ""]
+    return parts
 
 
 _TAG = re.compile(r"</?(?:think|answer)>")

@@ -6,22 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-LEAST_MASS = 0.5  # with less of its probability on answers of the task, a distribution says nothing
-NOTED_MASS = 0.9  # with less, the result is noted
+LEAST_MASS = 0.5  # probability of all answers together below which a distribution is not used
+NOTED_MASS = 0.9  # below this, the result gets a note
 
 
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """The answers of a task and where they stand in a completion.
+    """The answers of a task, and their place in a completion.
 
-    opening    how a completion without reasoning begins, up to where the answers part
-    answers    the text with which the answer goes on there -> the answer. No text begins another; several may mean the
-               same answer
-    summarize  {answer: probability}, summing to 1 -> {column: value} with the fields of the answer that the whole
-               distribution says, and numbers about it
-    columns    the numbers of `summarize` that are not a field of the answer, as further columns of a row
-    place      completion -> where in it such a text begins, None if it has none; without it, reasoned answers are
-               read as they are written
+    opening    the start of a completion without reasoning, up to where the answers differ
+    answers    the text that follows there -> the answer. No text is the start of another; several may mean the same
+    summarize  {answer: probability}, summing to 1 -> {column: value}: the fields of the answer that follows from the
+               whole distribution, and numbers about it
+    columns    further columns of a row: the numbers of `summarize` that are no field of the answer
+    place      completion -> the index at which such a text begins, None if there is none; without `place`, reasoned
+               answers are read from their text
     """
 
     opening: str

@@ -9,7 +9,6 @@ from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.tasks.base import (
-    IMAGE,
     ParseFailure,
     Task,
     completion_of,
@@ -17,11 +16,11 @@ from qinsight_cli.core.tasks.base import (
     known_part,
     shorten,
     split_completion,
-    text,
+    with_images,
 )
 from qinsight_cli.core.tasks.choices import Choices
 
-# Table A, "Prompt for Reference-Based Comparison Reasoning", to the letter, cut where its images stand.
+# Table A, "Prompt for Reference-Based Comparison Reasoning", word for word, split at the images.
 REFERENCE_PROMPT = (
     "Given a low-quality reference image and two enhanced outputs. Reference Image: ",
     ", Image A: ",
@@ -30,14 +29,14 @@ REFERENCE_PROMPT = (
     "consistency with the reference image; 2) overall perceptual quality. Return exactly one of: "
     '"Image A", "Image B", or "Similar".',
 )
-# Table A, "Prompt for Non-Reference-Based Image Comparison", to the letter, cut where its images stand.
+# Table A, "Prompt for Non-Reference-Based Image Comparison", word for word, split at the images.
 NO_REFERENCE_PROMPT = (
     "Given Image A: ",
     " and ",
     ", assess the visual quality of both the Image A and the Image B, explain and justify which one is better "
     'considering composition and degradation. Your answer should be "Image A" or "Image B".',
 )
-# The authors' code (demo_comparison.py and its training), cut where its images stand. It has no question without a
+# The authors' code (demo_comparison.py and its training), split at the images. It has no question without a
 # reference.
 AUTHORS_PROMPT = (
     "Given a low-quality reference image and two enhanced outputs. Reference Image:",
@@ -63,18 +62,11 @@ class Comparison:
 
 
 def content(roles: tuple[str, ...]) -> list[dict[str, str]]:
-    return _with_images(REFERENCE_PROMPT if "reference" in roles else NO_REFERENCE_PROMPT)
+    return with_images(REFERENCE_PROMPT if "reference" in roles else NO_REFERENCE_PROMPT)
 
 
 def authors_content(roles: tuple[str, ...]) -> list[dict[str, str]]:
-    return _with_images(AUTHORS_PROMPT) if "reference" in roles else content(roles)
-
-
-def _with_images(words: tuple[str, ...]) -> list[dict[str, str]]:
-    parts = [text(words[0])]
-    for following in words[1:]:
-        parts += [IMAGE, text(following)]
-    return parts
+    return with_images(AUTHORS_PROMPT) if "reference" in roles else content(roles)
 
 
 def parse(completion: str) -> Comparison | ParseFailure:

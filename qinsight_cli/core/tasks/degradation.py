@@ -23,7 +23,7 @@ from qinsight_cli.core.tasks.base import (
 from qinsight_cli.core.tasks.choices import Choices
 from qinsight_cli.core.tasks.verdict import LEVELS, telling_sentences
 
-# Table A, "Prompt for Degradation Perception Task", to the letter.
+# Table A, "Prompt for Degradation Perception Task", word for word.
 PROMPT = (
     'Analyze the given image and determine if it contains any of the following distortions: "noise", "compression", '
     '"blur", or "darken". If a distortion is present, classify its severity as "slight", "moderate", "obvious", '
@@ -53,8 +53,10 @@ class Degradation:
 
 
 def parse(completion: str) -> Degradation | ParseFailure:
-    """Completion -> Degradation, or why it could not be read. With a class, but no severity that goes with it, the
-    failure's `partial` has the class."""
+    """Completion -> Degradation, or why it could not be read.
+
+    If only the class could be read, `partial` of the failure has it.
+    """
     parts = split_completion(completion)
     if isinstance(parts, ParseFailure):
         return parts
@@ -86,7 +88,7 @@ def _with_class(failure: ParseFailure, found: Mapping[str, str | None], reasonin
 
 
 def rewards(completion: str, answer: Degradation | ParseFailure, truth: Degradation) -> dict[str, float]:
-    """r_fmt, r_deg of Eq. 4, which looks at the class alone, and r_lev of Eq. 5, which wants the class right too.
+    """r_fmt, r_deg of Eq. 4, which needs only the class, and r_lev of Eq. 5, which needs the class right too.
 
     A correct "null" earns both, since it has no severity to miss.
     """
@@ -134,10 +136,10 @@ def badness(fields: Mapping[str, Any]) -> float:
 
 
 def verdict(fields: Mapping[str, Any], reasoning: str) -> str:
-    """What the reasoning says is wrong, or the answer in words where it says nothing."""
-    told = telling_sentences(reasoning)
-    if told or not fields.get("distortion"):
-        return told
+    """The damage that the reasoning names, else the answer in words."""
+    sentences = telling_sentences(reasoning)
+    if sentences or not fields.get("distortion"):
+        return sentences
     if fields["distortion"] in (NULL, NONE):
         return "no distortion"
     return " ".join(str(fields[name]) for name in ("severity", "distortion") if fields.get(name))

@@ -22,7 +22,7 @@ from qinsight_cli.core.tasks.base import (
 from qinsight_cli.core.tasks.choices import Choices
 from qinsight_cli.core.tasks.verdict import rating_verdict
 
-# Table A, "Prompt for Score Regression Task", to the letter.
+# Table A, "Prompt for Score Regression Task", word for word.
 PROMPT = (
     "What is your overall rating on the quality of this picture? The rating should be a float between 1 and 5, "
     "rounded to two decimal places, with 1 representing very poor quality and 5 representing excellent quality. "
@@ -61,8 +61,8 @@ def parse(completion: str) -> Score | ParseFailure:
 def rewards(completion: str, answer: Score | ParseFailure, truth: Score, epsilon: float = EPSILON) -> dict[str, float]:
     """r_fmt, and r_scr of Eq. 3: 1.0 when the rating lies strictly within `epsilon` of the truth.
 
-    Eq. 3 asks for no range: 5.2 is near 5.0. With `epsilon` 0 the rating must be the truth, or the truth in the two
-    decimals that the prompt asks for.
+    Eq. 3 has no range: 5.2 is near 5.0. With `epsilon` 0 the rating must equal the truth, exactly or rounded to the two
+    decimals of the prompt.
     """
     said = known_part(answer)
     hit = said is not None and _near(said.rating, truth.rating, epsilon)
@@ -84,7 +84,7 @@ def truth_of(row: Mapping[str, Any]) -> Score:
 
 
 def read(row: Mapping[str, str]) -> dict[str, float] | ParseFailure:
-    """A row of a table -> the rating, on whatever scale."""
+    """A row of a table -> the rating, on any scale."""
     try:
         value = float(row["rating"])
     except ValueError:
@@ -94,14 +94,14 @@ def read(row: Mapping[str, str]) -> dict[str, float] | ParseFailure:
     return {"rating": value}
 
 
-# Ratings of one decimal, also as the beginning of one with two; and whole numbers, where the answer ends after them.
+# Ratings with one decimal, which may be the start of one with two; and whole numbers at the end of the answer.
 _TENTHS = {f"{tenths / 10:.1f}": Score(tenths / 10) for tenths in range(10, 51)}
 _WHOLE = {f"{whole}{end}": Score(float(whole)) for whole in range(1, 6) for end in ("}", '"', " ", "\n")}
 _PLACE = re.compile(r"""<answer>.*?["']?\brating["']?\s*:\s*["']?(?=[\d.+-])""", re.DOTALL | re.IGNORECASE)
 
 
 def place(completion: str) -> int | None:
-    """Where in a completion the rating's number begins, None without one."""
+    """The index at which the number of the rating begins, None without a number."""
     found = _PLACE.search(completion)
     return found.end() if found else None
 

@@ -1,8 +1,8 @@
-"""The degradation task asked one distortion at a time, as AgenticIR asks (Table 2).
+"""The degradation task with one question for each distortion, as in AgenticIR (Table 2).
 
-Four answers of a model become one distortion and severity.
-The paper and AgenticIR do not say what a single-answer table does when several distortions are found. Here the most
-severe is taken, and of equally severe ones the first in the order of Table 2: noise, blur, compression, darken.
+The four answers of a model become one distortion and severity. The paper and AgenticIR do not say how, if the model
+finds several distortions. Here the most severe one counts; among equals, the first in the order of Table 2: noise,
+blur, compression, darken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROMPT = (
 
 @dataclass(frozen=True)
 class DistortionSeverity:
-    """The severity of the distortion asked about; "null" when it is not there."""
+    """The severity of the distortion in the question; "null" if it is absent."""
 
     severity: str
     reasoning: str = ""

@@ -1,4 +1,4 @@
-"""The verdict: what a reasoning says is wrong, and how bad, in one line that a table or a gallery can lead with."""
+"""The verdict: one line with the damage that a reasoning names and its severity, for tables and galleries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DAMAGE = re.compile(
     rf"\b({'|'.join(LEVELS)})\s+(noise|grain|blur|compression|darkening|artefacts|artifacts|damage)\b", re.IGNORECASE
 )
 _NEGATION = re.compile(r"\b(?:no|not|without|free of|neither|nor|lacks?)\b|n't\b", re.IGNORECASE)
-# What makes a sentence the one to show, the strongest first: damage with its severity, damage, a conclusion.
+# What makes a sentence worth showing: damage with its severity, then damage, then a conclusion.
 _DAMAGED = re.compile(
     r"\b(?:nois\w*|grain\w*|blur\w*|out of focus|compress\w*|block\w*|ringing|art[ei]fact\w*|dark\w*|under-?exposed|"
     r"over-?exposed|distort\w*|degrad\w*|damage\w*|banding|haz[ey]\w*|pixelat\w*)",
@@ -42,16 +42,14 @@ def named_damage(reasoning: str) -> list[str]:
 
 
 def telling_sentences(reasoning: str, limit: int = LONGEST) -> str:
-    """The sentences that say what is wrong, in their order, cut at `limit` characters.
-
-    Of a reasoning that names no damage: its conclusion, or else its first sentence.
-    """
+    """The sentences that name damage, in order, cut at `limit` characters; else the conclusion or the first
+    sentence."""
     each = sentences(reasoning)
     ranks = [_rank(sentence) for sentence in each]
     best = max(ranks, default=0)
     chosen = [sentence for sentence, rank in zip(each, ranks, strict=True) if rank == best] if best else each[:1]
     if best == 1:
-        chosen = chosen[-1:]  # the last conclusion is the conclusion
+        chosen = chosen[-1:]  # the last such sentence is the conclusion
     kept = chosen[:1]
     for sentence in chosen[1:]:
         if len(" ".join([*kept, sentence])) > limit:
@@ -82,7 +80,7 @@ def quality_word(rating: float) -> str:
 def rating_verdict(rating: float | None, reasoning: str) -> str:
     """ "catastrophic blur, bad quality", or, where no damage is named with its severity, "good quality: ...".
 
-    Without a rating, what the reasoning says alone.
+    Without a rating, only the damage or the sentences of the reasoning.
     """
     damage = named_damage(reasoning)
     if rating is None:
@@ -90,5 +88,5 @@ def rating_verdict(rating: float | None, reasoning: str) -> str:
     word = f"{quality_word(rating)} quality"
     if damage:
         return ", ".join([*damage, word])
-    told = telling_sentences(reasoning)
-    return f"{word}: {told}" if told else word
+    shown = telling_sentences(reasoning)
+    return f"{word}: {shown}" if shown else word

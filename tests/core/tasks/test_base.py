@@ -230,7 +230,7 @@ def test_images_where_a_prompt_wants_them() -> None:
     assert placed("A: <image>\nB: <image>", 2) == [
         *({"type": "text", "text": "A: "}, IMAGE, {"type": "text", "text": "\nB: "}, IMAGE)
     ]
-    with pytest.raises(QInsightError, match="says <image> 2 times, and is asked about 1 image: "):
+    with pytest.raises(QInsightError, match="says <image> 2 times for 1 image: "):
         placed("<image> or <image>?", 1)
-    with pytest.raises(QInsightError, match="the prompt says <image> 1 times, and is asked about 2 images"):
+    with pytest.raises(QInsightError, match="the prompt says <image> 1 times for 2 images"):
         placed("<image> is it better?", 2)
