@@ -1,4 +1,4 @@
-"""The card of a dataset, `dataset.json`: what it is made of and holds. One preparation at a time may replace it."""
+"""The card of a dataset, `dataset.json`: its sources and counts. One preparation at a time may replace it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qinsight_cli.core.files import claim_folder, locked, write_text
 
 CARD = "dataset.json"
 LONGEST_VALUE = 40  # characters of a field that a message shows
-# Fields of a card that say what came out or is still to come, not what the dataset was made of.
+# Fields about the result of a preparation, not about its sources.
 _OUTCOME = ("counts", "sha256", "problems", "unfinished")
 
 
@@ -62,7 +62,7 @@ def _refuse_to_change(folder: Path, before: Mapping[str, Any], card: Mapping[str
     old = {key: value for key, value in before.items() if key not in _OUTCOME}
     new = json.loads(json.dumps(card))
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    changed = [_told(key, old.get(key, "(none)"), new.get(key, "(none)")) for key in differing]
+    changed = [_in_words(key, old.get(key, "(none)"), new.get(key, "(none)")) for key in differing]
     if changed:
         raise QInsightError(
             f"{folder} holds {_rows_of(before):,} rows that were prepared in another way ({', '.join(changed)}); "
@@ -70,8 +70,8 @@ def _refuse_to_change(folder: Path, before: Mapping[str, Any], card: Mapping[str
         )
 
 
-def _told(key: str, old: object, new: object) -> str:
-    """A changed field in words; digests and long values by their name alone."""
+def _in_words(key: str, old: object, new: object) -> str:
+    """A changed field in words; of digests and long values only the name."""
     name = key.replace("_", " ")
     return name if max(len(str(old)), len(str(new))) > LONGEST_VALUE else f"{name} {old} -> {new}"
 
@@ -81,7 +81,7 @@ def refuse_to_shrink(folder: Path, before: Mapping[str, Any], rows: int) -> None
     were = _rows_of(before)
     if rows < were:
         raise QInsightError(
-            f"{folder} holds {were:,} rows and would keep {rows:,}; mend what is missing, give another --out, "
+            f"{folder} holds {were:,} rows and would keep {rows:,}; add what is missing, give another --out, "
             "or --force to replace it"
         )
 

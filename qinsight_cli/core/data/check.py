@@ -52,9 +52,10 @@ def check_dataset(
         report.errors += [f"no such picture: {path}" for path in paths if not path.is_file()]
         seen: dict[Path, InspectedImage] = {}
     else:
-        looks = inspect_images([ImageToInspect(path) for path in paths], workers, progress(len(paths)))
-        report.errors += [f"{path}: {r}" for path, r in zip(paths, looks, strict=True) if isinstance(r, str)]
-        seen = {path: result for path, result in zip(paths, looks, strict=True) if isinstance(result, InspectedImage)}
+        inspected = inspect_images([ImageToInspect(path) for path in paths], workers, progress(len(paths)))
+        found = dict(zip(paths, inspected, strict=True))
+        report.errors += [f"{path}: {reason}" for path, reason in found.items() if isinstance(reason, str)]
+        seen = {path: result for path, result in found.items() if isinstance(result, InspectedImage)}
         _check_facts(report, where, seen)
     _check_leaks(report, seen)
     return report
@@ -63,7 +64,7 @@ def check_dataset(
 def _check_card(folder: Path, manifests: Sequence[Path], report: CheckReport) -> None:
     card = read_card(folder)
     if not card:
-        report.errors.append(f"there is no {CARD} that can be read")
+        report.errors.append(f"{CARD} is missing or cannot be read")
         return
     if card.get("unfinished"):
         report.errors.append(f"{CARD} says that the dataset is unfinished: run qinsight prepare again")
@@ -71,7 +72,7 @@ def _check_card(folder: Path, manifests: Sequence[Path], report: CheckReport) ->
     for path in manifests:
         if digests.get(path.stem) != hashlib.sha256(path.read_bytes()).hexdigest():
             report.errors.append(f"{path.name} is not the file that {CARD} was written for: it was changed since")
-    report.errors += [f"{split}.jsonl is gone" for split in digests if folder / f"{split}.jsonl" not in manifests]
+    report.errors += [f"{split}.jsonl is missing" for split in digests if folder / f"{split}.jsonl" not in manifests]
 
 
 def _check_rows(path: Path, report: CheckReport, where: dict[int, str]) -> None:
@@ -145,10 +146,10 @@ def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> No
         )
     shared = [name for name, splits in files.items() if len(splits) > 1]
     if shared:
-        report.errors.append(f"{len(shared):,} pictures stand in more than one split, the first {shared[0]}")
+        report.errors.append(f"{len(shared):,} pictures are in more than one split, the first {shared[0]}")
     leaked = [content for (_, content), splits in contents.items() if len(splits) > 1]
     if leaked:
-        report.errors.append(f"{len(leaked):,} contents stand in more than one split, the first {leaked[0]!r}")
+        report.errors.append(f"{len(leaked):,} contents are in more than one split, the first {leaked[0]!r}")
     known = [(path, split) for _, path, split in content_images.values() if path in seen]
     pairs = near_duplicate_problems(
         [p for p, _ in known], [seen[p].hash for p, _ in known], [split for _, split in known]
@@ -159,7 +160,7 @@ def _check_leaks(report: CheckReport, seen: Mapping[Path, InspectedImage]) -> No
 
 
 def summary(rows: Sequence[Sample]) -> list[str]:
-    """Lines for a person: rows by split and task, classes by severity, winners, and a histogram of ratings."""
+    """Lines for the terminal: rows by split and task, classes by severity, winners, and a histogram of ratings."""
     lines = [f"{name:24} {count:8,}" for name, count in sorted(Counter(f"{r.split}/{r.task}" for r in rows).items())]
     damaged = Counter((row.truth["distortion"], row.truth["severity"]) for row in rows if "severity" in row.truth)
     if damaged:

@@ -45,7 +45,7 @@ def encoded_light(linear: NDArray) -> NDArray:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
-# Each takes a picture, a level 0-4, a generator and the factor by which the result will be made smaller.
+# Each takes a picture, a level 0-4, a random generator, and the factor by which the result will be downscaled.
 
 
 def sensor_noise(image: Image.Image, level: int, rng: Rng, shrink: float) -> Image.Image:

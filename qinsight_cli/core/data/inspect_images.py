@@ -1,4 +1,4 @@
-"""Every picture of a dataset opened and decoded once, on all cores: its size, its hashes, its measures."""
+"""Inspection of every picture of a dataset, decoded once, on all cores: its size, hashes and measures."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def process_pool(workers: int) -> Iterator[Any]:
             raise QInsightError("a worker process was killed, possibly out of memory; try fewer --workers") from None
         except BaseException:
             for worker in multiprocessing.active_children():
-                worker.terminate()  # what it has in hand is not wanted any more
+                worker.terminate()  # its item is not needed any more
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -122,7 +122,7 @@ def process_pool(workers: int) -> Iterator[Any]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that workers, locks and temporary files go."""
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that workers, locks and temporary files are removed."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         numbers = []
@@ -147,19 +147,19 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(ImportError):  # it comes with an extra, which a plain dataset does without
+    with suppress(ImportError):  # OpenCV comes with an extra, which a plain dataset does not need
         import cv2
 
         cv2.setNumThreads(1)  # the pool already uses every core
 
 
-# Whether SIGTERM came to this worker, and whether it works on an item.
+# Of this worker: whether it got SIGTERM, and whether it works on an item.
 STATE = {"ending": False, "working": False}
 
 
 def _leave(*_: object) -> None:
-    """End the item in hand by an exception, which removes a file that is half written. Between items nothing may be
-    raised: a result that is half sent would block the parent for ever."""
+    """End the current item by an exception, which removes a half-written file. Between items nothing may be raised: a
+    half-sent result would block the parent forever."""
     STATE["ending"] = True
     if STATE["working"]:
         raise SystemExit(1)
@@ -177,7 +177,7 @@ def _stoppable(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this worker if its parent is killed: it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""What every reader returns: the label rows of a dataset as its authors wrote them, and how to read the numbers."""
+"""What every reader returns: the labels of a dataset as its authors wrote them; and the checks of these labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_SHOWN = 40  # characters of a label in a message
 
 @dataclass(frozen=True)
 class Published:
-    """A published dataset, as a folder shows it.
+    """A published dataset, and the label files that identify its folder.
 
     title       its published name
     signs       patterns of label files that only this dataset has, the best known first
@@ -161,11 +161,11 @@ def unique(labels: Iterable[Label]) -> list[Label]:
 
 
 def digest(labels: Iterable[Label]) -> str:
-    """SHA-256 over all that the labels say, in their order; not over where they stand."""
+    """SHA-256 of the labels in their order, without their places in the files."""
     hashed = hashlib.sha256()
     for label in labels:
-        said = {name: value for name, value in vars(label).items() if name != "where"}
-        hashed.update(json.dumps(said, sort_keys=True, default=dict).encode() + b"\n")
+        fields = {name: value for name, value in vars(label).items() if name != "where"}
+        hashed.update(json.dumps(fields, sort_keys=True, default=dict).encode() + b"\n")
     return hashed.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The one dataset format: JSON lines beside a card, one row a sample.
+"""The format of datasets: JSON lines with one sample a row, beside a card.
 
 A dataset folder holds `train.jsonl`, `test.jsonl`, ... and `dataset.json`, the card with its source and counts.
 A row is
@@ -30,8 +30,9 @@ from qinsight_cli.core.files import sync_everything, write_text
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.base import shorten
 
+LONGEST_REASON = 300  # characters
 DATA = Path("data")  # where prepare writes datasets, and train and bench look for them
-_TYPES: dict[str, tuple[Any, str]] = {  # of the fields of a row: what they must be, and the word for it
+_TYPES: dict[str, tuple[Any, str]] = {  # field of a row -> its type, and the word for it
     "id": ((str, int), "text"),
     "task": (str, "text"),
     "split": (str, "text"),
@@ -186,9 +187,9 @@ def _from_row(row: Any, folder: Path) -> Sample:
         raise QInsightError(f"the line is {shorten(str(row), 40)}, not a JSON object")
     for name, (kind, word) in _TYPES.items():
         if (name in row or name in _NEEDED) and (isinstance(row[name], bool) or not isinstance(row[name], kind)):
-            raise QInsightError(f"the field {name!r} is {shorten(str(row[name]), 40)}, which is no {word}")
+            raise QInsightError(f"the field {name!r} is {shorten(str(row[name]), 40)}, not {word}")
     if not all(isinstance(path, str) and path and "\0" not in path for path in row["images"].values()):
-        raise QInsightError("the field 'images' names a picture by something else than a path")
+        raise QInsightError("the field 'images' must hold a path for each role")
     if not (all(isinstance(name, str) for name in row.get("methods", ())) and len(row.get("methods", "ab")) == 2):
         raise QInsightError("the field 'methods' does not hold two names")
     if row["task"] not in TASKS:
@@ -216,10 +217,10 @@ def _from_row(row: Any, folder: Path) -> Sample:
 
 
 def _facts(facts: Any) -> FileFacts:
-    """Raises QInsightError for anything but a hash and a size."""
+    """Raises QInsightError if `facts` are not a hash and a size."""
     kinds = {"sha256": str, "width": int, "height": int}
     if not isinstance(facts, dict) or {name: type(value) for name, value in facts.items()} != kinds:
-        raise QInsightError("the field 'files' holds something else than sha256, width and height of a picture")
+        raise QInsightError("the field 'files' must hold sha256, width and height of each picture")
     return FileFacts(**facts)
 
 
@@ -228,8 +229,5 @@ def _reason(error: Exception) -> str:
         return f"the field {error} is missing"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}"
-    return shorten_line(str(error))
-
-
-def shorten_line(words: str, limit: int = 300) -> str:
-    return words if len(words) <= limit else f"{words[:limit]}..."
+    words = str(error)
+    return words if len(words) <= LONGEST_REASON else f"{words[:LONGEST_REASON]}..."

@@ -1,4 +1,4 @@
-"""When two file names are the same: whatever the case, and in whichever normal form a disk keeps its letters."""
+"""Comparison of file names: without case, and in one Unicode normal form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 def same_name(name: str) -> str:
     """A name in normalised form, for comparison.
 
-    A Mac's disk keeps "\u00e9" as a letter and an accent, a table has it as one character: NFC makes one of both, also
-    after the case is folded.
+    macOS may store "\u00e9" as a letter and an accent, and a table as one character. NFC gives both the same form,
+    before and after case folding.
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def exact_parts(path: str) -> list[str]:
-    """The names in a path with either separator, as they are, with `.` and `..` resolved."""
+    """The names in a path with either separator, unchanged, with `.` and `..` resolved."""
     parts: list[str] = []
     for part in path.replace("\\", "/").split("/"):
         if part.strip() == ".." and parts:
@@ -35,7 +35,7 @@ def path_parts(path: str) -> list[str]:
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
-    """The file name of each path; where several paths share one, as many of its folders with it as tell them apart."""
+    """The file name of each path, with as many of its folders as needed where several paths share a name."""
     names = {path: path.name for path in paths}
     for length in count(2):
         times = Counter(names.values())

@@ -71,7 +71,7 @@ class FoundLabel:
 
     @property
     def picture(self) -> Path:
-        """The picture that a row without a content is known by."""
+        """The picture that identifies a row without a content."""
         return next(iter(self.images.values()))
 
 
@@ -83,7 +83,7 @@ def prepare_dataset(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Inspect every picture, split, and write the dataset; returns its card and the problems found.
 
-    progress  called with the number of pictures, gives the function to call after each
+    progress  takes the number of pictures and returns the function to call after each
     Raises QInsightError if pictures are missing or broken and not to be skipped (problems.csv lists them all), or
     if no row is left.
     """
@@ -101,10 +101,10 @@ def _samples(labelled: Labelled, options: PrepareSettings, progress: Progress) -
     chosen = _draw(found, TASKS[labelled.task], options)
     paths = list(dict.fromkeys(path for row in chosen for path in row.images.values()))
     to_inspect = _images_to_inspect(paths, labelled.root, options)
-    looks = dict(zip(paths, inspect_images(to_inspect, options.workers, progress(len(paths))), strict=True))
-    broken = {path: reason for path, reason in looks.items() if isinstance(reason, str)}
+    inspected = dict(zip(paths, inspect_images(to_inspect, options.workers, progress(len(paths))), strict=True))
+    broken = {path: reason for path, reason in inspected.items() if isinstance(reason, str)}
     problems += [Problem(BROKEN, _relative_name(path, labelled.root), reason) for path, reason in broken.items()]
-    seen = {path: result for path, result in looks.items() if isinstance(result, InspectedImage)}
+    seen = {path: result for path, result in inspected.items() if isinstance(result, InspectedImage)}
     usable = [row for row in (_without(row, broken, labelled.task) for row in chosen) if row is not None]
     splits, alike = _split(usable, seen, labelled, options)
     problems += alike + _near_duplicates(usable, seen, splits)
@@ -163,9 +163,10 @@ def _locate(name: str, pictures: ImageFinder) -> Path | None:
 
 
 def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
-    """A rated picture may do without its reference; in a comparison the reference is part of the question."""
-    asked = TASKS[task]
-    return set(there) >= {*asked.roles, *(role for role in asked.optional if role in named)}
+    """Whether a row has its pictures. A rated picture does not need its reference; a comparison needs the reference
+    that its row names."""
+    known = TASKS[task]
+    return set(there) >= {*known.roles, *(role for role in known.optional if role in named)}
 
 
 def _without(row: FoundLabel, broken: Mapping[Path, str], task: str) -> FoundLabel | None:
@@ -247,26 +248,26 @@ def _sample(
     scale: Mapping[str, Any],
     options: PrepareSettings,
 ) -> Sample:
-    looks = {role: seen[path] for role, path in row.images.items()}
+    inspected = {role: seen[path] for role, path in row.images.items()}
     content = {"content": row.label.content} if row.label.content else {}
     return Sample(
         id=row.label.id,
         task=labelled.task,
         split=split,
         source=labelled.name,
-        images={role: found.path for role, found in looks.items()},
-        files={role: found.facts for role, found in looks.items()},
+        images={role: found.path for role, found in inspected.items()},
+        files={role: found.facts for role, found in inspected.items()},
         truth=row.truth,
         raw_label=row.label.raw,
-        reasoning=_reasoning(row, looks, options) if options.reasoning else "",
+        reasoning=_reasoning(row, inspected, options) if options.reasoning else "",
         extra={**content, **scale, **row.label.extra},
     )
 
 
-def _reasoning(row: FoundLabel, looks: Mapping[str, InspectedImage], options: PrepareSettings) -> str:
-    if "image" not in looks:
+def _reasoning(row: FoundLabel, inspected: Mapping[str, InspectedImage], options: PrepareSettings) -> str:
+    if "image" not in inspected:
         return ""
-    measures = looks["image"].measures
+    measures = inspected["image"].measures
     assert measures is not None
     damage = (row.truth["distortion"], row.truth["severity"]) if "distortion" in row.truth else None
     from qinsight_cli.core.data.reasoning import describe_image  # OpenCV comes with an extra

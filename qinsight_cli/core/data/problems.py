@@ -1,4 +1,4 @@
-"""The problems found in a dataset: one list, problems.csv, and the decision whether to go on."""
+"""The problems found in a dataset: their list, problems.csv, and whether they stop the preparation."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def refuse_bad_images(out: Path, problems: Sequence[Problem], total: str, skip_b
     )
     raise QInsightError(
         f"{counted} in {total}, the first {bad[0].name!r} ({bad[0].detail}); all are listed in {out / FILE}: "
-        "mend them, or leave them out with --skip-bad"
+        "repair them, or leave them out with --skip-bad"
     )

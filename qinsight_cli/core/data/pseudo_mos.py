@@ -1,4 +1,4 @@
-"""Pseudo-MOS: what people would give a photo under known damage, from KADID-10k's means."""
+"""Pseudo-MOS: an estimate of the MOS of a photo with known damage, from the means of KADID-10k."""
 
 from __future__ import annotations
 

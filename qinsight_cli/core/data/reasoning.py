@@ -1,4 +1,4 @@
-"""Reasoning for training rows, computed from the picture: exposure, contrast, colour, sharpness, and the damage known.
+"""Reasoning for training rows: measured exposure, contrast, colour and sharpness, and the known damage.
 
 The warm start of a small model learns these sentences. Every statement is either measured on the pixels here or
 taken from the label of the row.
@@ -23,7 +23,7 @@ EXPOSURE = ((75, 150), ("dark", "balanced", "bright"))
 CONTRAST = ((40, 62), ("low", "medium", "strong"))
 COLOUR = ((22, 50), ("muted", "natural", "vivid"))
 SHARPNESS = ((0.18, 0.5), ("soft", "fair", "crisp"))
-# Noun -> the field of `Measures`, its words, and the margin around a cut point in which both words are said, as in
+# Noun -> the field of `Measures`, its words, and the margin around a cut point in which both words are used, as in
 # "balanced to bright light". The margins hold about a third of the values.
 STATEMENTS = {
     "light": ("exposure", EXPOSURE, 15.0),
@@ -57,7 +57,7 @@ class Measures:
 
 def measure_image(image: Image.Image) -> Measures:
     """Measures of an RGB picture, after scaling to `AREA`."""
-    import cv2  # comes with an extra; what is said of a picture can be read without
+    import cv2  # comes with an extra; reading statements needs none
 
     scale = (AREA / (image.width * image.height)) ** 0.5
     size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
@@ -78,7 +78,7 @@ def word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
 
 
 def phrase(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]], margin: float) -> str:
-    """The word of a scale for a value; near a cut point the words on both sides, as "dark to balanced"."""
+    """The word of a scale for a value; near a cut point the words on both sides, such as "dark to balanced"."""
     cuts, words = scale
     near = min(range(len(cuts)), key=lambda index: abs(value - cuts[index]))
     if abs(value - cuts[near]) < margin:
@@ -87,34 +87,34 @@ def phrase(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]], margi
 
 
 def statements(measures: Measures) -> list[str]:
-    """What is said of each measure, as "bright light"."""
+    """One statement for each measure, such as "bright light"."""
     return [
         f"{phrase(getattr(measures, measure), scale, margin)} {noun}"
         for noun, (measure, scale, margin) in STATEMENTS.items()
     ]
 
 
-def zones(said: str) -> dict[str, list[int]]:
-    """For each noun what a reasoning says of it: 0, 2, 4 are the words of its scale, 1 and 3 two neighbours at once.
+def zones(text: str) -> dict[str, list[int]]:
+    """For each noun the zones that a reasoning states: 0, 2, 4 are the words of its scale, 1 and 3 two neighbours.
 
     Two words that are no neighbours are -1.
     """
     found = {}
     for noun, (_, (_, words), _) in STATEMENTS.items():
         choice = "|".join(words)
-        pairs = re.findall(rf"\b(?:({choice}) to )?({choice}) {noun}\b", said)
+        pairs = re.findall(rf"\b(?:({choice}) to )?({choice}) {noun}\b", text)
         places = [(words.index(low) if low else None, words.index(high)) for low, high in pairs]
         found[noun] = [2 * high if low is None else 2 * low + 1 if high == low + 1 else -1 for low, high in places]
     return found
 
 
-def check_statements(said: str, measures: Measures) -> tuple[int, int]:
+def check_statements(text: str, measures: Measures) -> tuple[int, int]:
     """(right, all) of the statements in a reasoning, checked against the measures of the picture.
 
     A single word must be the word of the value; "balanced to bright" must lie within twice the margin of its cut point.
     """
     right = total = 0
-    for noun, claimed in zones(said).items():
+    for noun, claimed in zones(text).items():
         measure, (cuts, words), margin = STATEMENTS[noun]
         value = getattr(measures, measure)
         for zone in claimed:
@@ -128,8 +128,8 @@ def check_statements(said: str, measures: Measures) -> tuple[int, int]:
 
 def describe_image(measures: Measures, damage: tuple[str, str] | None = None) -> str:
     """A few words: the measures, then the damage (distortion, severity) if it is known."""
-    said = f"{_PICTURE} has {', '.join(statements(measures))}."
-    return said if damage is None else f"{said} {damage_sentence(*damage)}"
+    text = f"{_PICTURE} has {', '.join(statements(measures))}."
+    return text if damage is None else f"{text} {damage_sentence(*damage)}"
 
 
 def damage_sentence(distortion: str, severity: str) -> str:
@@ -143,10 +143,10 @@ def describe_pair(first: str, second: str) -> str:
     return f"{_named(first, 'Image A')} {_named(second, 'Image B')}"
 
 
-def _named(said: str, name: str) -> str:
-    if said.startswith(_PICTURE):
-        return name + said.removeprefix(_PICTURE)
-    return f"{name}: {said}"
+def _named(text: str, name: str) -> str:
+    if text.startswith(_PICTURE):
+        return name + text.removeprefix(_PICTURE)
+    return f"{name}: {text}"
 
 
 def describe_damage(distortion: str, severity: str) -> str:

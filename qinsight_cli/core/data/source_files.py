@@ -1,4 +1,4 @@
-"""Finding things in a dataset's folder: its label files, its pictures, and which dataset it is."""
+"""Search in the folder of a dataset: its label files, its pictures, and which dataset it is."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class ImageFinder:
         return found[0] if found else None
 
     def _fitting(self, named: Sequence[Path], parts: Sequence[str], name: str) -> list[Path]:
-        """Those whose path ends as the name does, best first: a/x.png never matches b/x.png."""
+        """The paths that end as the name does, best first: a/x.png never matches b/x.png."""
         fitting = [path for path in named if self._shared(path, parts) == min(len(self._own(path)), len(parts))]
         return sorted(fitting, key=lambda path: self._rank(path, parts, name))
 
@@ -148,7 +148,7 @@ class ImageFinder:
         return [same_name(part).strip() for part in path.relative_to(self.root).parts]
 
     def _shared(self, path: Path, parts: Sequence[str]) -> int:
-        """How many names at the end of both are the same, the last one perhaps without its extension."""
+        """How many names at the end of both are equal; the last one may lack its extension."""
         own = self._own(path)
         if own[-1] != parts[-1]:
             own[-1] = own[-1].rpartition(".")[0].strip()

@@ -1,4 +1,4 @@
-"""What `synth` makes rows of: pictures of one photo under known damage, and the manifest rows that name them."""
+"""Pictures of one photo with known damage, and their manifest rows, for `synth`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from qinsight_cli.core.tasks.degradation import NULL
 
 # Two pictures of one photo whose pseudo-MOS differ by less are "Similar"; between this and `CLEARLY` no pair is made.
 SIMILAR, CLEARLY = 0.1, 0.4
-# Of undistorted rows, by name. The paper's test set has 226, 205, 222, 226 rows of the classes and 121 without damage.
+# Shares of undistorted rows by name. The paper's test set has 226, 205, 222, 226 rows of the classes and 121 without
+# damage.
 NULL_SHARES = {"paper": 121 / 1000}
 _LONGEST = 180  # bytes of a photo's name in the names of its pictures; a file name has at most 255
 
@@ -137,8 +138,8 @@ def pair_row(
 
 
 def photo_name(name: str) -> str:
-    """A file name part unique to a photo by its name, perhaps with folders: its simplified stem, and hex digits of the
-    hash of the whole; four of a plain name."""
+    """A part of file names that is unique to a photo: its simplified stem, and hex digits of the hash of its name. A
+    name without folders has four digits."""
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(name).stem)
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()
     if len(plain.encode()) <= _LONGEST:

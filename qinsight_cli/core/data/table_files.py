@@ -1,4 +1,4 @@
-"""Tables as people save them -> a header and rows of text: CSV with any separator and encoding, or an Excel sheet."""
+"""Tables -> a header and rows of text: CSV with any separator, in UTF-8 or UTF-16, or an Excel sheet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table as they are; lines without any text are left out.
+    """The cells of a table, without empty lines.
 
     header  names of the columns, "1", "2", ... without a header; a column may have no name
     rows    ("FILE, line N", cells), as many cells as the header has
@@ -46,7 +46,7 @@ class Table:
         places = [place for place, own in enumerate(self.header) if own and same_name(own) == same_name(name)]
         if len(places) > 1:
             both = " and ".join(repr(self.header[place]) for place in places)
-            raise QInsightError(f"{self.path}: the column {name!r} could be {both}; write it as it is there")
+            raise QInsightError(f"{self.path}: the column {name!r} could be {both}; write it exactly")
         return places[0] if places else None
 
     def records(self, names: Iterable[str], pictures: Iterable[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
@@ -63,8 +63,11 @@ class Table:
 
 
 def read_table(path: Path, header: bool = True) -> Table:
-    """The table in a file. Raises QInsightError for what cannot be read, a column name that appears twice, and a row
-    with more cells than the header, which is how a name with a separator in it looks when it is not quoted."""
+    """The table in a file.
+
+    Raises QInsightError for a file that cannot be read, a column name that appears twice, and a row with more cells
+    than the header: an unquoted name with a separator in it gives such a row.
+    """
     data = read_bytes(path)
     if data.startswith(_OLD_EXCEL):
         raise QInsightError(f"{path} is an Excel file of the old kind; save it as .xlsx or as CSV")
@@ -103,16 +106,16 @@ def _without_empty_end(cells: Sequence[str]) -> list[str]:
 
 
 def _text_lines(path: Path, text: str) -> tuple[str, list[tuple[int, list[str]]]]:
-    """What separates the cells, in words, and (line number, cells) of each line."""
-    said = _SEP_LINE.match(text)
-    text = text[said.end() :] if said else text
-    separator = said[1] if said else _separator(text)
+    """The separator in words, and (line number, cells) of each line."""
+    stated = _SEP_LINE.match(text)
+    text = text[stated.end() :] if stated else text
+    separator = stated[1] if stated else _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     before = csv.field_size_limit(LONGEST_CELL)
     try:
-        lines = [(reader.line_num + bool(said), cells) for cells in reader]
+        lines = [(reader.line_num + bool(stated), cells) for cells in reader]
     except csv.Error as error:
-        where = f"line {reader.line_num + bool(said)}"
+        where = f"line {reader.line_num + bool(stated)}"
         raise QInsightError(f"{path}, {where}, is not a line of CSV: {error}; check its quotes") from None
     finally:
         csv.field_size_limit(before)
@@ -122,7 +125,7 @@ def _text_lines(path: Path, text: str) -> tuple[str, list[tuple[int, list[str]]]
 
 
 def _separator(text: str) -> str:
-    """What parts the first line with text into the most cells; a name in quotes may go over several lines."""
+    """The separator that gives the first line with text the most cells; a quoted name may span lines."""
     unquoted = re.sub(r'"[^"]*"', '""', text[:LONGEST_CELL])
     first = next((line for line in unquoted.splitlines() if line.strip()), "")
     return max(SEPARATORS, key=first.count)

@@ -19,8 +19,8 @@ from qinsight_cli.core.tasks.degradation import NULL, SEVERITIES
 OWN_SHARE = 0.4  # share of pictures damaged by DQ-495K's own generators
 RESIZED_SHARE = 0.35  # share of pictures downscaled after the damage
 STORED_SHARE = 0.35  # share of pictures re-encoded as high-quality JPEG or WebP
-# Sizes of framed pictures. A few shapes only, so that batches of one shape can be made of them; some are scaled down by
-# a model that sees 384 x 288 pixels, as most photos are, and some are seen as they are.
+# Sizes of framed pictures. There are only a few shapes, so that batches of one shape can be made. A model that sees
+# 384 x 288 pixels scales some of them down, as it does with most photos, and sees others at full size.
 SHAPES = ((320, 320), (384, 288), (288, 384), (384, 256), (256, 384))
 SMALL_SHAPES = ((320, 224), (224, 320), (256, 256))
 SCALES = (1.0, 1.25, 4 / 3, 1.6)

@@ -82,7 +82,7 @@ def test_the_card(dataset: Path) -> None:
     (dataset / "dataset.json").write_text(json.dumps({**card, "unfinished": True}))
     assert any("unfinished" in error for error in examine(dataset).errors)
     (dataset / "test.jsonl").unlink()
-    assert "test.jsonl is gone" in examine(dataset).errors
+    assert "test.jsonl is missing" in examine(dataset).errors
     (dataset / "dataset.json").unlink()
     assert any("no dataset.json" in error for error in examine(dataset).errors)
 
@@ -115,8 +115,8 @@ def test_leaks(tmp_path: Path, draw) -> None:
     write_dataset(tmp_path / "out", rows, {"name": "mine"})
     report = examine(tmp_path / "out")
     assert len(report.errors) == 2
-    assert "1 pictures stand in more than one split" in report.errors[0]
-    assert "1 contents stand in more than one split, the first 'x'" in report.errors[1]
+    assert "1 pictures are in more than one split" in report.errors[0]
+    assert "1 contents are in more than one split, the first 'x'" in report.errors[1]
     assert any("near.png | b.png (test and train, 0 of 64 bits differ)" in note for note in report.notes)
     assert any("6 pictures have no recorded hash" in note for note in report.notes)
 

@@ -19,7 +19,7 @@ from qinsight_cli.core.errors import QInsightError
 DATASET = Published(
     title="CSIQ",
     signs=("csiq.DMOS.xlsx", "csiq_label.txt"),
-    help="CSIQ: 30 photos under 6 distortions, DMOS 0-1 turned around. All for testing, as in the paper.",
+    help="CSIQ: 30 photos under 6 distortions, DMOS 0-1 reversed. All for testing, as in the paper.",
 )
 
 SCALE = Scale(0.0, 1.0, higher_better=False)

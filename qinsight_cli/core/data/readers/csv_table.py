@@ -72,7 +72,7 @@ def read(
 
 
 def _columns(columns: Columns, task: Task, header: bool) -> tuple[dict[str, str], list[str]]:
-    """Role -> the column of its pictures, and the columns of the labels."""
+    """Role -> the column with its pictures; and the columns with the labels."""
     roles = {role: column for column, role in task.image_columns.items()}
     named = [task.number] if task.number else list(task.columns)
     if not header:
@@ -123,10 +123,10 @@ def _label(
     if scale:
         return number(row[named[0]], scale, where, shown), None
     cells = {column: row[name] for column, name in zip(task.columns, named, strict=True)}
-    said = task.read({**row, **cells})
-    if isinstance(said, ParseFailure):
-        raise QInsightError(f"{where}: {shown!r}: {said.detail}; correct or remove the row")
-    return list(cells.values()), said
+    answer = task.read({**row, **cells})
+    if isinstance(answer, ParseFailure):
+        raise QInsightError(f"{where}: {shown!r}: {answer.detail}; correct or remove the row")
+    return list(cells.values()), answer
 
 
 def _scale(label_range: tuple[float, float] | None, lower_is_better: bool) -> Scale:

@@ -49,9 +49,9 @@ def read(source: Path, truth: str | None = None, references: Path | None = None,
         raise QInsightError(f"{source} has no labels/RATER/CONTENT/*.json; take --truth mos")
     names = sorted(mos or {name for pair in votes for name in pair})
     labels = _pairs(names, mos, votes, _reference_of(references, names), seed)
-    notes = ["A and B stand in a seeded order"]
+    notes = ["A and B are in a seeded order"]
     if inverted:
-        notes.append("the label file holds 100 - MOS (its originals come out worst): it was turned around")
+        notes.append("the label file holds 100 - MOS (its originals come out worst): it was reversed")
     return Labelled(
         "srbench",
         comparison.TASK.name,

@@ -44,7 +44,7 @@ def test_the_inverted_file_gives_the_same_ordering(straight: Path, data_dir: Pat
     right = srbench.read(straight)
     assert {label.id: better(label) for label in other.labels} == {label.id: better(label) for label in right.labels}
     assert (right.card["inverted_file"], other.card["inverted_file"]) == (False, True)
-    assert any("turned around" in note for note in other.notes)
+    assert any("reversed" in note for note in other.notes)
     known = {label.id: label for label in right.labels}
     for label in other.labels[::53]:
         assert sorted(label.raw) == pytest.approx(sorted(known[label.id].raw), abs=1e-9)
