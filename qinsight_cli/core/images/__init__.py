@@ -1,4 +1,4 @@
-"""Safe opening of pictures: an upright 8-bit sRGB picture, or one line that says why not.
+"""Safe opening of pictures: an upright 8-bit sRGB picture, or one line with the reason why not.
 
 The steps, in this order: scale 16 bits and floats to 8 bits, convert colours to sRGB by the embedded ICC profile, blend
 transparency onto `colour.BACKGROUND`, apply the EXIF orientation. An animation gives its first frame. A preview never
@@ -24,12 +24,12 @@ from qinsight_cli.core.images.containers import HEIC, RAW, RAW_EXTENSIONS, TIFF_
 if TYPE_CHECKING:
     from PIL import Image
 
-# What Pillow may open. EPS is left out for good (it starts Ghostscript), rare formats for safety.
+# The formats that Pillow may open: not EPS, which starts Ghostscript, and no rare formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
-TOO_MANY = "pixels; make it smaller first"  # the end of the message on a picture of more than the limit
+TOO_MANY = "pixels; make it smaller first"  # the end of the message on a picture above the limit
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb (0.25 GiB of RGB)
 MAX_BYTES = 1 << 30
-LONGEST_SHAPE = 200  # pictures longer than this many times their width cannot be cut into a model's tokens
+LONGEST_SHAPE = 200  # largest ratio of the sides: a model cannot cut a longer strip into tokens
 
 # EXIF orientation -> the name of the Pillow transposition that sets the picture upright.
 _UPRIGHT = {
@@ -106,7 +106,8 @@ def _checked(data: bytes) -> tuple[bytes, str]:
 def decode_image(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[str, ...]]:
     """File bytes -> (upright RGB picture, notes). Raises ImageError and nothing else, whatever the bytes.
 
-    The extension of `name` helps to tell camera raw files. A picture of more than `max_pixels` is refused unread.
+    The extension of `name` helps to recognise camera raw files. A picture above `max_pixels` is refused before
+    decoding.
     """
     image, notes = decode_plain(data, name, max_pixels)
     return image.convert("RGB"), notes
@@ -147,7 +148,7 @@ def decode_plain(data: bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> t
 
 @functools.cache
 def _quiet_pillow() -> None:
-    """This module checks sizes and reports errors in one line, so Pillow's warnings would only be noise."""
+    """Silence Pillow's warnings: this module checks sizes and reports errors itself."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -156,7 +157,7 @@ def _too_large(max_pixels: int) -> str:
 
 
 def needs_turning(opened: Image.Image) -> bool:
-    """Whether its EXIF orientation asks for another position. Unreadable EXIF data asks for nothing."""
+    """Whether its EXIF orientation turns the picture. Unreadable EXIF data does not."""
     try:
         return opened.getexif().get(_ORIENTATION, 1) in _UPRIGHT
     except Exception:
@@ -170,7 +171,7 @@ def plain(opened: Image.Image, max_pixels: int) -> tuple[Image.Image, tuple[str,
     colour.check_layout(opened)
     notes: list[str] = []
     frames = getattr(opened, "n_frames", 1)
-    if frames > 1 and opened.format not in ("MPO", "HEIF"):  # there the first picture is the photo, the rest its own
+    if frames > 1 and opened.format not in ("MPO", "HEIF"):  # in these the first picture is the photo
         notes.append(f"first of {frames} frames")
     opened.load()
     try:

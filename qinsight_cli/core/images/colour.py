@@ -1,6 +1,6 @@
 """From any depth and colour space to 8-bit sRGB.
 
-A profile counts for the colours that it describes, not for its name.
+A profile is judged by the colours that it describes, not by its name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BACKGROUND = (255, 255, 255)
-SAME = 2  # a profile that moves no colour by more levels than this is sRGB
+SAME = 2  # a profile that changes no colour by more levels is sRGB
 ROWS = 256  # rows that are scaled to 8 bits at a time
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 259, 262, 284, 339  # tags of TIFF
 
@@ -47,19 +47,19 @@ def to_plain(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _seen(alpha: Image.Image, kind: str | None, notes: list[str]) -> Image.Image | None:
-    """The opacity; None where it says nothing: many programs leave the fourth byte of a BMP empty."""
+    """The opacity; None if it is meaningless: many programs leave the fourth byte of a BMP empty."""
     if alpha.getextrema()[1] == 0:
         if kind == "BMP":
             return None
-        notes.append("every pixel is transparent: only the background is seen")
+        notes.append("every pixel is transparent: only the background is visible")
     return alpha
 
 
 def check_layout(image: Image.Image) -> None:
-    """Raise ImageError for a TIFF that Pillow opens and reads wrongly: it would be another picture.
+    """Raise ImageError for a TIFF that Pillow reads wrongly, without an error.
 
-    Those are signed samples of up to 16 bits; compressed samples of 32 bits with the largest byte first; and planes one
-    after the other, if they are of Lab, of grey with alpha, or of 16 bits without compression.
+    These are signed samples of up to 16 bits; compressed big-endian samples of 32 bits; and separate planes of Lab, of
+    grey with alpha, or of 16 bits without compression.
     """
     tags = getattr(image, "tag_v2", None)
     if tags is None:
@@ -97,7 +97,7 @@ def to_8_bits(image: Image.Image) -> Image.Image:
             raise ImageError("32-bit integer pixels: the white value is unknown; save it with 8 or 16 bits")
     inverted = image.format == "TIFF" and tags.get(_PHOTOMETRIC) == 0  # "white is zero"
     grey = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), ROWS):  # a few at a time: doubles take eight bytes a pixel
+    for start in range(0, len(values), ROWS):  # few at a time: doubles take eight bytes a pixel
         scaled = values[start : start + ROWS].astype(np.float64) / white
         grey[start : start + ROWS] = np.round((1 - scaled if inverted else scaled) * 255)
     return Image.fromarray(grey)
@@ -130,7 +130,7 @@ def _colour_space(profile: bytes) -> str:
 def _transform(profile: bytes | None, mode: str) -> Any:
     """From a profile (None: Lab) to sRGB for pictures of a mode; None when the profile is sRGB itself.
 
-    Whether it is sRGB is measured: rounding on the way there and back would change pictures that need no change.
+    The test for sRGB compares colours: a needless conversion would change pictures by rounding.
     """
     from PIL import Image, ImageCms
 

@@ -1,8 +1,7 @@
-"""How to tell camera raw, HEIC, video and previews inside a TIFF from an ordinary picture.
+"""Recognition of camera raw, HEIC, video, and TIFF files that begin with a preview.
 
-Camera raw files keep a small preview in front of the photo, and most of them are TIFF files, so a reader that takes the
-first picture rates the preview. The content tells them apart, or the extension if the content
-does not.
+Camera raw files have a small preview before the photo, and most of them are TIFF files: a reader that takes the first
+picture would rate the preview. They are recognised by their content, else by their extension.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ Directory = dict[int, tuple[int, ...]]  # tag -> values, of the tags wanted here
 
 
 def kind_of(data: bytes, name: str = "") -> str | None:
-    """File bytes -> RAW, HEIC, VIDEO, PREVIEW (a TIFF whose first picture is not the picture), or None: to be opened.
+    """File bytes -> RAW, HEIC, VIDEO, PREVIEW (a TIFF whose first picture is not the photo), or None for any other.
 
     `name` counts only for a TIFF file whose content does not show that it comes from a camera.
     """
@@ -85,8 +84,8 @@ def _tiff_kind(data: bytes) -> str | None:
 
 
 def _is_copied_small(first: Directory, other: Directory, below: bool) -> bool:
-    """Whether `other` is the picture of which `first` is a small copy: larger and nested in it, or a page of the same
-    shape and over `COPY` times the area."""
+    """Whether `first` is a small copy of `other`: a larger picture nested in it, or a page of the same shape with at
+    least `COPY` times the area."""
     if _is_part(other) or _area(other) <= _area(first):
         return False
     shapes = [_side(each, _WIDTH) / max(1, _side(each, _HEIGHT)) for each in (first, other)]

@@ -1,7 +1,7 @@
-"""Conversations in the form of Qwen's model cards: their pictures opened as any other, at the sizes that they ask for.
+"""Conversations as in Qwen's model cards: their pictures are opened like any other, at the sizes that they name.
 
-A part may say `min_pixels`, `max_pixels`, or `resized_height` and `resized_width`. Where qwen-vl-utils is installed
-(the extra `qwen`) its `process_vision_info` resizes, else the same rule here.
+A part may have `min_pixels`, `max_pixels`, or `resized_height` and `resized_width`. If qwen-vl-utils is installed (the
+extra `qwen`), its `process_vision_info` resizes; else the same rule here does.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     Messages = Sequence[Mapping[str, Any]]
 
-FACTOR = 28  # sides of Qwen2.5-VL's pictures are multiples of so many pixels, and each such square is a token
-LEAST, MOST = 4, 16_384  # tokens of a picture that says one limit alone, as qwen-vl-utils has them
+FACTOR = 28  # sides of Qwen2.5-VL's pictures are multiples of this; each such square is a token
+LEAST, MOST = 4, 16_384  # default limits in tokens, those of qwen-vl-utils
 SIZES = ("min_pixels", "max_pixels", "resized_height", "resized_width")
 
 
 def read_conversation(messages: Messages, factor: int = FACTOR) -> tuple[list[dict[str, Any]], tuple[Image.Image, ...]]:
-    """Messages -> those that an engine takes, with a bare part for each picture, and the pictures in order.
+    """Messages -> messages for an engine, with a bare part for each picture, and the pictures in order.
 
     A picture is {"type": "image", "image": ...} or {"type": "image_url", "image_url": ...}: a path, file://, base64
-    (data:image/...;base64,), or a PIL image. `factor` is that of the model that will see them. Nothing is fetched:
-    raises QInsightError for http and https, for video, and for a picture or a part that cannot be used.
+    (data:image/...;base64,), or a PIL image. `factor` is that of the model. Nothing is downloaded. Raises QInsightError
+    for http and https, for video, and for a picture or a part that cannot be used.
     """
     pictures: list[Image.Image] = []
     read: list[dict[str, Any]] = []

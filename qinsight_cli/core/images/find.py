@@ -1,4 +1,4 @@
-"""From the files, folders, globs and lists of a command line to the paths of pictures."""
+"""Files, folders, globs and lists on a command line -> paths of pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from qinsight_cli.core.images import photos
 from qinsight_cli.core.images.containers import HEIC_EXTENSIONS, RAW, RAW_EXTENSIONS, VIDEO_EXTENSIONS
 from qinsight_cli.core.storage import files_under, is_remote
 
-# Files with these extensions are taken from a folder: HEIC too if it cannot be read, so that it shows as an error.
+# Extensions of the files to take from a folder; HEIC is among them even if it cannot be read, so that it gives an
+# error.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".gif"),
     *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", *HEIC_EXTENSIONS),
@@ -25,7 +26,7 @@ _ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _RAWS, _VIDEOS, _OTHERS = "camera raw", "video", "other"
 
-Left = Counter[str]  # kind of file -> the number of such files that are not read
+Unread = Counter[str]  # kind of file -> the number of such files that are not read
 
 
 def find_images(
@@ -36,19 +37,19 @@ def find_images(
 ) -> list[str]:
     """Files, folders, globs and `-` -> paths, in the order given; folders and globs sorted naturally.
 
-    A name that exists is never read as a glob. A missing file stays in the list, so that it becomes a row with an
-    error, when it has an image extension or is one of several. `-` reads one name a line from `stdin` (or
-    NUL-separated), each taken literally. Camera raw files are taken from folders when rawpy is installed. `say` gets
-    one line on the files in folders that are not read, and one on each glob among several that matches nothing.
-    Raises QInsightError for an address, a missing folder or a glob that matches nothing, given alone, or when nothing
-    is found at all.
+    A name that exists is never a glob. A missing file stays in the list, to become a row with an error, if it has an
+    image extension or is one of several arguments. `-` reads names from `stdin`, one a line or separated by NUL, each
+    taken literally. Camera raw files are taken from folders if rawpy is installed. `say` gets one line on the files in
+    folders that are not read, and one on each glob among several that matches nothing.
+    Raises QInsightError if nothing is found, and if the only argument is an address, a missing folder, or a glob that
+    matches nothing.
     """
     found: list[str] = []
-    left: Left = Counter()
+    unread: Unread = Counter()
     trouble: list[QInsightError] = []
     for argument in map(on_disk, arguments):
         try:
-            found += _named(argument, stdin, left)
+            found += _named(argument, stdin, unread)
         except QInsightError as error:
             if not os.path.lexists(argument) and not glob.has_magic(argument):
                 found.append(argument)
@@ -60,19 +61,19 @@ def find_images(
             say(str(each))
     if not found:
         raise QInsightError("no images given: name files, folders or globs, or send a list to -")
-    if left:
-        say(f"not read: {_told(left)}")
+    if unread:
+        say(f"not read: {_in_words(unread)}")
     return found[:limit]
 
 
-def _named(argument: str, stdin: BinaryIO | None, left: Left) -> list[str]:
+def _named(argument: str, stdin: BinaryIO | None, unread: Unread) -> list[str]:
     if argument == "-":
         found = []
         for name in _read_names(stdin):
-            found += _folder(name, left) if os.path.isdir(name) else [name]
+            found += _folder(name, unread) if os.path.isdir(name) else [name]
         return found
     if os.path.isdir(argument):
-        return _folder(argument, left)
+        return _folder(argument, unread)
     if os.path.lexists(argument):
         return [argument]
     if is_remote(argument):
@@ -97,8 +98,10 @@ def _in_store(address: str) -> list[str]:
 
 
 def on_disk(name: str) -> str:
-    """A name in a list or table -> its spelling on disk: Unicode composed or decomposed, slashes or backslashes, bytes
-    that are no text written as escapes, as our CSV has them."""
+    """A name in a list or table -> its spelling on disk.
+
+    Tries composed and decomposed Unicode, slashes for backslashes, and the escapes that our CSV has for invalid bytes.
+    """
     if os.path.lexists(name):
         return name
     spellings = [name, name.replace("\\", "/"), unescaped(name)]
@@ -107,12 +110,12 @@ def on_disk(name: str) -> str:
 
 
 def unescaped(name: str) -> str:
-    """A name with the bytes that are no text, which our CSV writes as escapes."""
+    """A name with its invalid bytes, which our CSV writes as escapes."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
 
 
 def _read_names(stdin: BinaryIO | None) -> list[str]:
-    """The names of a list. A byte order mark says how they are written; the others are the bytes of the names."""
+    """The names of a list. Without a byte order mark they are bytes, like the names on disk."""
     data = read_all(stdin, "the list on standard input") if stdin is not None else b""
     if encoding_of(data) != "utf-8":
         data = os.fsencode(decode(data, "the list on standard input"))
@@ -143,31 +146,31 @@ def natural(path: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(part), "") if i % 2 else (0, 0, part.lower()) for i, part in enumerate(parts)], path
 
 
-def _folder(folder: str, left: Left) -> list[str]:
-    """The image files under a folder by extension; hidden ones are left out. `left` counts the other files."""
+def _folder(folder: str, unread: Unread) -> list[str]:
+    """The image files under a folder by extension, without hidden ones. `unread` counts the other files."""
     names = _files(folder)
     found = [name for name in names if is_image_name(name)]
-    here: Left = Counter(map(_other_kind, names))
+    here: Unread = Counter(map(_other_kind, names))
     here.pop("", None)
     if not found:
-        holds = f"; it holds {_told(here)}" if here else ""
+        holds = f"; it holds {_in_words(here)}" if here else ""
         raise QInsightError(f"no images in the folder {folder} (looked for {', '.join(EXTENSIONS)}){holds}")
-    left.update(here)
+    unread.update(here)
     return sorted(found, key=natural)
 
 
 def _files(folder: str) -> list[str]:
     """Every file under a folder that is not hidden. Links to folders are followed, each folder once."""
 
-    def stop(error: OSError) -> None:
+    def refuse(error: OSError) -> None:
         raise QInsightError(f"cannot read the folder {error.filename}: {error.strerror}; name the files instead")
 
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
-    while waiting:  # links last, so that a folder found both ways keeps its own path
+    while waiting:  # links last: a folder found both ways keeps its own path
         top = waiting.pop(0)
-        for root, folders, names in os.walk(top, onerror=stop):
+        for root, folders, names in os.walk(top, onerror=refuse):
             status = os.stat(root)
             place = (status.st_dev, status.st_ino)
             if place in seen:
@@ -189,15 +192,15 @@ def _other_kind(path: str) -> str:
     return _RAWS if extension in RAW_EXTENSIONS else _VIDEOS if extension in VIDEO_EXTENSIONS else _OTHERS
 
 
-def _told(left: Left) -> str:
-    """{"camera raw": 3, "other": 1} -> words."""
+def _in_words(unread: Unread) -> str:
+    """{"camera raw": 3, "other": 1} -> "3 camera raw, 1 other file"."""
     parts = []
-    if left[_RAWS]:
-        parts.append(f"{left[_RAWS]} camera raw ({photos.INSTALL} to read them)")
-    if left[_VIDEOS]:
-        parts.append("1 video" if left[_VIDEOS] == 1 else f"{left[_VIDEOS]} videos")
-    if left[_OTHERS]:
-        parts.append("1 other file" if left[_OTHERS] == 1 else f"{left[_OTHERS]} other files")
+    if unread[_RAWS]:
+        parts.append(f"{unread[_RAWS]} camera raw ({photos.INSTALL} to read them)")
+    if unread[_VIDEOS]:
+        parts.append("1 video" if unread[_VIDEOS] == 1 else f"{unread[_VIDEOS]} videos")
+    if unread[_OTHERS]:
+        parts.append("1 other file" if unread[_OTHERS] == 1 else f"{unread[_OTHERS]} other files")
     return ", ".join(parts)
 
 

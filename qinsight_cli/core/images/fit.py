@@ -1,4 +1,4 @@
-"""Pictures at the size that a model sees, right after decoding: no full-size picture waits for its batch."""
+"""The size at which a model sees a picture. Pictures get it right after decoding: none waits at full size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Target:
         return cls(images.patch_size * images.merge_size, images.size["shortest_edge"], images.size["longest_edge"])
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of a picture -> those the model sees, as transformers' `smart_resize` has them."""
+        """(width, height) of a picture -> (width, height) for the model, as in transformers' `smart_resize`."""
         factor = self.factor
         wide, high = round(width / factor) * factor, round(height / factor) * factor
         if wide * high > self.largest:
@@ -40,9 +40,9 @@ class Target:
         return wide, high
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The picture as the processor would resize it: the processor then finds nothing left to do.
+        """The picture resized as the processor would do it; the processor then leaves it unchanged.
 
-        Raises ImageError for a strip. Where resizing twice would not give the same, the picture stays as it is.
+        Raises ImageError for a strip. Returns the picture itself if the processor would resize the result again.
         """
         from PIL import Image
 

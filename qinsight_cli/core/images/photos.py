@@ -1,4 +1,4 @@
-"""Camera raw and HEIC through the extra `photos` (rawpy, pillow-heif), or a message that says how to get it."""
+"""Camera raw and HEIC through the extra `photos` (rawpy, pillow-heif), or the message that names it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pictures as files for a server: the original bytes where every reader sees the same pixels in them, else PNG.
+"""Pictures as files for a server: the original bytes if every reader sees the same pixels in them, else PNG.
 
-Lossy encoding would change what is judged; PNG keeps every pixel.
+Lossy encoding would change the quality of the picture; PNG keeps every pixel.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from qinsight_cli.core.images import needs_turning
 if TYPE_CHECKING:
     from PIL import Image
 
-ACCEPTED = ("JPEG", "PNG")  # what every server with pictures reads
+ACCEPTED = ("JPEG", "PNG")  # formats that every vision server reads
 MODES = ("RGB", "L", "P")
-PNG_EFFORT = 1  # of zlib: the pictures of a batch must not wait for the last percent of their size
+PNG_EFFORT = 1  # of zlib: speed matters more than the last percent of the size
 _TYPES = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png"}
 
 
@@ -25,18 +25,18 @@ def media_type(file: bytes) -> str:
 
 
 def same_for_all(data: bytes, image: Image.Image) -> bool:
-    """Whether a plain reader sees the pixels of `image` in the file `data`: one that knows neither orientation, colour
-    profiles, 16 bits nor transparency."""
+    """Whether a simple reader sees the pixels of `image` in the file `data`: a reader without orientation, colour
+    profiles, 16 bits and transparency."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as opened:
         if opened.format == "MPO":
-            opened.format = "JPEG"  # a photo with a second picture behind it, which is not read
+            opened.format = "JPEG"  # a JPEG with a second picture after it, which is not read
         kind = (opened.format in ACCEPTED, opened.mode in MODES)
         if not all(kind) or opened.size != image.size or needs_turning(opened):
             return False
         if opened.format == "JPEG" and opened.mode in ("RGB", "L") and not opened.info.get("icc_profile"):
-            return True  # nothing that could differ
+            return True  # nothing can differ
         return opened.convert("RGB").tobytes() == image.convert("RGB").tobytes()
 
 

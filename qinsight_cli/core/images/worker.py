@@ -1,7 +1,7 @@
-"""Pictures are decoded in a process of its own, with limits of time and memory, that is started anew when it dies.
+"""Decoding of pictures in a separate process with limits of time and memory, which is restarted if it dies.
 
-A file made to crash a decoder, to fill the memory or to keep a processor busy for hours costs its own row and nothing
-else. The process never loads torch; bytes go in and come out through pipes, and nothing that comes out is run.
+A file that crashes a decoder, fills the memory, or takes hours of processor time costs only its own row. The process
+never loads torch. Bytes go in and out through pipes, and nothing that comes out is executed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from qinsight_cli.core.images.fit import Target
 if TYPE_CHECKING:
     from PIL import Image
 
-SECONDS = 30.0  # of processor time for one picture of up to MAX_PIXELS pixels, more for larger ones
-# So many times as long may pass on the clock, where the processor is shared: long where the system ends what takes too
-# much of the processor, and the clock only what waits for ever.
+SECONDS = 30.0  # of processor time for one picture of up to MAX_PIXELS pixels; more for larger ones
+# The limit on the clock, as a multiple: the processor may be shared. It is long where the system limits processor time,
+# so that the clock only ends a process that waits forever.
 PATIENCE = 6 if os.name == "nt" else 40
 MEMORY, PER_PIXEL = 1 << 30, 24  # bytes: of the process itself, and for each pixel allowed
 _HEAD = struct.Struct(">IQ")
@@ -36,7 +36,7 @@ _START = "from qinsight_cli.core.images.worker import serve; serve()"
 
 
 class Worker:
-    """The process and the pipes to it. One picture at a time; safe to use from several threads."""
+    """The process and the pipes to it. It decodes one picture at a time; several threads may use it."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
@@ -47,19 +47,19 @@ class Worker:
     def decode(
         self, data: bytes, name: str = "", max_pixels: int = MAX_PIXELS, target: Target | None = None
     ) -> tuple[Image.Image, tuple[str, ...]]:
-        """As `decode_image`, resized to `target`. Raises ImageError also for what the process did not survive."""
+        """As `decode_image`, resized to `target`. Raises ImageError also for a picture that ends the process."""
         from PIL import Image
 
         answer, pixels = self._answer(data, name, max_pixels, target)
         mode, (width, height) = answer["mode"], answer["size"]
         if len(pixels) != width * height * _CHANNELS[mode]:
-            raise ImageError("the process that decodes pictures gave no picture")
+            raise ImageError("the process that decodes pictures returned no picture")
         return Image.frombytes(mode, (width, height), pixels).convert("RGB"), tuple(map(str, answer["notes"]))
 
     def to_send(
         self, data: bytes, name: str = "", max_pixels: int = MAX_PIXELS, target: Target | None = None
     ) -> tuple[bytes, tuple[str, ...]]:
-        """The picture of `decode` as a file (`sending`): `data` itself, or PNG."""
+        """The picture of `decode` as a file: `data` itself, or PNG (see `sending`)."""
         answer, png = self._answer(data, name, max_pixels, target, send=True)
         return (data if answer["same"] else png), tuple(map(str, answer["notes"]))
 
@@ -67,30 +67,30 @@ class Worker:
         self, data: bytes, name: str, max_pixels: int, target: Target | None, send: bool = False
     ) -> tuple[dict[str, Any], bytes]:
         seconds = self._seconds * max(1.0, max_pixels / MAX_PIXELS)
-        asked = {"name": name, "max_pixels": max_pixels, "seconds": seconds, "send": send}
-        asked["target"] = None if target is None else asdict(target)
+        request = {"name": name, "max_pixels": max_pixels, "seconds": seconds, "send": send}
+        request["target"] = None if target is None else asdict(target)
         with self._turn:
-            answer, result = self._ask(asked, data, seconds)
+            answer, result = self._exchange(request, data, seconds)
         if "error" in answer:
             raise ImageError(str(answer["error"]))
         return answer, result
 
-    def _ask(self, asked: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
+    def _exchange(self, request: dict[str, Any], data: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
         process = self._running()
         timer = threading.Timer(seconds * PATIENCE, process.kill)
-        timer.daemon = True  # a process that a signal ends just here does not wait for it
+        timer.daemon = True  # does not delay the end of this process after a signal
         try:
             timer.start()
-            _send(process.stdin, asked, data)  # type: ignore[arg-type]
+            _send(process.stdin, request, data)  # type: ignore[arg-type]
             return _receive(process.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError, ValueError):
             overdue = not timer.is_alive()
             code = self.stop()
             late = overdue or code == -getattr(signal, "SIGXCPU", 0)
             why = f"took over {seconds:g} seconds to decode" if late else "broke its decoder"
-            raise ImageError(f"the picture {why}; save it anew as PNG or JPEG") from None
+            raise ImageError(f"the picture {why}; save it again as PNG or JPEG") from None
         except BaseException:
-            self.stop()  # interrupted half-way: what would come next belongs to this picture
+            self.stop()  # interrupted half-way: the pipe still holds bytes of this picture
             raise
         finally:
             timer.cancel()
@@ -101,7 +101,7 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
-        # -P and no empty entry: nothing is imported from the folder that the pictures are in.
+        # -P and no empty entry: nothing is imported from the working directory.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
         environment["OPENBLAS_NUM_THREADS"] = "1"
         try:
@@ -119,7 +119,7 @@ class Worker:
         return self._process
 
     def stop(self) -> int | None:
-        """End the process, if there is one -> its exit code. The next picture starts another."""
+        """End the process, if there is one -> its exit code. The next picture starts a new process."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -156,20 +156,20 @@ def _exactly(pipe: BinaryIO, size: int) -> bytes:
 
 
 def serve() -> None:
-    """The process: pictures in from standard input, pixels out to standard output, until the input ends."""
-    # What a C library prints must not get between the pixels.
+    """The loop of the process: pictures from standard input, pixels to standard output, until the input ends."""
+    # The output of C libraries must not mix with the pixels.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _send(out, {"ready": True}, b"")
     while True:
         try:
-            asked, data = _receive(sys.stdin.buffer)
+            request, data = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        _limit(asked["max_pixels"], asked["seconds"])
+        _limit(request["max_pixels"], request["seconds"])
         try:
-            answer, pixels = _decoded(asked, data)
+            answer, pixels = _decoded(request, data)
         except ImageError as error:
             answer, pixels = {"error": str(error)}, b""
         except MemoryError:
@@ -179,11 +179,11 @@ def serve() -> None:
         del pixels
 
 
-def _decoded(asked: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    image, notes = decode_plain(data, asked["name"], asked["max_pixels"])
-    if asked["target"] is not None:
-        image = Target(**asked["target"]).fit(image)
-    if asked["send"]:
+def _decoded(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    image, notes = decode_plain(data, request["name"], request["max_pixels"])
+    if request["target"] is not None:
+        image = Target(**request["target"]).fit(image)
+    if request["send"]:
         from qinsight_cli.core.images.sending import as_png, same_for_all
 
         check_shape(*image.size)
@@ -193,10 +193,10 @@ def _decoded(asked: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]
 
 
 def _limit(max_pixels: int, seconds: float) -> None:
-    """Let the system end this process when the next picture takes more memory or processor time than it may."""
+    """Let the system end this process if the next picture exceeds its memory or processor time."""
     try:
         import resource
-    except ImportError:  # Windows: the clock alone is watched
+    except ImportError:  # Windows: only the clock is checked
         return
     with suppress(OSError, ValueError):
         _, most = resource.getrlimit(resource.RLIMIT_DATA)

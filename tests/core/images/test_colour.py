@@ -117,7 +117,7 @@ def test_an_empty_fourth_byte_of_a_bitmap_hides_nothing() -> None:
 def test_a_picture_that_is_all_transparent_is_noted() -> None:
     image, notes = decode_image(encoded(Image.new("RGBA", (8, 8)), "PNG"))
     assert image.getpixel((3, 3)) == BACKGROUND
-    assert notes == ("every pixel is transparent: only the background is seen",)
+    assert notes == ("every pixel is transparent: only the background is visible",)
 
 
 def test_a_tiff_of_white_is_zero_is_not_a_negative() -> None:
