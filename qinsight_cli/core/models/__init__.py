@@ -1,4 +1,4 @@
-"""A model name -> weights and processor."""
+"""Models: from a name to weights and processor."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Low-rank adapters as `--lora` and peft write them: found with their base model, and added to its weights on loading.
+"""Low-rank adapters, as `--lora` and peft write them, added to the weights of their base model on loading.
 
-A checkpoint of such a run is one, too.
+A checkpoint of a run with `--lora` is an adapter too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from qinsight_cli.core.models.names import ADAPTER, first_line, folder_of, is_ad
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's, before the names in the network
-# What peft can do besides plain LoRA, and the value that means it did not.
+# Settings of peft beyond plain LoRA, with the values of plain LoRA.
 PLAIN = {"bias": "none", "use_dora": False, "modules_to_save": None, "rank_pattern": {}, "alpha_pattern": {}}
 
 
@@ -33,7 +33,7 @@ class Adapter:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Raises QInsightError for a file that is missing or cannot be read, and for another kind than plain LoRA."""
+    """Raises QInsightError if a file is missing or cannot be read, and for anything but plain LoRA."""
     path = folder / ADAPTER
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -52,9 +52,9 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def find(name: str) -> tuple[Path, Adapter | None]:
-    """The folder of the whole weights that a model name needs, and the adapter that goes on top of them, if it is one.
+    """The folder of the weights for a model name, and the adapter to add to them, if the name is an adapter.
 
-    Raises QInsightError as `locate` does; the name of the base stands in it where that is not to be had.
+    Raises QInsightError as `locate` does, also if the base model cannot be found.
     """
     folder = folder_of(name)
     if not is_adapter(folder):
@@ -63,11 +63,13 @@ def find(name: str) -> tuple[Path, Adapter | None]:
     try:
         return locate(adapter.base), adapter
     except QInsightError as error:
-        raise QInsightError(f"{adapter.folder} is an adapter of {adapter.base}, which it needs: {error}") from error
+        raise QInsightError(
+            f"{adapter.folder} is an adapter of {adapter.base}, and that was not found: {error}"
+        ) from error
 
 
 def add(adapter: Adapter, network: Any) -> None:
-    """Add the products of the adapter to the weights of the network, one at a time, computed in float32.
+    """Add the products of the adapter to the weights of the network: one at a time, in float32.
 
     Raises QInsightError if the file cannot be read, or does not fit the network.
     """
@@ -98,7 +100,7 @@ def add(adapter: Adapter, network: Any) -> None:
 
 
 def _in_network(name: str, weights: dict[str, Any]) -> str:
-    """The weight that a part of the adapter belongs to, also where an older transformers has named it."""
+    """The weight that a part of the adapter belongs to, also by the names of older transformers."""
     plain = name.removeprefix(PREFIX).partition(".lora_A.")[0] + ".weight"
     if plain in weights:
         return plain

@@ -1,4 +1,4 @@
-"""Models from the Hugging Face hub, or from its cache where there is no network."""
+"""Models from the Hugging Face hub, or from its cache without a network."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from qinsight_cli.core.errors import QInsightError
 
-PATIENCE = 10.0  # seconds that the hub may take to answer before only its cache is asked
+PATIENCE = 10.0  # seconds to wait for the hub before only its cache is used
 FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")  # no pickles, no code
 
 
 def fetch(repo: str, subfolder: str = "", revision: str | None = None) -> Path:
-    """The local folder of a hub model, downloaded into the hub's cache when it is not there.
+    """The local folder of a hub model, downloaded into the hub's cache if necessary.
 
-    repo "owner/name"; revision a branch, a tag or a commit, None for the default branch. What the cache holds is used
-    when the hub does not answer. Raises QInsightError that says why there is no such folder.
+    repo "owner/name"; revision a branch, a tag or a commit, None for the default branch. If the hub does not answer,
+    the cache is used. Raises QInsightError with the reason if there is no such folder.
     """
     from huggingface_hub import HfApi, snapshot_download
 
     wanted = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in FILES]
     refusal: Exception | None = None
     try:
-        # snapshot_download asks this too, but waits without end where a firewall swallows the question.
+        # snapshot_download makes this request too, but waits forever behind some firewalls.
         HfApi().model_info(repo, revision=revision, timeout=PATIENCE)
     except Exception as error:  # whatever the HTTP library raises: the cache may still have the model
         refusal = error
@@ -38,7 +38,7 @@ def fetch(repo: str, subfolder: str = "", revision: str | None = None) -> Path:
 
 
 def _explain(repo: str, revision: str | None, refusal: Exception | None, failure: Exception) -> str:
-    """refusal: why the hub did not answer, None when it did; failure: why the files could not be had."""
+    """refusal: why the hub did not answer, None if it did; failure: why the files are not available."""
     from huggingface_hub import errors
 
     cause = refusal or failure
@@ -56,5 +56,5 @@ def _explain(repo: str, revision: str | None, refusal: Exception | None, failure
     held = "its cache holds only a part of" if partial else "its cache does not hold"
     return (
         f"no folder {repo!r} here, the hub cannot be reached, and {held} {repo}; "
-        "download it where there is a network and give its folder, or use --model tiny"
+        "download it on a machine with a network and give its folder, or use --model tiny"
     )

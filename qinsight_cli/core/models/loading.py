@@ -1,7 +1,6 @@
 """The weights and the processor of a model, ready to answer.
 
-No remote code. Pictures go through Pillow whether torchvision is there or not, so a machine with torchvision gives the
-same pixels as one without.
+No remote code runs. Pictures always go through Pillow: a machine with torchvision gives the same pixels as one without.
 """
 
 from __future__ import annotations
@@ -26,13 +25,15 @@ PHOTO_PIXELS = 1_003_520  # 1,280 tokens of 28 x 28 pixels, the limit that Qwen 
 LARGE_WIDTH = 2048  # of the decoder
 PLAIN, ON_CPU = NetworkOptions(), Placement()
 TEMPLATE_SECONDS = 20.0
-TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # one set of these must be there
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # one of these sets is required
 
 
 @dataclass(frozen=True)
 class Model:
-    """Loaded weights with their processor. `identity` is what a journal records of them; `notes` tell a person what was
-    decided for them."""
+    """Loaded weights with their processor.
+
+    `identity` is what a journal records of the model; `notes` tell the user which settings were chosen for it.
+    """
 
     network: Any
     processor: Any
@@ -49,13 +50,13 @@ def load_model(
 ) -> Model:
     """Weights and processor of a model, ready to answer.
 
-    device      auto (cuda, then mps, then cpu) or anything torch.device reads. With auto and several GPUs, weights that
-                are too large for one are spread over all
+    device      auto (cuda, then mps, then cpu) or anything that torch.device reads. With auto, weights that are too
+                large for one GPU are spread over all GPUs
     dtype       auto (`torch_dtype`), float32, float16 or bfloat16
-    max_pixels  larger pictures are scaled down to this area; 0 keeps the model's own limit, None too for a small model,
-                and takes `PHOTO_PIXELS` for a large one
+    max_pixels  larger pictures are scaled down to this area. 0 is the model's own limit; None is the same for a small
+                model, and `PHOTO_PIXELS` for a large one
     The folder of an adapter gives its base model with the adapter added.
-    Raises QInsightError when the name, the folder or the device is wrong, or the weights do not fit.
+    Raises QInsightError if the name, the folder or the device is wrong, or the weights do not fit.
     """
     folder, adapter = find(name)
     where = torch_device(device)
@@ -82,13 +83,13 @@ def load_model(
 
 
 def _is_large(folder: Path) -> bool:
-    """Whether a model is one of billions of weights; those of Qwen2.5-VL have a width of 2048 (3B) or more."""
+    """Whether a model has billions of weights. Those of Qwen2.5-VL have a width of 2048 (3B) or more."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("hidden_size") or config.get("text_config", {}).get("hidden_size") or 0) >= LARGE_WIDTH
 
 
 def _limit_photos(processor: Any) -> tuple[str, ...]:
-    """Set the limit for photos where the model's own is higher -> what to tell."""
+    """Set the limit for photos if the model's own is higher -> the note on it."""
     limits = pixel_limits(processor)
     own = limits["max_pixels"]
     if own <= PHOTO_PIXELS:
@@ -103,10 +104,10 @@ def _limit_photos(processor: Any) -> tuple[str, ...]:
 def load_network(
     folder: Path, precision: Any, placement: Placement = ON_CPU, attention: str = "sdpa", **more: Any
 ) -> Any:
-    """The network of a model folder that `locate` gave, in the given torch dtype, whatever the dtype of its files.
+    """The network of a model folder from `locate`, in the given torch dtype, whatever the dtype of its files.
 
-    On the CPU, or where `placement` says. `more` goes to transformers' from_pretrained. Every weight must be there;
-    raises QInsightError if not.
+    It is on the CPU, or where `placement` puts it. `more` goes to transformers' from_pretrained. Raises QInsightError
+    if a weight is missing.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -115,7 +116,7 @@ def load_network(
     register()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises almost anything on a configuration that is none
+    except Exception as error:  # transformers raises almost anything on an invalid configuration
         raise QInsightError(f"{folder / 'config.json'} cannot be read: {first_line(error)}") from error
     _check_size(folder, config)
     flash = {"": "sdpa", "text_config": "sdpa", "vision_config": "flash_attention_2"}
@@ -133,10 +134,10 @@ def load_network(
             **more,
         )
     if report["missing_keys"]:
-        # transformers would go on with random numbers in their place.
+        # transformers would use random numbers instead.
         first = min(report["missing_keys"])
         raise QInsightError(
-            f"{folder}: {len(report['missing_keys'])} weights are missing from its files, {first} first"
+            f"{folder}: its files lack {len(report['missing_keys'])} weights, {first} first; download the model again"
         )
     _speed_up(network.model.visual, attention)
     return network
@@ -153,11 +154,11 @@ def _placed(placement: Placement) -> dict[str, Any]:
 
 
 def _speed_up(tower: Any, attention: str) -> None:
-    """Faster ways to the same numbers, in a vision tower of transformers."""
+    """Replace slow parts of a vision tower of transformers; the numbers stay the same."""
     embedding = getattr(tower, "patch_embed", None)
     if embedding is None:
         return
-    if not hasattr(embedding.proj, "_hf_hook"):  # its weights are fetched when it is called, where they are offloaded
+    if not hasattr(embedding.proj, "_hf_hook"):  # offloaded weights are fetched when the module is called
         embedding.forward = MethodType(_embed_patches, embedding)
     if attention == "sdpa":
         from qinsight_cli.core.models.vision_attention import batch_windows
@@ -166,7 +167,7 @@ def _speed_up(tower: Any, attention: str) -> None:
 
 
 def _embed_patches(embedding: Any, pixels: Any) -> Any:
-    """The patch embedding as the matrix product that it is: a convolution whose stride is its kernel runs slower."""
+    """The patch embedding as a matrix product. transformers' convolution, whose stride is its kernel, is slower."""
     from torch.nn.functional import linear
 
     weight, bias = embedding.proj.weight, embedding.proj.bias
@@ -174,7 +175,7 @@ def _embed_patches(embedding: Any, pixels: Any) -> Any:
 
 
 def _check_size(folder: Path, config: Any) -> None:
-    """Refuse a configuration of which the network could not be built in any memory, before it is tried."""
+    """Refuse a configuration with absurd sizes before the network is built."""
     waiting, layers = [config.to_dict()], ("num_hidden_layers", "depth")
     while waiting:
         for key, value in waiting.pop().items():
@@ -186,7 +187,7 @@ def _check_size(folder: Path, config: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bar, and no report of transformers, which prints the names in a file as they are."""
+    """No progress bar and no report of transformers, which would print names from a file unescaped."""
     from transformers.utils import logging
 
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -209,14 +210,14 @@ def load_processor(folder: Path, max_pixels: int | None = None) -> Any:
 
     register()
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER_FILES):
-        # transformers would go on with a tokenizer that knows no words.
+        # transformers would use an empty tokenizer instead.
         raise QInsightError(f"{folder}: its processor cannot be read: there is no tokenizer.json")
     try:
         images = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, padding_side="left"
         )
-    except Exception as error:  # transformers and tokenizers raise almost anything on files that are none of theirs
+    except Exception as error:  # transformers and tokenizers raise almost anything on invalid files
         raise QInsightError(f"{folder}: its processor cannot be read: {first_line(error)}") from error
     if max_pixels is not None:
         smallest = (images.patch_size * images.merge_size) ** 2
@@ -253,7 +254,7 @@ def make_processor(image_processor: Any, tokenizer: Any, chat_template: str) -> 
 
 
 def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """The chat template, from wherever this generation of transformers left it."""
+    """The chat template, from any of the files in which versions of transformers keep it."""
     template = tokenizer.chat_template
     try:
         if (folder / "chat_template.jinja").is_file():
@@ -270,7 +271,7 @@ def _chat_template(folder: Path, tokenizer: Any) -> str:
 
 
 def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
-    """Raise QInsightError for a chat template that fails, or that is not done with a short conversation in time."""
+    """Raise QInsightError for a chat template that fails on a short conversation, or takes too long."""
     messages = [
         {"role": "system", "content": "Answer."},
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Rate it."}]},

@@ -1,4 +1,4 @@
-"""How much memory weights take, how much a device has free, and what to say when the first is more."""
+"""The memory that weights need, the memory that a device has free, and the error if the weights do not fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models.names import first_line, weight_files
 
 GB = 1e9
-KEPT = 1 << 26  # bytes of a block up to which `keep_freed` keeps it, 4 times as much in all
+KEPT = 1 << 26  # bytes of the largest block that `keep_freed` keeps; it keeps 4 times as much in total
 _TRIM, _MMAP = -1, -3  # numbers of glibc's mallopt
-# Bytes of a weight after quantisation, scales included.
+# Bytes of a weight after quantisation, with its scales.
 QUANTIZED_BYTES = {"4bit": 0.53, "8bit": 1.01}
 
 
@@ -63,7 +63,7 @@ def weight_bytes(folder: Path, itemsize: int | None, quantize: str = "") -> int:
 
 
 def free_bytes(device: Any) -> int | None:
-    """Memory of a torch.device that is free for this process, None where nobody says."""
+    """Free memory of a torch.device for this process, None if unknown."""
     import torch
 
     if device.type == "cuda":
@@ -75,7 +75,7 @@ def free_bytes(device: Any) -> int | None:
 
 
 def _free_main_memory() -> int | None:
-    """What Linux says is available, swap included, within the limit of the process's control group."""
+    """Available memory of Linux with swap, within the limit of the process's control group."""
     found: list[int] = []
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -85,13 +85,13 @@ def _free_main_memory() -> int | None:
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        with suppress(OSError, ValueError):  # "max", where there is no limit, is no number
+        with suppress(OSError, ValueError):  # "max", which means no limit, is no number
             found.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + _cached())
     return min(found, default=None)
 
 
 def _cached() -> int:
-    """Bytes of files that the control group holds in memory and gives back when asked."""
+    """Bytes of cached files in the control group, which it can free."""
     for path in ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"):
         with suppress(OSError, ValueError):
             table = dict(line.split() for line in Path(path).read_text().splitlines())
@@ -100,10 +100,10 @@ def _cached() -> int:
 
 
 def keep_freed() -> bool:
-    """Let glibc keep what is freed for the next layer of a network on the CPU; False where there is no glibc.
+    """Let glibc keep freed memory for the next layer of a network on the CPU. Returns False without glibc.
 
-    It would give every large block back to the system, which clears each page of the next one before it is used: up to
-    a third of the time that the embedded model takes over a picture.
+    By default glibc returns every large block to the system, which clears each page before the next use. That takes up
+    to a third of the time of the embedded model for a picture.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -113,13 +113,13 @@ def keep_freed() -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Also torch's, which is a RuntimeError, without loading torch."""
+    """Whether an error means that memory ran out. Needs no torch, whose error is a RuntimeError."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def release() -> None:
-    """Give memory that no tensor uses back to the device."""
+    """Return memory that no tensor uses to the device."""
     import gc
 
     import torch
@@ -132,19 +132,19 @@ def release() -> None:
 
 
 def too_large(name: str, needed: int, what: str, device: str, free: int | None, hints: str) -> QInsightError:
-    """One line: the size, the free memory, and what to try."""
+    """The error for weights that do not fit: their size, the free memory, and what to try."""
     room = "" if free is None else f" and {device} has {free / GB:.1f} GB free"
     return QInsightError(f"{name}: its weights take {needed / GB:.1f} GB in {what}{room}; try {hints}")
 
 
 @contextmanager
 def one_line(failure: QInsightError, folder: Path) -> Iterator[None]:
-    """While weights are loaded: `failure` when memory runs out after all, one line for anything else."""
+    """For the loading of weights: raise `failure` if memory runs out, and one line for any other error."""
     try:
         yield
     except QInsightError:
         raise
-    except Exception as error:  # transformers raises almost anything on files that are none of its own
+    except Exception as error:  # transformers raises almost anything on invalid files
         if out_of_memory(error):
             raise failure from error
         raise QInsightError(f"{folder}: the weights cannot be loaded: {first_line(error)}") from error

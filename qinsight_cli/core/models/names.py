@@ -1,4 +1,4 @@
-"""Where a model is: from its name to its folder, its weight files and their digest.
+"""Names of models: from a name to the folder, its weight files, and their digest.
 
 Names: `tiny` (embedded in the package), `q-insight`, `qwen2.5-vl-7b`, any local folder, any hub id with `:subfolder`
 and `@revision`. Safetensors only.
@@ -18,7 +18,7 @@ from pathlib import Path
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.models import hub
 
-# Of config.json: Qwen2.5-VL, and the same with this project's own vision module (`conv_tower`).
+# model_type in config.json: Qwen2.5-VL, and the same with the vision module of this project (`conv_tower`).
 MODEL_TYPES = ("qwen2_5_vl", "qinsight_conv_vl")
 TINY = "tiny"
 DECIDING = (".json", ".jinja", ".txt", ".model")
@@ -30,13 +30,13 @@ SHORT_NAMES = {
 }
 
 
-# Short names whose release has a folder of weights for each kind of task.
+# Short names of releases with a folder of weights for each kind of task.
 BY_TASK = ("q-insight",)
 
 
 def for_task(name: str, folder: str) -> str:
-    """The name of the model that answers a task: of a release with a folder for each kind of task that of `folder`,
-    unless the name has a subfolder; any other name as it is."""
+    """The name of the model for a task. For a release with a folder for each kind of task, the name gets the subfolder
+    `folder`, unless it has one; any other name stays."""
     base, at, revision = name.partition("@")
     whole = base in BY_TASK and not Path(name).is_dir()
     return f"{base}:{folder}{at}{revision}" if whole else name
@@ -54,7 +54,7 @@ class ModelName:
 
 
 def resolve(name: str) -> ModelName:
-    """A name from the command line -> where it is. Raises QInsightError when it cannot be a model.
+    """A name from the command line -> the place of the model. Raises QInsightError if it cannot be a model.
 
     A short name takes `:subfolder` and `@revision` too: `q-insight:comparison`.
     """
@@ -74,7 +74,7 @@ def resolve(name: str) -> ModelName:
 
 
 def folder_of(name: str) -> Path:
-    """The folder that a name stands for, fetched when need be, whatever it holds."""
+    """The folder of a name, downloaded if necessary. Does not check what the folder holds."""
     where = resolve(name)
     return where.folder or hub.fetch(where.repo, where.subfolder, where.revision)
 
@@ -85,24 +85,24 @@ def is_adapter(folder: Path) -> bool:
 
 
 def locate(name: str) -> Path:
-    """The local folder of a model, fetched from the hub or its cache when need be.
+    """The local folder of a model, downloaded from the hub or taken from its cache if necessary.
 
-    Raises QInsightError when the hub cannot be reached, or the folder holds no configuration, another kind of model, or
-    not all of its weights as safetensors.
+    Raises QInsightError if the hub cannot be reached, and for a folder without a configuration, with another kind of
+    model, or without all of its weights as safetensors.
     """
     folder = folder_of(name)
     if is_adapter(folder):
         raise QInsightError(
-            f"{folder} holds an adapter, and this needs whole weights: those of the run's final/, where it is merged"
+            f"{folder} holds an adapter, and this needs whole weights; give final/ of the run, where it is merged"
         )
     kind = _model_type(folder)
     if kind not in MODEL_TYPES:
         raise QInsightError(f"{folder} holds a {kind}, not a Qwen2.5-VL vision-language model")
     if (folder / ADAPTER).exists():
-        # Where peft is installed, transformers would lay it on the weights unasked.
+        # With peft installed, transformers would apply it silently.
         raise QInsightError(
-            f"{folder} holds an adapter ({ADAPTER}), which is not applied unasked: "
-            "merge it into the weights, or remove it to use them as they are"
+            f"{folder} holds weights and an adapter ({ADAPTER}), which is not applied unasked; "
+            "merge it into the weights, or remove it to use them without it"
         )
     missing = [path.name for path in weight_files(folder) if not path.is_file()]
     if missing:
@@ -121,9 +121,9 @@ def _model_type(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers loads from a model folder, by name; they need not be there.
+    """The safetensors files that transformers loads from a model folder, by name; they may be missing.
 
-    Raises QInsightError when the folder has no safetensors weights, or an index of them that cannot be read.
+    Raises QInsightError if the folder has no safetensors weights, or an index that cannot be read.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
@@ -139,7 +139,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[str]:
-    """The files that an index names: safetensors in the same folder, and nothing else, whatever it says."""
+    """The files that an index names, which must be safetensors in the same folder."""
     try:
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -152,8 +152,8 @@ def _indexed(index: Path) -> list[str]:
 
 
 def other_digests(folder: Path) -> dict[str, str]:
-    """File -> first 16 hex digits of its SHA-256, for all that decides an answer besides the weights: configuration,
-    processor, chat template, tokenizer, generation settings."""
+    """File -> first 16 hex digits of its SHA-256, for all files besides the weights that affect an answer:
+    configuration, processor, chat template, tokenizer, generation settings."""
     files = [path for path in sorted(folder.iterdir()) if path.suffix in DECIDING and path.is_file()]
     return {path.name: _file_digest(path)[:16] for path in files if not path.name.endswith(".safetensors.index.json")}
 

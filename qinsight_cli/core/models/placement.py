@@ -1,4 +1,4 @@
-"""Where the weights of a model go and in which form: devices, dtypes, quantisation, and what a folder asks for."""
+"""Placement of the weights of a model: device, dtype, quantisation, attention."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from qinsight_cli.core.models.names import first_line
 
 QUANTIZATIONS = ("4bit", "8bit")
 ATTENTIONS = ("auto", "sdpa", "flash")
-FILLED = 0.9  # share of a GPU's free memory that weights may take when several share them
-# Modules that keep the dtype: the vision tower sees what the paper is about, and lm_head decides the tokens.
+FILLED = 0.9  # share of the free memory of each GPU for weights that are spread over several
+# Modules that are not quantised: image quality depends on the vision tower, and the tokens on lm_head.
 KEPT = ("model.visual", "lm_head")
-# quant_method of a config.json -> the package that transformers needs to load such weights, by import and by install.
+# quant_method of a config.json -> the package that loads such weights: its module, and its name for pip.
 QUANTIZERS = {
     "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
     "awq": ("gptqmodel", "gptqmodel"),
@@ -42,7 +42,7 @@ class NetworkOptions:
     """How a network is held and run, besides device and dtype.
 
     quantize   "4bit" or "8bit" (bitsandbytes); "" keeps the weights as they are
-    attention  of the vision tower: "sdpa", "flash", or "auto", which is flash where flash-attn is there
+    attention  of the vision tower: "sdpa", "flash", or "auto": flash if flash-attn is installed and works
     offload    keep in main memory, then on disk, what does not fit on the GPUs
     """
 
@@ -51,7 +51,7 @@ class NetworkOptions:
     offload: bool = False
 
     def __post_init__(self) -> None:
-        """Raises QInsightError for what cannot be, or cannot be together."""
+        """Raises QInsightError for an unknown value, or values that exclude each other."""
         if self.quantize not in ("", *QUANTIZATIONS):
             raise QInsightError(f"--quantize {self.quantize!r} is not one of {', '.join(QUANTIZATIONS)}")
         if self.attention not in ATTENTIONS:
@@ -62,12 +62,12 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Placement:
-    """What `load_network` tells transformers.
+    """The arguments of `load_network` for transformers.
 
     device_map    module -> device, or "auto" within `max_memory` (device -> bytes); None loads on the CPU
-    quantization  a configuration of transformers, None for none
-    moved         whether the weights are where they belong once loaded, and must not be moved
-    failure       the line for when memory runs out after all
+    quantization  a configuration of transformers, or None
+    moved         whether loading puts the weights in their place, so that they must not be moved again
+    failure       the error if memory runs out while loading
     """
 
     device_map: Any = None
@@ -78,8 +78,8 @@ class Placement:
 
 
 def torch_device(device: str) -> Any:
-    """auto (cuda, then mps, then cpu), gpu (cuda, or mps on Apple's), or anything torch.device reads -> a torch.device
-    that works here."""
+    """auto (cuda, then mps, then cpu), gpu (cuda, or Apple's mps), or anything that torch.device reads -> a
+    torch.device that works here."""
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -101,7 +101,7 @@ def torch_device(device: str) -> Any:
 
 
 def torch_dtype(dtype: str, device: Any) -> Any:
-    """auto: bfloat16 on a GPU and on Apple's, float16 on an NVIDIA GPU before Ampere, float32 on the CPU."""
+    """auto: bfloat16 on a GPU, float16 on an NVIDIA GPU before Ampere, float32 on the CPU."""
     import torch
 
     if dtype == "auto":
@@ -115,16 +115,18 @@ def torch_dtype(dtype: str, device: Any) -> Any:
 
 
 def place(name: str, folder: Path, device: str, where: Any, dtype: Any, options: NetworkOptions) -> Placement:
-    """Where the weights of a folder go. device: as the user gave it; where: the torch.device it is.
+    """The placement of the weights of a folder. device: the user's word; where: its torch.device.
 
-    With "auto" and several GPUs they go to one GPU if they fit there, or are spread over all. Raises QInsightError in
-    one line for weights that do not fit, a package that is missing, or options that do not go with the folder.
+    With "auto" and several GPUs, weights go to one GPU if they fit there, else to all. Raises QInsightError for weights
+    that do not fit, a missing package, or options that do not suit the folder.
     """
     quantized = check_quantized(folder, options)
     quantization = quantization_config(options.quantize, dtype, where)
     needed = weight_bytes(folder, None if quantized else dtype.itemsize, options.quantize)
     if options.offload and where.type != "cuda":
-        raise QInsightError("--offload keeps in main memory what does not fit on a GPU, and no CUDA GPU is used here")
+        raise QInsightError(
+            "--offload keeps in main memory what does not fit on a GPU, and no CUDA GPU is used here; leave it out"
+        )
     failure = _failure(name, folder, needed, where, dtype, options, quantized)
     if where.type == "cuda":
         return _on_gpus(needed, device, where, options, quantization, failure)
@@ -201,7 +203,7 @@ def quantization_config(quantize: str, dtype: Any, where: Any) -> Any:
 
 
 def check_quantized(folder: Path, options: NetworkOptions) -> bool:
-    """Whether the weights of a folder are quantised already. Raises QInsightError when their package is missing."""
+    """Whether the weights of a folder are quantised already. Raises QInsightError if their package is missing."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         method = config.get("quantization_config", {}).get("quant_method")
@@ -228,18 +230,18 @@ def flash_is_installed() -> bool:
     return is_installed("flash_attn")
 
 
-def attention_of(asked: str, where: Any, dtype: Any) -> str:
-    """`--attention` -> "sdpa" or "flash". Raises QInsightError for flash where it cannot run."""
+def attention_of(wanted: str, where: Any, dtype: Any) -> str:
+    """`--attention` -> "sdpa" or "flash". Raises QInsightError if flash cannot run here."""
     possible = where.type == "cuda" and dtype.itemsize == 2
-    if asked == "auto":
+    if wanted == "auto":
         return "flash" if possible and flash_is_installed() else "sdpa"
-    if asked == "flash" and not flash_is_installed():
+    if wanted == "flash" and not flash_is_installed():
         raise QInsightError(
             "--attention flash needs the package flash-attn, which is not installed: pip install flash-attn, or "
             "--attention sdpa"
         )
-    if asked == "flash" and not possible:
+    if wanted == "flash" and not possible:
         raise QInsightError(
             "--attention flash needs a CUDA GPU and --dtype bfloat16 or float16; elsewhere --attention sdpa"
         )
-    return asked
+    return wanted

@@ -1,9 +1,9 @@
 """Attention of the vision tower over many windows at once.
 
-Qwen2.5-VL's tower attends within windows of at most 8 x 8 patches in most of its layers, and within whole pictures in
-the others. transformers calls attention once for each, 27,220 times for a picture of 12 megapixels. Here all windows of
-one length go through attention as one batch: the same numbers, in a few calls.
-Imports torch and transformers: import this module only when a model is at hand.
+Most layers of Qwen2.5-VL's tower attend within windows of at most 8 x 8 patches, the others within whole pictures.
+transformers calls attention once for each window: 27,220 times for a picture of 12 megapixels. Here all windows of one
+length go through attention as one batch: the same numbers in a few calls.
+Imports torch and transformers: import this module only when a model is in use.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 @dataclass(frozen=True)
 class Windows:
-    """The tokens of the windows of each length, and the way back.
+    """The tokens of the windows of each length, and their original order.
 
     groups  index tensors (windows, length) of tokens
-    back    (tokens,): the place of each token in the groups one after the other
+    back    (tokens,): the place of each token in the concatenated groups
     """
 
     groups: tuple[Tensor, ...]
@@ -32,11 +32,11 @@ class Windows:
 
     @classmethod
     def of(cls, bounds: Tensor) -> Windows:
-        """bounds: (windows + 1,) where each window begins and the last ends (`cu_seqlens`)."""
+        """bounds: (windows + 1,), the start of each window and the end of the last (`cu_seqlens`)."""
         starts = bounds.tolist()
         by_length: dict[int, list[int]] = {}
         for start, end in pairwise(starts):
-            if end > start:  # a window may be empty where a picture is small
+            if end > start:  # small pictures have empty windows
                 by_length.setdefault(end - start, []).append(start)
         device = bounds.device
         groups = tuple(
@@ -50,7 +50,7 @@ class Windows:
 
 
 class WindowCache:
-    """The windows of the pictures in hand: every layer of a tower has the same bounds, or those of whole pictures."""
+    """The windows of the current pictures. A tower has two kinds of bounds: of its windows, and of whole pictures."""
 
     def __init__(self) -> None:
         self._known: list[tuple[Tensor, Windows]] = []
