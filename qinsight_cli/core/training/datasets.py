@@ -1,4 +1,4 @@
-"""Which rows of which prepared datasets a run trains on, and which it validates on."""
+"""The training and validation rows of a run, from prepared datasets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def collect(
             )
     twice = [folder for folder, times in Counter(folder.resolve() for folder in folders).items() if times > 1]
     if twice:
-        raise QInsightError(f"--data {twice[0]} is given twice: its rows would count twice; leave one out")
+        raise QInsightError(f"--data {twice[0]} is given twice: its rows would count twice; remove one")
     samples: list[Sample] = []
     digests = []
     for folder in folders:

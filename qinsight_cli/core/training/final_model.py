@@ -1,6 +1,6 @@
-"""A trained model as a folder: weights under the hub's names and in one dtype, and the files of the model it came from.
+"""A trained model as a folder: weights by the hub's names in one dtype, and the other files of the model at the start.
 
-Stock transformers, older ones too, and vLLM read such a folder wherever they read the model that training began with.
+Stock transformers, also older versions, and vLLM read such a folder if they read the model that training started from.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PREPROCESSOR = "preprocessor_config.json"  # of the hub's layout; transformers 5
 def write_model(
     folder: Path, network: Any, weights: Iterable[tuple[str, Any]], dtype: str, processor: Any, base: Path
 ) -> None:
-    """Write `weights` (name in the network, tensor) to `folder`, each moved to the CPU in `dtype` before the next is
-    asked for.
+    """Write `weights` (name in the network, tensor) to `folder`. Each is moved to the CPU in `dtype` before the next is
+    made.
 
-    base  the folder of the model that training began with. If it has the hub's layout, its configuration, tokenizer and
-          chat template are kept as they are, with the dtype and the limits of the pixels of this run.
+    base  the folder of the model that training started from. If it has the hub's layout, its configuration, tokenizer
+          and chat template are copied, and get the dtype and the pixel limits of this run.
     """
     import torch
 
@@ -37,12 +37,12 @@ def write_model(
         state.pop(name, None)
     network.save_pretrained(folder, state_dict=state)
     for path in folder.glob("*.safetensors"):
-        shutil.copymode(folder / "config.json", path)  # safetensors lets only its owner read what it writes
+        shutil.copymode(folder / "config.json", path)  # safetensors makes its files readable for their owner only
     if (base / PREPROCESSOR).is_file():
-        _keep_files(folder, base, pixel_limits(processor))
+        _copy_files(folder, base, pixel_limits(processor))
     else:
         processor.save_pretrained(folder)
-    _say_dtype(folder / "config.json", dtype)
+    _write_dtype(folder / "config.json", dtype)
 
 
 def load_checkpoint(network: Any, folder: str) -> None:
@@ -53,26 +53,26 @@ def load_checkpoint(network: Any, folder: str) -> None:
 
 
 def keep_hub_names(network: Any) -> None:
-    """Make the network save the hub's names. Under ZeRO-3 transformers remembers every way to read older names, and
-    would undo all of them."""
+    """Make the network save the hub's names. Under ZeRO-3 transformers records every mapping from older names, and
+    would reverse all of them."""
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import PrefixChange
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
     if is_deepspeed_zero3_enabled():
-        ways = get_model_conversion_mapping(network, add_legacy=False)
-        network._weight_conversions = [way for way in ways if not isinstance(way, PrefixChange)]
+        mappings = get_model_conversion_mapping(network, add_legacy=False)
+        network._weight_conversions = [each for each in mappings if not isinstance(each, PrefixChange)]
 
 
 def tied(network: Any) -> list[str]:
-    """The names of weights that are others under a second name; a folder does not hold them."""
+    """The second names of tied weights, which a model folder does not hold."""
     text = network.config.get_text_config()
     if not (network.config.tie_word_embeddings or getattr(text, "tie_word_embeddings", False)):
         return []
     return list(network.all_tied_weights_keys)
 
 
-def _keep_files(folder: Path, base: Path, limits: dict[str, int]) -> None:
+def _copy_files(folder: Path, base: Path, limits: dict[str, int]) -> None:
     for path in sorted(base.iterdir()):
         if path.suffix in DECIDING and not path.name.endswith(".safetensors.index.json"):
             shutil.copy(path, folder / path.name)
@@ -83,7 +83,7 @@ def _keep_files(folder: Path, base: Path, limits: dict[str, int]) -> None:
     write_text(folder / PREPROCESSOR, json.dumps(content, indent=2) + "\n")
 
 
-def _say_dtype(path: Path, dtype: str) -> None:
+def _write_dtype(path: Path, dtype: str) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["torch_dtype" if "torch_dtype" in content else "dtype"] = dtype
     for part in ("text_config", "vision_config"):

@@ -1,4 +1,4 @@
-"""A run ends at the first number that is not finite: a loss, a gradient norm, or a weight. For GRPO and SFT alike.
+"""The stop of a run at the first loss, gradient norm or weight that is not finite, for GRPO and SFT alike.
 
 Imports torch and transformers: import this module only when a model is in use.
 """

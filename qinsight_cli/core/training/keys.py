@@ -1,4 +1,4 @@
-"""A key of a recipe: which numbers it takes, what it does, and the one line that says what is wrong with a value."""
+"""The keys of recipes: the range and the help of each, and the one line for an invalid value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Recipe = TypeVar("Recipe")
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 UNKNOWN = "unexpected_keyword_argument"  # pydantic's name for an unknown key
-# pydantic's kinds of errors in our words.
+# Kinds of errors of pydantic -> our words.
 _KINDS = {
     "string_type": "is not text",
     "bool_type": "is not true or false",
@@ -24,9 +24,9 @@ _KINDS = {
     "finite_number": "is not a number",
     "int_type": "is not a whole number",
     "int_from_float": "is not a whole number",
-    "dict_type": "is no list of names and numbers",
-    "dataclass_type": "is no list of names and values",
-    "tuple_type": "is no list",
+    "dict_type": "is not a list of names and numbers",
+    "dataclass_type": "is not a list of names and values",
+    "tuple_type": "is not a list",
 }
 
 

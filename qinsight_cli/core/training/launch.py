@@ -1,4 +1,4 @@
-"""A run in several processes: Accelerate starts them, from a shipped configuration or a file of one's own."""
+"""The start of a run in several processes by Accelerate, with a shipped configuration or the user's own."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def config_file(name: str) -> Path:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         kind = content.get("distributed_type")
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError, AttributeError) as error:
-        raise QInsightError(f"--launch: {path} is no configuration of Accelerate") from error
+        raise QInsightError(f"--launch: {path} is not a configuration of Accelerate") from error
     if kind == "DEEPSPEED":
         require("deepspeed", f"--launch {name}")
     return path
 
 
 def count(processes: str) -> int:
-    """The value of --processes as a number; auto is the number of visible GPUs. Raises UsageError if it is none."""
+    """The value of --processes as a number; auto is the number of visible GPUs. Raises UsageError for other words."""
     if processes != AUTO:
         if not processes.isdecimal() or int(processes) < 1:
             raise UsageError(f"--processes {processes!r} is neither a number of processes nor auto")
@@ -53,11 +53,11 @@ def count(processes: str) -> int:
 
 
 def launch(arguments: Sequence[str], processes: int, config: Path) -> int:
-    """Run `qinsight ARGUMENTS` in so many processes and return the exit code of the first that failed, or 0."""
+    """Run `qinsight ARGUMENTS` in several processes. Returns the exit code of the first that failed, or 0."""
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # The process that failed has said why; the launcher would add a page.
+    # The failed process has printed the reason; the launcher would add a long trace.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     given = launch_command_parser().parse_args(
         [

@@ -1,4 +1,4 @@
-"""How much memory a run needs, worked out before anything heavy is loaded: the line of `--dry-run`."""
+"""The memory that a run needs, computed without loading a model, for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.models.memory import weight_shapes
+from qinsight_cli.core.models.memory import GB, weight_shapes
 
 VISION_PREFIXES = ("visual.", "model.visual.")  # hub names and module names of the vision tower
 # Parameters of models that may not be on this machine: in total, and of the vision tower.
@@ -25,7 +25,6 @@ QWEN_7B = {
     "num_key_value_heads": 4,
 }
 LONG = ("gate_proj", "up_proj", "down_proj")  # as wide as the inner layer
-GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def adapter_of(rank: int, targets: Sequence[str], folder: Path | None) -> Adapte
 
 
 def _lora_size(rank: int, targets: Sequence[str], config: Mapping[str, Any]) -> int:
-    """With a config.json in its old flat form or the new one."""
+    """The parameters of an adapter, from a config.json in its old flat form or the new one."""
     text = {**config, **config.get("text_config", {})}
     hidden, inner, layers = text["hidden_size"], text["intermediate_size"], text["num_hidden_layers"]
     keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
@@ -83,8 +82,8 @@ def parts(
 
     trained    parameters that training changes
     reference  parameters of the reference model
-    The largest weight under an adapter is there three times in float32 when it is merged, one weight after the other.
-    Activations and the rollouts' cache are extra.
+    A merge of the adapter, one weight after the other, holds the largest adapted weight three times in float32.
+    Activations and the cache of the rollouts come on top.
     """
     width = 2 if dtype == "bfloat16" else 4
     return {
@@ -97,6 +96,6 @@ def parts(
 
 
 def line(found: Mapping[str, float], parameters: int, shared: str) -> str:
-    """`shared` says what several processes share of it."""
+    """The line of `--dry-run`; `shared` says how several processes divide the memory."""
     named = " + ".join(f"{name} {size:.2f}" for name, size in found.items() if size)
     return f"{sum(found.values()):.2f} GB = {named}, for {parameters:,} parameters; {shared}; activations come on top"

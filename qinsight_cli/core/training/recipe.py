@@ -1,4 +1,4 @@
-"""Recipes: one YAML file each, one section an algorithm; every figure of a training run is a line in one of them."""
+"""Reading of recipes: YAML files with a section for each algorithm, which hold every setting of a training run."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _section(name: str, algorithm: str, above: tuple[str, ...]) -> dict[str, Any
         raise QInsightError(f"recipe {name!r} has no {algorithm} section; it has {', '.join(content)}{way_out}")
     section = content.get(algorithm) or {}
     if not isinstance(section, dict):
-        raise QInsightError(f"recipe {name!r}: the {algorithm} section is no list of settings")
+        raise QInsightError(f"recipe {name!r}: the {algorithm} section is not a list of settings")
     return section if base is None else {**_section(str(base), algorithm, (*above, name)), **section}
 
 

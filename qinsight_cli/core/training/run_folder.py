@@ -1,10 +1,10 @@
-"""The folder of a training run: what was asked, on what, what happened, and which checkpoint to go on from.
+"""The folder of a training run: its recipe, data, records and checkpoints, and the point to resume from.
 
 recipe.yaml        the resolved recipe; `--recipe` reads it
 run.json           versions, data and their digests
-metrics.jsonl      one line a logged step, and one an evaluation
+metrics.jsonl      one line for each logged step and each evaluation
 final/             the model after the last step
-GRPO               completions.jsonl  one group of completions a logged step, with rewards and advantages
+GRPO               completions.jsonl  one group of completions for each logged step, with rewards and advantages
                    rewards.png kl.png the curves, also as SVG and PDF
                    checkpoint-N/ to resume from; best/ is a model
 SFT                0-new/ a new model before its first step; N-PHASE/checkpoint-M/ to resume from;
@@ -69,7 +69,7 @@ class RunFolder:
         return self.path / "completions.jsonl"
 
     def held(self) -> AbstractContextManager[None]:
-        """Keep other runs out of the folder while this one trains. Raises QInsightError when one is there."""
+        """Lock the folder while this run trains. Raises QInsightError if another run has locked it."""
         return held_folder(self.path) if is_main() else nullcontext()
 
     def check_resumable(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
@@ -87,7 +87,7 @@ class RunFolder:
             self._compare(recipe, data)
             if not resume:
                 raise QInsightError(
-                    f"{self.path} holds this run already; add --resume to go on, or choose another --out"
+                    f"{self.path} holds this run already; add --resume to continue it, or choose another --out"
                 )
 
     def open(self, recipe: Any, data: Sequence[Mapping[str, Any]], resume: bool) -> None:
@@ -151,7 +151,7 @@ class RunFolder:
 
 @contextmanager
 def as_written(path: Path) -> Iterator[None]:
-    """A file of the folder that a person or a disk has damaged is one line."""
+    """For reading a file of the folder: one line if it is damaged."""
     try:
         yield
     except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
@@ -172,7 +172,7 @@ def settings(recipe: Any) -> dict[str, Any]:
 
 
 def _defaults(recipe: Any) -> dict[str, Any]:
-    """What a recipe says that was written before a key was there."""
+    """The defaults of all keys, for a recipe that was written before a key existed."""
     kept: dict[str, Any] = {}
     for each in fields(recipe):
         if each.default is not MISSING:
@@ -208,7 +208,7 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, A
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill beside `target`; it is renamed at the end, so `target` is either complete or absent."""
+    """Yield a folder to fill beside `target`. It is renamed at the end, so `target` is either complete or absent."""
     temporary, replaced = (target.with_name(target.name + end) for end in (".part", ".old"))
     for left in (temporary, replaced):
         shutil.rmtree(left, ignore_errors=True)
@@ -230,14 +230,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_in_one_line(out: Path) -> Iterator[None]:
-    """Turn a full disk, as any library reports it, into one line that says how to continue."""
+    """Turn the error of any library for a full disk into one line that says how to continue."""
     try:
         yield
     except Exception as error:
         if not is_full_disk(error):
             raise
         raise QInsightError(
-            f"the disk of {out} is full; make room and run again with --resume, which goes on from the last whole "
+            f"the disk of {out} is full; make room and run again with --resume, to continue from the last complete "
             "checkpoint"
         ) from error
 
@@ -257,7 +257,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint in a folder. Removes those that a kill left incomplete."""
+    """The newest complete checkpoint in a folder. Removes incomplete ones, which a killed run left."""
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
         if (checkpoint / WHOLE).is_file():

@@ -1,4 +1,4 @@
-"""The runs in a folder: what each trains, how far it is, and whether it is done."""
+"""Summaries of the training runs in a folder: model, data, steps, reward, and state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNNING_SECONDS = 600.0  # a run that wrote its metrics within this time counts 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run folder. `reward` is of the last logged step, None where there is none; `state` is "done", "running",
+    """One run folder. `reward` is that of the last logged step, None without one; `state` is "done", "running",
     "stopped" (it can be resumed) or "not begun"."""
 
     folder: Path
@@ -32,7 +32,7 @@ class RunSummary:
 
 
 def find_runs(folder: Path, now: datetime) -> list[RunSummary]:
-    """The runs in the folders of a folder, the one changed last first. Other folders are passed by."""
+    """The runs in the subfolders of a folder, the latest first. Other subfolders are skipped."""
     found = [summary for each in folder.glob("*/recipe.yaml") if (summary := _summary(each.parent, now))]
     return sorted(found, key=lambda one: (one.changed, one.folder), reverse=True)
 
@@ -73,7 +73,7 @@ def _state(folder: Path, steps: int, age: float) -> str:
 
 
 def time_left(line: Mapping[str, Any], step: int, steps: int) -> str:
-    """What is left of a run at the pace of its last step, such as "1 h 05 min"; "" when it is not known."""
+    """The time left at the pace of the last step, such as "1 h 05 min"; "" if unknown."""
     seconds = line.get("seconds")
     if not isinstance(seconds, float | int) or step >= steps:
         return ""

@@ -1,4 +1,4 @@
-"""A YAML file by the name of one that comes with the package, or by its path."""
+"""YAML files by the name of a shipped one, or by path."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ def names_in(folder: Path) -> list[str]:
 
 
 def find_yaml(folder: Path, name: str, absent: str, kind: str) -> Path:
-    """The shipped file of this name, else the file `name`. Raises QInsightError, beginning with `absent`, if there is
-    none; `kind` is the plural of what the folder holds."""
+    """The shipped file of this name, else the file `name`.
+
+    Raises QInsightError, beginning with `absent`, if there is none. `kind` is the plural of what the folder holds.
+    """
     for path in (folder / f"{name}.yaml", Path(name)):
         if path.is_file():
             return path

@@ -1,4 +1,4 @@
-"""A run seen while it trains: on a terminal a table that follows its steps, elsewhere a line for each."""
+"""Live progress of a training run: a table on a terminal, elsewhere a line for each logged step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MARKS = "▁▂▃▄▅▆▇█"
 
 
 class Watch:
-    """Shows on stderr what is logged. The table stands while the `with` block lasts; other lines go above it.
+    """Shows logged values on stderr. A terminal shows the table during the `with` block, and other lines above it.
 
-    rows  name of a logged value -> its title, in the order of the table; a value that is never logged has no line
+    rows  name of a logged value -> its title, in the order of the table; a value that is never logged is not shown
     name  of the run, or of its phase
     """
 
@@ -27,7 +27,7 @@ class Watch:
         self._rows, self._name, self._console = rows, name, console
         self._history: dict[str, list[float]] = {row: [] for row in rows}
         self._live: Any = None
-        self._place = (0, 0, "")  # step, of how many, what is left
+        self._place = (0, 0, "")  # step, number of steps, time left
 
     def __enter__(self) -> Watch:
         from rich.console import Console
@@ -35,7 +35,7 @@ class Watch:
 
         console = self._console or Console(stderr=True, highlight=False)
         if console.is_terminal and not console.is_dumb_terminal:
-            # What others print to stderr meanwhile goes above the table; stdout is for data, and stays as it is.
+            # Other output to stderr is printed above the table. stdout is for data and is not redirected.
             self._live = Live(console=console, get_renderable=self.table, refresh_per_second=2, redirect_stdout=False)
             self._live.start()
         return self
@@ -46,12 +46,12 @@ class Watch:
             self._live = None
 
     def recall(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """The lines of metrics.jsonl of a run that goes on, so that its curves are whole."""
+        """Add the lines of metrics.jsonl of a resumed run, so that its curves are complete."""
         for line in lines:
             self._keep(line)
 
     def step(self, step: int, steps: int, values: Mapping[str, Any], left: str, words: str) -> None:
-        """One logged step with its values; `left` is the time left, `words` the line where there is no table."""
+        """Show one logged step with its values; `left` is the time left, `words` the line to print without a table."""
         self._place = (step, steps, left)
         self._keep(values)
         if self._live is None:
@@ -63,7 +63,7 @@ class Watch:
                 before.append(float(values[row]))
 
     def table(self) -> RenderableType:
-        """The table as it is now; it fits 60 columns."""
+        """The current table; it fits 60 columns."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -86,12 +86,12 @@ class Watch:
 
 
 def number(value: float) -> str:
-    """Four digits that matter."""
+    """Four significant digits."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def curve(values: Sequence[float], width: int) -> str:
-    """All values as at most `width` marks, each the mean of its share of them, between the lowest and the highest."""
+    """The values as at most `width` block characters, each the height of the mean of its share."""
     count = min(width, len(values))
     edges = [round(place * len(values) / count) for place in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]

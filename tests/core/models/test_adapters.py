@@ -66,7 +66,7 @@ def test_names_of_an_older_transformers_are_read(adapter: tuple[Path, Any], rand
 def test_the_base_that_is_not_here_is_named(adapter: tuple[Path, Any]) -> None:
     folder, _ = adapter
     change(folder, base_model_name_or_path="/elsewhere/Qwen")
-    with pytest.raises(QInsightError, match=r"adapter is an adapter of /elsewhere/Qwen, and that was not found: no model"):
+    with pytest.raises(QInsightError, match=r"is an adapter of /elsewhere/Qwen, and that was not found: no model"):
         load_model(str(folder), "cpu")
 
 

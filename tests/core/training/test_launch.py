@@ -98,5 +98,5 @@ def test_two_processes_train_and_one_tells(random_model: Path, small_dataset: Pa
     assert done.stderr.count("training ") == 1
     again = qinsight(*arguments, "--out", tmp_path / "run", "--processes", "2")
     assert again.returncode == 1
-    assert "holds this run already; add --resume to go on" in again.stderr
+    assert "holds this run already; add --resume to continue it" in again.stderr
     assert "Traceback" not in again.stderr

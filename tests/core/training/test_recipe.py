@@ -140,7 +140,7 @@ def test_the_command_line_then_the_file_then_its_base_then_the_defaults(tmp_path
         ("grpo: {beta: 0.1, learning_rat: 1e-6}", "unknown key 'learning_rat'; did you mean 'learning_rate'"),
         ("grpo: {bf16: maybe}", "'maybe' is not true or false"),
         ("grpo: {model: 7}", "7 is not text"),
-        ("grpo: {weights: 3}", "3 is no list of names and numbers"),
+        ("grpo: {weights: 3}", "3 is not a list of names and numbers"),
         ("grpo: {weights: {r_lev: much}}", "weights, r_lev: 'much' is not a number"),
         ("grpo: {weights: {r_leb: 1}}", "no reward 'r_leb'; rewards are r_comp, r_deg"),
         ("grpo: {tasks: [scoer]}", "no task 'scoer'; tasks are score, degradation, comparison"),
@@ -165,7 +165,7 @@ def test_the_command_line_then_the_file_then_its_base_then_the_defaults(tmp_path
         ("grpo: {score_sigma: 0.3}", "unknown key 'score_sigma'; did you mean 'score_epsilon'"),
         ("base: tiny\ngrpo: {learning_rate: 1e-6}", "give --final-learning-rate too, for example 1e-09"),
         ("base: nowhere", "no recipe 'nowhere'"),
-        ("grpo: 3", "is no list of settings"),
+        ("grpo: 3", "is not a list of settings"),
         ("sft: {}", "has no grpo section"),
     ],
 )

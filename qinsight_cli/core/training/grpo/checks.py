@@ -1,4 +1,4 @@
-"""The checks of data and prompts before the first step of a GRPO run."""
+"""Checks of answers and prompts before the first step of a GRPO run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from qinsight_cli.core.training.grpo.rewards import best_reward, overall
 
 
 def check_answers(samples: Sequence[Sample], tasks: Mapping[str, Task], weights: Mapping[str, float], tok: Any) -> int:
-    """The longest gold completion in tokens. Raises QInsightError if one, encoded and decoded by this tokenizer,
-    does not earn full reward: no completion could then."""
+    """The longest gold completion in tokens.
+
+    Raises QInsightError if a gold completion, encoded and decoded by this tokenizer, does not earn the full reward:
+    then no completion can.
+    """
     longest, seen = 0, set()
     for sample in samples:
         task, truth = tasks[sample.task], sample.answer()
@@ -47,7 +50,9 @@ def check_lengths(
 ) -> int:
     """The longest prompt in tokens, pictures included. `room` tokens of completion must hold the gold `answer`."""
     if answer >= room:
-        raise QInsightError(f"a right answer takes {answer} tokens and completions end after {room}; raise the limit")
+        raise QInsightError(
+            f"a right answer takes {answer} tokens and completions end after {room}; raise --max-completion-tokens"
+        )
     target = Target.of(processor.image_processor)
     words: dict[tuple[str, tuple[str, ...]], int] = {}
     longest = 0
@@ -63,7 +68,7 @@ def check_lengths(
         if tokens + room > context:
             raise QInsightError(
                 f"row {sample.id}: its prompt takes {tokens} tokens, and with {room} for the completion that is more "
-                f"than the {context} this model can read; set --max-pixels"
+                f"than the {context} of this model; set --max-pixels"
             )
         longest = max(longest, tokens)
     return longest

@@ -1,4 +1,4 @@
-"""How good a model is on held-out rows while it trains: greedy answers, through the path that inference takes."""
+"""Evaluation on held-out rows during training: greedy answers, through the same code as inference."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def outcomes(engine: Engine, samples: Sequence[Sample], tasks: Mapping[str, Task
 
 
 def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mapping[str, float]) -> dict[str, float]:
-    """Held-out figures: the mean overall reward, each reward, the accuracies of Tables 2 and 5, the share of answers
-    that cannot be read, and PLCC and SRCC of the ratings that can. Where ratings come from several sources, r_scr,
-    PLCC and SRCC are also given for each, as plcc/SOURCE."""
+    """Held-out figures: the mean overall reward, each reward, the accuracies of Tables 2 and 5, the share of unreadable
+    answers, and PLCC and SRCC of the readable ratings. If ratings come from several sources, r_scr, PLCC and SRCC are
+    also given for each source, as plcc/SOURCE."""
     figures = {
         "reward": fmean(
             sum(weights.get(name, tasks[one.task].weights[name]) * value for name, value in one.rewards.items())
@@ -90,7 +90,7 @@ def summary(found: Sequence[Outcome], tasks: Mapping[str, Task], weights: Mappin
 
 
 def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
-    """The averages of Table 2: the mean of the accuracies of the classes. Undistorted pictures have no level."""
+    """The averages of Table 2: the mean of the accuracies of the classes. Undistorted pictures have no severity."""
     by_class: dict[str, list[Outcome]] = {}
     for one in found:
         if "distortion" in one.truth:
@@ -102,7 +102,7 @@ def _by_class(found: Sequence[Outcome]) -> dict[str, float]:
 
 
 def _correlations(rated: Sequence[Outcome], suffix: str) -> dict[str, float]:
-    """No entry if too few answers can be read or all are equal: the correlation is undefined."""
+    """PLCC and SRCC; none if they are undefined: too few readable answers, or all are equal."""
     figures = {}
     predicted = [one.answer["rating"] for one in rated if one.answer]
     truth = [one.truth["rating"] for one in rated if one.answer]

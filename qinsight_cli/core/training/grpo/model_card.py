@@ -12,7 +12,7 @@ from qinsight_cli.core.training.grpo.recipe import GrpoRecipe
 def model_card(
     recipe: GrpoRecipe, data: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]], steps: int, what: str
 ) -> str:
-    """Markdown. `lines` are those of metrics.jsonl, `what` says which weights of the run these are."""
+    """The card in Markdown. `lines` are those of metrics.jsonl; `what` names the weights, such as the last ones."""
     logged = [line for line in lines if "eval" not in line]
     evaluated = [line for line in lines if "eval" in line]
     shown = ("reward", *reward_titles(), "plcc", "srcc", "unread")

@@ -45,7 +45,7 @@ def _pictures(pixels: Tensor, grids: Tensor, pictures: Sequence[int], start: int
 
 
 class RecordingChooser(Chooser):
-    """A chooser that remembers what it chose, end-of-text tokens included. `written`: token ids of each row."""
+    """A chooser that records the tokens it chooses, with the end-of-text token. `written`: token ids of each row."""
 
     def __init__(self, decoding: Decoding, draws: Tensor, banned: Tensor) -> None:
         super().__init__(decoding, draws, banned)
@@ -95,11 +95,11 @@ def roll_out(
     banned: Tensor,
     eos: Sequence[int],
 ) -> list[list[int]]:
-    """Sampled completions of each copy of each prompt, as token ids up to and with the end-of-text token.
+    """The sampled completions of each copy of each prompt: token ids with the end-of-text token.
 
     draws: float32 (prompts * copies, max_new_tokens) in [0, 1); banned: token ids that are never chosen.
     """
-    nothing = torch.zeros(network.config.text_config.vocab_size, dtype=torch.bool)  # no text ends a completion early
+    nothing = torch.zeros(network.config.text_config.vocab_size, dtype=torch.bool)  # no text ends a completion
     choose = RecordingChooser(decoding, draws, banned)
     with torch.inference_mode():
         padded = pad_prompts(network, prompts.ids, prompts.pixels, prompts.grids, tokenizer.pad_token_id)

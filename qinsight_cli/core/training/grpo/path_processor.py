@@ -1,4 +1,4 @@
-"""The processor of a training run: paths in, opened as inference opens them, each picture computed once a step."""
+"""The processor of a training run: it takes paths, opens them as inference does, and computes each picture once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from qinsight_cli.core.models.loading import make_processor
 
 
 def path_processor(processor: Any, room: int) -> Any:
-    """A processor like `processor` whose pictures are paths; the tensors of the last `room` pictures are kept.
+    """A processor like `processor` that takes paths as pictures, and keeps the tensors of the last `room` pictures.
 
-    TRL requests the pictures of a batch twice, each time once per completion.
+    TRL requests the pictures of a batch twice, each time once for each completion.
     Raises ImageError for a picture that cannot be opened.
     """
     from transformers import BatchFeature

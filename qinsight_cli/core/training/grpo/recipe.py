@@ -1,4 +1,4 @@
-"""The keys of a GRPO recipe. They are the options of `qinsight train` and the table in docs/training.md as well."""
+"""The keys of a GRPO recipe, which are also the options of `qinsight train` and the table in docs/training.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer of a run: it records what happens, evaluates, keeps the best model, and leaves the last one.
+"""The trainer of a run: it writes records, evaluates, keeps the best model, and writes the last one.
 
 Imports torch and trl: import this module only when a model is in use.
 """
@@ -29,7 +29,7 @@ from qinsight_cli.core.training.run_folder import RunFolder, metrics_line, read_
 from qinsight_cli.core.training.runs import time_left
 from qinsight_cli.core.training.watch import Watch
 
-# What the table on the terminal shows below the rewards.
+# The rows of the table on the terminal below the rewards.
 ROWS = {
     "kl": "KL",
     "completion_length": "tokens",
@@ -41,8 +41,8 @@ ROWS = {
 
 
 class RecordingTrainer(MultiTaskTrainer):
-    """MultiTaskTrainer that writes a `RunFolder`. `final_processor` is saved with the weights, and the other files of
-    `model_folder`, where the model came from."""
+    """MultiTaskTrainer that writes a `RunFolder`. With the weights it saves `final_processor` and the other files of
+    `model_folder`, the model that training started from."""
 
     def __init__(
         self, training_run: Any, folder: RunFolder, final_processor: Any, model_folder: Path, **settings: Any
@@ -64,7 +64,7 @@ class RecordingTrainer(MultiTaskTrainer):
     # Records
 
     def continue_records(self) -> None:
-        """Continue to count the steps in which no completion earned a reward, and the curves on the terminal."""
+        """Continue the counts of unearned rewards and the curves on the terminal, from the metrics so far."""
         lines = read_lines(self._folder.metrics)
         self._unearned = UnearnedRewards(self.reward_func_names, lines)
         self.watch.recall(lines)
@@ -90,7 +90,7 @@ class RecordingTrainer(MultiTaskTrainer):
             print(warning, file=sys.stderr)
 
     def _sampled(self, step: int) -> list[dict[str, Any]]:
-        """One group of the last batch; the choice changes from step to step."""
+        """One group of the last batch, another one at each step."""
         texts = [completion[0]["content"] for completion in self._logs["completion"]]
         rows = range(0, len(texts), self.num_generations)[step % max(1, len(texts) // self.num_generations) :][:1]
         extra, rewards = self._logs["extra"], self._logs["rewards"]
@@ -112,8 +112,8 @@ class RecordingTrainer(MultiTaskTrainer):
     # Held-out rows
 
     def evaluate_held_out(self) -> None:
-        """Answer the held-out and the validation rows, shared among the processes; record the figures of both, and keep
-        the model that is best on the validation rows. The held-out rows select nothing."""
+        """Answer the held-out and the validation rows, divided among the processes. Record the figures of both, and
+        keep the model that is best on the validation rows; the held-out rows select nothing."""
         held_out = self._figures(self._training_run.evaluation_rows)
         validation = self._figures(self._training_run.validation_rows)
         if not self.is_world_process_zero():
@@ -169,8 +169,8 @@ class RecordingTrainer(MultiTaskTrainer):
             write_text(temporary / "README.md", card)
 
     def _merged(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The weights by the names of the plain network, an adapter merged into those that it adapts: one at a time, so
-        that a merge needs no room for a second model."""
+        """The weights by the names of the plain network, with an adapter merged. They come one at a time, so that a
+        merge needs no memory for a second model."""
         network = self.accelerator.unwrap_model(self.model)
         if not is_peft_model(network):
             yield from network.state_dict().items()

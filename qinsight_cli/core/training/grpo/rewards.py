@@ -1,4 +1,4 @@
-"""From the rewards of the tasks to TRL's reward functions: one for each reward, None for other tasks' rows.
+"""TRL's reward functions from the rewards of the tasks: one for each reward, None for the rows of other tasks.
 
 A row of the training set carries `task` and `truth`, the truth fields of its manifest row as JSON. Pure Python.
 """
@@ -38,7 +38,7 @@ def tasks_of(recipe: GrpoRecipe) -> dict[str, Task]:
 
 
 def gaussian_rewards(task: Task, sigma: float, completion: str, answer: Any, truth: Any) -> dict[str, float]:
-    """Eq. 3 made smooth: r_scr = exp(-error^2 / (2 sigma^2)) instead of 1 within epsilon. Not in the paper."""
+    """A smooth form of Eq. 3: r_scr = exp(-error^2 / (2 sigma^2)) instead of 1 within epsilon. Not in the paper."""
     said = known_part(answer)
     near = 0.0 if said is None else math.exp(-((said.rating - truth.rating) ** 2) / 2 / sigma**2)
     return {**task.rewards(completion, answer, truth), "r_scr": near}

@@ -1,4 +1,4 @@
-"""Multi-task GRPO by recipe: `run_grpo` trains, records and leaves a model; `describe` says what it would do."""
+"""Multi-task GRPO by recipe: `run_grpo` trains and writes a model; `describe` says what a run would do."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_li
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a run uses: the recipe, the training rows and their datasets; `held_out` rows that measure a model, and
-    `validation` rows that select the best one."""
+    """The input of a run: the recipe, the training rows and their datasets; `held_out` rows to measure the model, and
+    `validation` rows to select the best one."""
 
     recipe: GrpoRecipe
     samples: Sequence[Sample]
@@ -141,7 +141,7 @@ def _processes(count: int) -> str:
 def _memory(recipe: GrpoRecipe, where: Path | None, parameters: int, vision: int) -> str:
     adapter = memory.adapter_of(recipe.lora_rank, recipe.lora_targets, where)
     trained = adapter.size or parameters - (vision if recipe.freeze_vision else 0)
-    # An adapter that is switched off is the reference.
+    # With an adapter, the reference is the same model with the adapter off.
     reference = 0 if recipe.lora_rank or not recipe.beta else parameters
     found = memory.parts(recipe.dtype, parameters, trained, adapter, reference)
     shared = "so much in each process" if adapter.size else "ZeRO-3 and FSDP divide it among the processes"
@@ -173,7 +173,7 @@ def _trainer(
     on_cpu = torch_device("auto").type == "cpu"
     # TRL still uses names that transformers has deprecated.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
-    if "ACCELERATE_MIXED_PRECISION" in os.environ:  # a launcher's configuration; the recipe decides
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:  # from the configuration of a launcher; the recipe decides
         os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if recipe.bf16 else "no"
     known = processor.tokenizer.get_vocab()
     banned = {token: known[token] for token in PICTURE_TOKENS if token in known}

@@ -1,4 +1,4 @@
-"""What a GRPO run will do, worked out before anything heavy is loaded: batches, steps, rows."""
+"""The schedule of a GRPO run, computed before a model is loaded: rows, batches, steps."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def mixed(samples: Sequence[Sample], recipe: GrpoRecipe) -> list[Sample]:
 
 
 def _why_none(task: str, rows: Sequence[Sample], recipe: GrpoRecipe) -> str:
-    """Why a share of the mix has no rows, with the nearest known name."""
+    """The reason why a share of the mix has no rows, with the nearest known name."""
     if task not in recipe.tasks:
         near = get_close_matches(task, recipe.tasks, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

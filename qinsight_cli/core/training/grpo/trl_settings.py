@@ -1,4 +1,4 @@
-"""From a recipe to the arguments of TRL's GRPOConfig: what restores Eq. 1 and 2 in TRL stands here and nowhere else."""
+"""A recipe -> the arguments of TRL's GRPOConfig, with all settings that make TRL compute Eq. 1 and 2."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def grpo_arguments(
     on_cpu: bool,
     banned: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8; `banned` tokens, with
-    their ids, are never drawn where the rollouts are not our own."""
+    """Keyword arguments of GRPOConfig. `weights` are those of the reward functions, Eq. 6 and 8. TRL's own rollouts
+    never draw the `banned` tokens, given with their ids."""
     return {
         **_objective(recipe, weights),
         **_rollouts(recipe, banned or {}),
@@ -71,8 +71,8 @@ def _objective(recipe: GrpoRecipe, weights: list[float]) -> dict[str, Any]:
         # Eq. 2 averages over the completions of a group, each the mean over its tokens. TRL's default, "dapo",
         # averages over all tokens of the batch, so that long completions weigh more.
         "loss_type": "grpo",
-        # The KL penalty of Eq. 2 against the weights at the start, as k3 = exp(d) - d - 1 without the importance
-        # ratio that TRL multiplies it by unless told otherwise.
+        # The KL penalty of Eq. 2 against the weights at the start, as k3 = exp(d) - d - 1, without the importance
+        # ratio by which TRL multiplies it by default.
         "beta": recipe.beta,
         "use_bias_correction_kl": False,
         # delta of Eq. 2, the same below and above 1. TRL's own `delta` is another clip, and stays off.
@@ -80,8 +80,8 @@ def _objective(recipe: GrpoRecipe, weights: list[float]) -> dict[str, Any]:
         "epsilon_high": None,
         "delta": None,
         "importance_sampling_level": "token",
-        # Eq. 1: less the mean of the group, through its standard deviation. TRL takes the deviation with N - 1, as the
-        # authors' code does, and adds 1e-4; with N = 8 the population's would give advantages 1.069 times as large.
+        # Eq. 1: reward minus the mean of the group, over its standard deviation. TRL's deviation has N - 1, as in the
+        # authors' code, and adds 1e-4. With N = 8 the deviation with N would give advantages 1.069 times as large.
         "scale_rewards": "group",
         "multi_objective_aggregation": "sum_then_normalize",
         "num_iterations": recipe.num_iterations,

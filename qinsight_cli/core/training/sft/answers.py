@@ -1,4 +1,4 @@
-"""The answers that a talking phase teaches: their text, the weight of each token, and ratings as distributions."""
+"""The answers that a "talk" phase teaches: their text, the weight of each token, and ratings as distributions."""
 
 from __future__ import annotations
 
@@ -74,21 +74,21 @@ def names_its_damage(row: Sample) -> bool:
 def with_other_damage(row: Sample, rng: np.random.Generator) -> Sample:
     """A row of `names_its_damage` whose reasoning and truth name another class and severity, drawn at random.
 
-    Learned from its answer alone, such a row teaches that the answer repeats what the reasoning found: in true rows the
-    picture says as much, so the model need not look back.
+    Only the answer of such a row is learned. It teaches that the answer repeats the reasoning: in true rows the picture
+    shows the same damage, so the model need not read its reasoning.
     """
     damage = [(kind, level) for kind in DISTORTIONS for level in SEVERITIES] + [(NULL, NULL)]
     distortion, severity = damage[rng.integers(len(damage))]
-    told = damage_sentence(row.truth["distortion"], row.truth["severity"])
-    reasoning = row.reasoning.replace(told, damage_sentence(distortion, severity))
+    true = damage_sentence(row.truth["distortion"], row.truth["severity"])
+    reasoning = row.reasoning.replace(true, damage_sentence(distortion, severity))
     return replace(row, reasoning=reasoning, truth={"distortion": distortion, "severity": severity})
 
 
 def unlearned_opening(weights: list[float], completion: str, tokenizer: Any) -> list[float]:
     """The weights with 0 up to the answer tag.
 
-    `--mode direct` gives that opening to the model: if it were learned, an empty reasoning would be the most likely one
-    in reasoned answers too. Nor is the reasoning of `with_other_damage` to be learned.
+    `--mode direct` gives that opening to the model: if it were learned, an empty reasoning would become the most likely
+    one in reasoned answers too. The reasoning of `with_other_damage` must not be learned either.
     """
     given = completion.index("<answer>") + len("<answer>")
     offsets = tokenizer(completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]

@@ -1,4 +1,4 @@
-"""From manifest rows to the batches of a phase: which rows come when, and the tensors made of them.
+"""The batches of an SFT phase: the plan of their rows, and their tensors.
 
 The order of all batches is planned before the first step from the recipe's seed, so a run can be repeated and resumed.
 A batch holds rows with the same number of pictures of the same resized size: only text needs padding.
@@ -143,17 +143,17 @@ class Collator:
         return {**seen, **(self._labels(rows) if self.phase.kind == "see" else self._answers(rows, grids, rng))}
 
     def _kept(self, rows: list[Sample], rng: np.random.Generator) -> tuple[dict[str, Any], list[list[int]]]:
-        """What the model sees of the rows, from the kept cells, and the counts of image tokens of each row."""
+        """The image tensors of the rows, from the kept cells, and the number of image tokens of each picture."""
         import torch
 
         assert self.kept is not None
         merge = self.processor.image_processor.merge_size
         strips = self.phase.strips[rng.integers(len(self.phase.strips))]
         pictures = [[row.images[role] for role in TASKS[row.task].order(row.images)] for row in rows]
-        laid = [[in_strips(self.kept.read(each), self.kept.grid(each), strips) for each in group] for group in pictures]
-        grids = [[grid for _, grid in group] for group in laid]
+        cut = [[in_strips(self.kept.read(each), self.kept.grid(each), strips) for each in group] for group in pictures]
+        grids = [[grid for _, grid in group] for group in cut]
         return {
-            "pixel_values": torch.from_numpy(np.concatenate([cells for group in laid for cells, _ in group])),
+            "pixel_values": torch.from_numpy(np.concatenate([cells for group in cut for cells, _ in group])),
             "image_grid_thw": torch.tensor(
                 [(1, high * merge, wide * merge) for group in grids for high, wide in group]
             ),
@@ -233,14 +233,14 @@ class Collator:
         ]
         drawn = [self._drawn(row, rng) for row in rows]
         direct = rng.random(len(rows)) < self.phase.direct_share
-        told = [replace(row, reasoning="") if bare else row for row, bare in zip(rows, direct, strict=True)]
+        taught = [replace(row, reasoning="") if bare else row for row, bare in zip(rows, direct, strict=True)]
         led = rng.random(len(rows)) < self.phase.led_share
-        led &= [names_its_damage(row) for row in told]
-        told = [with_other_damage(row, rng) if other else row for row, other in zip(told, led, strict=True)]
+        led &= [names_its_damage(row) for row in taught]
+        taught = [with_other_damage(row, rng) if other else row for row, other in zip(taught, led, strict=True)]
         completions = [
-            gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(told, drawn, strict=True)
+            gold_completion(row, rating) + "<|im_end|>" for row, (rating, _) in zip(taught, drawn, strict=True)
         ]
-        # Not by the processor: it refuses image tokens without pictures, and kept cells come without.
+        # Not by the processor: it refuses image tokens without pictures, and kept cells have no pictures.
         batch = tokenizer(
             [
                 with_image_tokens(prompt, self.processor.image_token, count) + completion
@@ -264,7 +264,7 @@ class Collator:
         soft: list[Any],
         shape: tuple[int, int],
     ) -> dict[str, Any]:
-        """What the loss is made of: `weights` (rows, tokens), and the digits of ratings, as `_answers` says."""
+        """The tensors of the loss: `weights` (rows, tokens), and the digits of ratings, as in `_answers`."""
         import torch
 
         tokenizer = self.processor.tokenizer

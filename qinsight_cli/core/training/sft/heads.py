@@ -1,8 +1,8 @@
-"""See first: the vision module alone, trained by direct heads on the mean of its tokens.
+"""The training of the vision module alone in "see" phases, by direct heads on the mean of its tokens.
 
-Few tokens of an answer depend on the picture, so a vision module behind a language model learns to see slowly. Here it
-learns class, level, rating and what the reasoning states directly. The heads read the mean of the tokens, which the
-language model can compute in one attention step: what they learn is where it will be read.
+Few tokens of an answer depend on the picture, so a vision module behind a language model learns slowly. The heads teach
+it class, severity, rating and the statements of the reasoning directly. They read the mean of the tokens, which the
+language model can compute in one attention step.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from qinsight_cli.core.training.sft.answers import IGNORED
 MIDDLE = 3.0  # of the rating scale; the heads predict the distance from it
 NEIGHBOURS = 0.15  # share of a level's probability that goes to the adjacent levels
 LEVEL_WEIGHT, CORRELATION_WEIGHT = 0.7, 0.5
-# Of pseudo-MOS: people's ratings of photos decide what a rating means.
+# Weight of pseudo-MOS: human ratings of photos count more.
 PSEUDO_WEIGHT = 0.25
 STATEMENTS_WEIGHT = 0.3
-# A statement of the reasoning: what is measured (light, contrast, colour, detail), and the zones of its scale.
+# Statements of the reasoning: four measures (light, contrast, colour, detail), each with five zones.
 MEASURES, ZONES = 4, 5
 OUTPUTS = (len(CLASSES), len(CLASSES) * len(SEVERITIES), 1, MEASURES * ZONES)
 
@@ -77,7 +77,7 @@ def seeing_loss(
     of the rating and one minus its correlation; squared error of pseudo-MOS; cross-entropy of the statements. Missing
     labels of a row are left out.
 
-    The correlation is that of people's ratings alone: over both kinds it would mostly be the distance between them.
+    The correlation is over human ratings alone: over both kinds it would mostly show the distance between the kinds.
     """
     by_class, by_level, rating, by_zone = split_outputs(output)
     loss = output.sum() * 0.0

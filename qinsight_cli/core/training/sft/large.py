@@ -1,4 +1,4 @@
-"""What supervised fine-tuning of a large model needs: an adapter, and several processes."""
+"""SFT of large models: the adapter, and the checks for several processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qinsight_cli.core.training.sft.recipe import SftRecipe
 
 
 def check_processes(recipe: SftRecipe) -> None:
-    """Raises QInsightError for what cannot be divided among the processes of a launcher."""
+    """Raises QInsightError for a recipe that cannot be divided among the processes of a launcher."""
     count = processes()
     if count == 1:
         return

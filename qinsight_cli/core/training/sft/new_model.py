@@ -1,4 +1,4 @@
-"""A new, small Qwen2.5-VL network from nothing: tokenizer, processor and weights in the classes of the 7B model."""
+"""A new, small Qwen2.5-VL model: tokenizer, processor and random weights in the classes of the 7B model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# Whole prompts and the fixed parts of answers as single tokens: a sequence is then mostly picture and reasoning.
+# Whole prompts and the fixed parts of answers are single tokens, so a sequence is mostly picture and reasoning.
 WHOLE = (
     SYSTEM_PROMPT,
     score.PROMPT,

@@ -28,17 +28,17 @@ class Phase:
     windows shares of width and height, one drawn for each batch and cut at random: gives other shapes than the data
             has, because the positions of text depend on the shape of the picture before it
     batch   pictures per step; a row with several pictures counts as several
-    accumulation   a step is computed in so many parts, one after the other
+    accumulation   parts of a step, which are computed one after the other
     mix     share of each `task` or `task/source` in the batches
     direct_share   share of the rows that are answered without reasoning, for `--mode direct`
-    led_share      share of the reasoned degradation rows whose reasoning, which is then given and not learned, names
-                   another damage than the picture shows: the answer learns to repeat the reasoning
-    clean_weight   clean pictures are so many times as frequent as those of one class of damage
+    led_share      share of the reasoned degradation rows whose reasoning names another damage than the picture shows;
+                   that reasoning is given, not learned, so that the answer learns to repeat the reasoning
+    clean_weight   frequency of clean pictures, relative to one class of damage
     frozen_blocks  this many blocks at the start of a convolutional vision module stay frozen
     keep_cells     compute what the frozen blocks give once for each picture, and keep it in the run folder; the vision
                    module must be convolutional with frozen blocks, and pictures are neither cut nor mirrored
-    strips         with keep_cells: a number drawn for each batch; its pictures are cut into so many strips, laid side
-                   by side or, below 0, one below the other: the shapes of panoramas. 1 leaves pictures as they are
+    strips         with keep_cells: a number drawn for each batch. Its pictures are cut into this many strips, side by
+                   side or, if negative, one below the other, which gives the shapes of panoramas; 1 changes nothing
     """
 
     name: str
@@ -62,7 +62,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class SftRecipe:
-    """Supervised fine-tuning. `model` is "new" for a network from nothing with `network`'s shape, or a model name.
+    """Supervised fine-tuning. `model` is a model name, or "new" for a new network of the shape `network`.
 
     token_weights  loss weight of tokens of a kind; all others have 1
     bf16           steps in bfloat16 autocast
@@ -72,7 +72,7 @@ class SftRecipe:
     lora_targets   adapted projections of the language model
     freeze_vision  leave the vision module as it is
     gradient_checkpointing  less memory, more time
-    max_pixels     resize pictures to at most so many pixels; 0 is the model's own limit
+    max_pixels     resize pictures to at most this many pixels; 0 is the model's own limit
     final_dtype    of the final weights as written
     workers        processes that prepare batches
     rating_spread  standard deviation of the ratings that the digits of an answer are drawn from; 0: the rating itself

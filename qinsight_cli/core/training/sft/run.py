@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.extras import require
@@ -20,7 +23,7 @@ from qinsight_cli.core.training.devices import from_main, is_main, processes, us
 from qinsight_cli.core.training.final_model import write_model
 from qinsight_cli.core.training.images import check_images
 from qinsight_cli.core.training.reporting import check_tracker
-from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, whole_folder
+from qinsight_cli.core.training.run_folder import RunFolder, full_disk_in_one_line, settings, whole_folder
 from qinsight_cli.core.training.sft import new_model
 from qinsight_cli.core.training.sft.batches import Collator, group_rows, plan_batches
 from qinsight_cli.core.training.sft.cells import KeptCells, keep_cells
@@ -120,7 +123,7 @@ def _run_phase(run: SftRun, model: Model, number: int) -> None:
 
     phase = run.recipe.phases[number - 1]
     folder = run.phase_folder(number)
-    if is_main():  # the others would be there before the run is opened
+    if is_main():  # other processes may get here before the run is opened
         folder.mkdir(exist_ok=True)
     # A phase draws the same numbers, whatever ran before in this process.
     set_seed(run.recipe.seed + number)
@@ -186,16 +189,16 @@ def _trainer(run: SftRun, model: Model, number: int, before: int) -> Any:
             optimizers=(trainers.make_optimizer(seeing, tower, phase), None),
             **more,
         )
-    settings = {
-        "gradient_checkpointing": run.recipe.gradient_checkpointing,
+    checkpointing = run.recipe.gradient_checkpointing  # TRL's default is on
+    settings_of_trl = {
+        "gradient_checkpointing": checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if checkpointing else None,
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
-    if run.recipe.gradient_checkpointing:
-        settings["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     network = adapted(model.network, run.recipe)
     return trainers.TalkingTrainer(
         model=network,
-        args=_arguments(SFTConfig, run, model, number, **settings),
+        args=_arguments(SFTConfig, run, model, number, **settings_of_trl),
         processing_class=model.processor,
         optimizers=(trainers.make_optimizer(network, tower, phase), None),
         **more,
@@ -250,7 +253,7 @@ def _planned(run: SftRun, model: Model, number: int) -> tuple[Any, Collator]:
 
 
 def _kept_cells(run: SftRun, model: Model) -> KeptCells:
-    """The cells of all pictures of the phases that keep them, so that one file serves them all."""
+    """The cells of all pictures of the phases that keep them, in one file for all."""
     drawn = {
         index
         for phase in run.recipe.phases
@@ -264,12 +267,6 @@ def _kept_cells(run: SftRun, model: Model) -> KeptCells:
 
 def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:
     """What `--dry-run` prints: the resolved recipe, the rows, the phases and the memory. Raises as `check_run` does."""
-    from collections import Counter
-
-    import yaml
-
-    from qinsight_cli.core.training.run_folder import settings
-
     where = find(recipe.model)[0] if recipe.model != "new" and resolve(recipe.model).folder else None
     check_run(recipe, samples)
     rows = Counter(sample.task for sample in samples)
@@ -288,11 +285,11 @@ def describe(recipe: SftRecipe, samples: Sequence[Sample]) -> str:
 
 
 def _memory(recipe: SftRecipe, where: Path | None, parameters: int, vision: int) -> str:
-    """Of the phase that needs most; blocks that a phase freezes count as trained."""
+    """The memory of the phase that needs most; frozen blocks count as trained."""
     adapter = memory.adapter_of(recipe.lora_rank, recipe.lora_targets, where)
     whole = parameters - (vision if recipe.freeze_vision else 0)
     trained = vision if all(phase.kind == "see" for phase in recipe.phases) else adapter.size or whole
-    return memory.line(memory.parts(recipe.dtype, parameters, trained, adapter), parameters, "so much in each process")
+    return memory.line(memory.parts(recipe.dtype, parameters, trained, adapter), parameters, "in each process")
 
 
 def _phase_line(phase: Phase, drawn: int) -> str:

@@ -1,4 +1,4 @@
-"""The model that the first phase starts from: an existing one, or a new one standardised on pictures it will see."""
+"""The model of the first phase: an existing one, or a new one standardised on its training pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CORPUS = 20_000  # completions, at most, to train a new tokenizer on
 def starting_model(recipe: SftRecipe, samples: Sequence[Sample], new: Path) -> Model:
     """The recipe's model in its dtype; a new one is written atomically to the folder `new`."""
     if recipe.model != "new":
-        # Several processes have a device each, to which the trainer moves the weights.
+        # With several processes, the trainer moves the weights to the device of each.
         where = "auto" if processes() == 1 else "cpu"
         return load_model(recipe.model, device=where, dtype=recipe.dtype, max_pixels=recipe.max_pixels)
     if new.is_dir():

@@ -105,7 +105,7 @@ class Recorder(TrainerCallback):
     def __init__(self, folder: RunFolder, phase: Phase, before: int) -> None:
         self._folder, self._phase, self._before = folder, phase, before
         self.watch = Watch(SHOWN, phase.name)
-        self._mark = (0.0, 0)  # when, and after which step, was last logged
+        self._mark = (0.0, 0)  # time and step of the last log
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._mark = (time.perf_counter(), state.global_step)
@@ -125,7 +125,7 @@ class Recorder(TrainerCallback):
 
 
 def load_heads(seeing: Any, path: Path) -> None:
-    """The heads that an earlier seeing phase left. Raises QInsightError for an incomplete file."""
+    """Load the heads of an earlier "see" phase. Raises QInsightError for an incomplete file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -149,7 +149,7 @@ def save_heads(seeing: Any, path: Path) -> None:
 
 
 def make_optimizer(model: Any, tower: Any, phase: Phase) -> torch.optim.Optimizer:
-    """AdamW with a separate learning rate for the vision module; for the trunk only if it is convolutional."""
+    """AdamW with a separate learning rate for the vision module; of a convolutional one, for its trunk."""
     seeing = {id(parameter) for parameter in getattr(tower, "trunk", tower).parameters()}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
