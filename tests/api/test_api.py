@@ -15,32 +15,9 @@ from PIL import Image
 
 import pixel_engine
 import qinsight_cli
-from qinsight_cli import QInsight, QInsightError, QualityMetric, TaskReward
-from qinsight_cli.core.engines import local
+from qinsight_cli import QInsight, QInsightError
 
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-@pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """PixelEngine for every model; the list fills with the engines made."""
-    made: list[Any] = []
-
-    def load_engine(model: str, *options: Any) -> Any:
-        made.append(pixel_engine.PixelEngine(name=model))
-        return made[-1]
-
-    monkeypatch.setattr(local, "load_engine", load_engine)
-    return made
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    for i in range(4):
-        Image.new("RGB", (20 + i, 16), (60 * i,) * 3).save(tmp_path / "photos" / f"{i}.png")
-    return tmp_path / "photos"
 
 
 def bright(i: int) -> float:
@@ -229,54 +206,7 @@ def test_threads_share_one_model(folder: Path, engines: list[Any]) -> None:
 # --- the reward ----------------------------------------------------------------------------------------------------
 
 
-def completion(answer: str) -> str:
-    return f"<think> Seen. </think><answer> {answer} </answer>"
-
-
-def test_the_reward_of_equations_6_and_8() -> None:
-    score = TaskReward("score")
-    texts = [completion('{"rating": 3.3}'), completion('{"rating": 3.4}'), "nothing", completion('{"rating": 3.3}')]
-    asked = {"prompts": ["p"] * 4, "completion_ids": [[1]] * 4, "trainer_state": None}
-    assert score(completions=texts, rating=[3.0, 3.0, 3.0, None], **asked) == [2.0, 1.0, 0.0, None]
-    assert score.__name__ == "qinsight_score"
-    conversation = [[{"role": "assistant", "content": text}] for text in texts]
-    assert score(completions=conversation, rating=[3.0] * 4) == [2.0, 1.0, 0.0, 2.0]
-    assert TaskReward("score", epsilon=0.5)(completions=texts[:2], rating=[3.0, 3.0]) == [2.0, 2.0]
-    damage = TaskReward("degradation")
-    texts = [completion('{"distortion_class": "blur", "severity": "%s"}' % level) for level in ("slight", "serious")]  # noqa: UP031
-    expected = [1.0 + 0.25 + 0.75, 1.0 + 0.25]  # r_fmt + 0.25 r_deg + 0.75 r_lev
-    assert damage(completions=texts, distortion=["blur"] * 2, severity=["slight"] * 2) == pytest.approx(expected)
-    assert TaskReward("comparison")(completions=[completion("Image A")], winner=["Image A"]) == [2.0]
-    assert TaskReward("score", weights={"r_scr": 5.0})(completions=[completion('{"rating": 3}')], rating=[3]) == [6.0]
-
-
-def test_mistakes_of_a_reward() -> None:
-    with pytest.raises(QInsightError, match="no task 'sharpness'"):
-        TaskReward("sharpness")
-    with pytest.raises(QInsightError, match="no reward r_deg"):
-        TaskReward("score", weights={"r_deg": 1.0})
-    with pytest.raises(QInsightError, match="no column rating"):
-        TaskReward("score")(completions=["x"], label=[1])
-
-
 # --- the metric ----------------------------------------------------------------------------------------------------
-
-
-def test_the_metric_is_the_mean_rating(folder: Path, engines: list[Any]) -> None:
-    import torch
-
-    metric = QualityMetric(QInsight())
-    assert torch.isnan(metric.compute())
-    batch = torch.stack([torch.full((3, 8, 8), 60 * i, dtype=torch.uint8) for i in range(4)])
-    metric.update(batch)
-    mean = sum(round(1 + 4 * 60 * i / 255, 2) for i in range(4)) / 4
-    assert metric.compute().item() == pytest.approx(mean, abs=1e-6)
-    assert metric(batch[3] / 255.0).item() == pytest.approx(float(np.float32(3.82)), abs=1e-6)
-    metric.update(["photos/0.png", "missing.png"])
-    assert metric.failed == 1
-    assert metric.compute().item() == pytest.approx((mean * 4 + float(1 + 4 * 180 / 255) + 1) / 6, abs=2e-3)
-    metric.reset()
-    assert torch.isnan(metric.compute())
 
 
 # --- the package ---------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_the_rows_of_a_local_model(
         assert (there.code, here.code) == (0, 0), there.err
         assert rows("there.csv") == rows("here.csv")
         assert f"served at {address}" in there.err
-    assert [len(chat_server._addresses(body)) for body in seen.bodies] == [1] * 14 + [2]
+    assert [len(chat_server.addresses(body)) for body in seen.bodies] == [1] * 14 + [2]
 
 
 def test_without_probabilities_it_is_said_once(run: Any, photos: list[str], server: tuple[str, Any]) -> None:

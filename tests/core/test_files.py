@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from qinsight_cli.core import files
-from qinsight_cli.core.errors import QInsightError, UsageError
+from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.files import (
     claim_folder,
     locked,
@@ -24,7 +24,6 @@ from qinsight_cli.core.files import (
     write_bytes,
     write_text,
 )
-from qinsight_cli.core.output_checks import check_output, check_output_name
 
 
 def put(path: Path, data: bytes) -> None:
@@ -83,17 +82,6 @@ def test_a_disk_that_fails_at_the_end_leaves_the_old_output(tmp_path: Path, monk
         file.write(b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(QInsightError, match="there is no folder"):
-        check_output(str(tmp_path / "nowhere" / "out.csv"))
-    with pytest.raises(QInsightError, match="it is a folder"):
-        check_output(str(tmp_path))
-    with pytest.raises(QInsightError, match="for standard output give -"):
-        check_output(os.devnull)
-    check_output(str(tmp_path / "out.csv"))
-    assert list(tmp_path.iterdir()) == []
 
 
 @WRITERS
@@ -217,28 +205,6 @@ def test_text_without_a_spelling_in_utf_8(tmp_path: Path) -> None:
     assert not (tmp_path / "b.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("", "--out is empty"),
-        ("  ", "--out is empty"),
-        ("-x", "looks like an option"),
-        ("--csv", "looks like an option"),
-        ("out/--resume", "looks like an option"),
-        (Path("-/x"), "looks like an option"),
-        (Path("-"), "looks like an option"),
-    ],
-)
-def test_output_names_that_are_a_slip(name: str | Path, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        check_output_name(name, "--out")
-
-
-@pytest.mark.parametrize("name", ["a", "out/a-x", ".", "a b", Path("a-b/c--d")])
-def test_output_names_that_are_none(name: str | Path) -> None:
-    check_output_name(name, "--out")
-
-
 def test_claiming_a_folder(tmp_path: Path) -> None:
     claim_folder(tmp_path / "new/deep", "bench", lambda: False)
     claim_folder(tmp_path / "new/deep", "bench", lambda: False)  # empty
@@ -314,40 +280,3 @@ def test_without_flock_and_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     descriptor = os.open(tmp_path / "out.csv", os.O_RDONLY)
     assert read_at(descriptor, 3, 4) == b"456"
     os.close(descriptor)
-
-
-def never(head: bytes) -> bool:
-    return False
-
-
-def test_what_is_not_ours_is_replaced_only_by_force(tmp_path: Path) -> None:
-    path = tmp_path / "photo.png"
-    path.write_bytes(b"\x89PNG")
-    with pytest.raises(QInsightError, match="--force to replace it"):
-        check_output(str(path), never)
-    check_output(str(path), never, force=True)
-    check_output(str(path), lambda head: head == b"\x89PNG")
-    check_output(str(tmp_path / "new.csv"), never)
-    link = tmp_path / "link.csv"
-    link.symlink_to(path)
-    with pytest.raises(QInsightError, match="--force to replace it"):
-        check_output(str(link), never)
-
-
-def test_an_input_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("a.csv").write_bytes(b"x")
-    os.link("a.csv", "hard.csv")
-    Path("soft.csv").symlink_to("a.csv")
-    for name in ("a.csv", "./a.csv", "hard.csv", "soft.csv", str(tmp_path / "a.csv")):
-        with pytest.raises(QInsightError, match="this command reads it"):
-            check_output(name, force=True, inputs=["b.csv", "a.csv"])
-    with pytest.raises(QInsightError, match="this command reads it"):
-        check_output("missing.csv", inputs=["sub/../missing.csv"])
-    check_output("b.csv", inputs=["a.csv", "a\0b"])
-
-
-@pytest.mark.parametrize("name", ["", "folder/"])
-def test_an_empty_name_is_refused(name: str) -> None:
-    with pytest.raises(QInsightError, match="needs a name"):
-        check_output(name)

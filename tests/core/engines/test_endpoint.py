@@ -92,7 +92,7 @@ def test_files_go_as_they_are(pixel_engine: Any, tmp_path: Path, photo: NDArray[
     with chat_server.serving(pixel_engine()) as (url, seen):
         answers(served(url), items)
         answers(load_endpoint("tiny", Served((url,)), max_pixels=5000), items)
-    plain, small = (next(iter(chat_server._addresses(body))) for body in seen.bodies)
+    plain, small = (next(iter(chat_server.addresses(body))) for body in seen.bodies)
     assert base64.b64decode(plain.removeprefix("data:image/jpeg;base64,")) == (tmp_path / "a.jpg").read_bytes()
     opened = Image.open(io.BytesIO(base64.b64decode(small.removeprefix("data:image/png;base64,"))))
     assert opened.width * opened.height <= 5000
@@ -125,7 +125,7 @@ def test_a_failure_is_tried_again(failure: Any, pixel_engine: Any, grey: list[di
     """The first two calls for each picture fail; every picture is answered in the end."""
     with chat_server.serving(pixel_engine()) as (url, seen):
         engine = served(url, concurrency=2)
-        seen.fail = lambda number, body: failure if seen.calls[chat_server._addresses(body)[0]] <= 2 else None
+        seen.fail = lambda number, body: failure if seen.calls[chat_server.addresses(body)[0]] <= 2 else None
         assert ratings(answers(engine, grey)) == expected(grey, rating_of)
     assert set(seen.calls.values()) == {3}
 

@@ -51,8 +51,8 @@ class MultiTaskTrainer(FiniteSteps, GRPOTrainer):
                             first number that is not finite ends a run
     _save                   (transformers) tied weights that were gathered would be written twice; test_sharded
     _tokenize_prompts       TRL tokenizes and cuts up pictures once for each completion, here once for each prompt;
-                            test_trainer, pictures are opened once a step
-    _generate_single_turn   one prefill a prompt, and draws that depend on neither batch nor process; test_trainer,
+                            test_rollouts, pictures are opened once a step
+    _generate_single_turn   one prefill a prompt, and draws that depend on neither batch nor process; test_rollouts,
                             rollouts follow the network's own probabilities
     _prepare_inputs         TRL shuffles completions between the parts of a step, which parts groups; test_trainer,
                             gradients with shared prompts are those without

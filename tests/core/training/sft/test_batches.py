@@ -1,5 +1,7 @@
 """Which rows come when, and what tensors they become."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from dataclasses import replace
@@ -12,23 +14,16 @@ from PIL import Image
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS, PSEUDO_MOS_CLEAN
-from qinsight_cli.core.data.reasoning import (
-    CLEAN,
-    STATEMENTS,
-    damage_sentence,
-    describe_damage,
-    describe_pair,
-    measure_image,
-)
+from qinsight_cli.core.data.reasoning import STATEMENTS, damage_sentence, measure_image
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.images.fit import Target
-from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.degradation import Degradation, parse
 from qinsight_cli.core.training.images import check_images
-from qinsight_cli.core.training.sft.answers import IGNORED, digit_columns, draw_rating, gold_completion, token_weights
+from qinsight_cli.core.training.sft.answers import IGNORED, gold_completion
 from qinsight_cli.core.training.sft.batches import Collator, plan_batches
 from qinsight_cli.core.training.sft.recipe import Phase
+from sft_recipe import gaussian
 
 TALK = Phase("talk", "talk", 40, 6, 1e-3, {"score": 0.5, "degradation": 0.3, "comparison": 0.2})
 SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})
@@ -37,11 +32,6 @@ SEE = replace(TALK, kind="see", crop=64, mix={"degradation": 1.0})
 @pytest.fixture(scope="module")
 def found(small_rows: list[Sample]) -> dict[Path, tuple[int, int]]:
     return check_images(small_rows)
-
-
-@pytest.fixture(scope="module")
-def processor(random_model: Path) -> Any:
-    return load_processor(random_model)
 
 
 def test_a_plan_repeats_from_its_seed_and_differs_with_another(
@@ -178,20 +168,6 @@ def test_see_labels(small_rows: list[Sample], processor: Any) -> None:
     assert batch["image_grid_thw"].tolist() == [[1, 4, 4], [1, 4, 4]]  # 64 x 64 in patches of 16
 
 
-def test_token_weights_mark_the_tokens_that_carry_the_answer(processor: Any) -> None:
-    weights = {"rating": 8.0, "distortion": 6.0, "severity": 10.0}
-    completion = '<think> There is slight noise: grain shows. </think><answer> {"rating": 3.42} </answer>'
-    tokens = processor.tokenizer(completion, return_offsets_mapping=True)["offset_mapping"]
-    values = token_weights(completion, processor.tokenizer, weights)
-    heavy: dict[float, set[int]] = {}
-    for value, (start, end) in zip(values, tokens, strict=True):
-        heavy.setdefault(value, set()).update(range(start, end))
-    for word, weight in (("3.42", 8.0), ("noise", 6.0), ("slight", 10.0)):
-        start = completion.index(word)
-        assert set(range(start, start + len(word))) <= heavy[weight]
-    assert completion.index("grain") in heavy[1.0]
-
-
 def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sample], processor: Any) -> None:
     row = next(row for row in small_rows if row.task == "degradation")
     with Image.open(row.images["image"]) as image:
@@ -204,75 +180,6 @@ def test_windows_cut_whole_tokens_of_the_shapes_asked_for(small_rows: list[Sampl
         seen.add((columns * 16, rows * 16))
     half = round(width * 0.5 / 32) * 32
     assert seen == {(width, height), (half, height), (32, 32)}
-
-
-@pytest.mark.parametrize(
-    ("said", "heavy"),
-    [
-        (CLEAN, ["no"]),
-        (damage_sentence("blur", "slight"), ["slight", "blur"]),
-        (damage_sentence("darken", "catastrophic"), ["catastrophic", "darkening"]),
-        (
-            describe_pair(describe_damage("null", "null"), describe_damage("noise", "serious")),
-            ["no", "serious", "noise"],
-        ),
-    ],
-)
-def test_alternatives_at_one_place_weigh_the_same(processor: Any, said: str, heavy: list[str]) -> None:
-    weights = {"severity": 10.0, "distortion": 10.0}
-    offsets = processor.tokenizer(said, return_offsets_mapping=True)["offset_mapping"]
-    values = token_weights(said, processor.tokenizer, weights)
-    marked = "".join(said[a:b] if value == 10.0 else "|" for (a, b), value in zip(offsets, values, strict=True))
-    assert marked.replace("|", " ").split() == heavy
-
-
-def gaussian(rating: float, spread: float) -> dict[str, float]:
-    """ "3.4" -> its probability, over the ratings of one decimal."""
-    names = [f"{tens / 10:.1f}" for tens in range(10, 51)]
-    density = [math.exp(-((float(name) - rating) ** 2) / 2 / spread**2) for name in names]
-    return {name: value / sum(density) for name, value in zip(names, density, strict=True)}
-
-
-@pytest.mark.parametrize(("rating", "spread"), [(3.42, 0.4), (1.0, 0.4), (4.93, 0.2)])
-def test_digits_have_the_chances_of_a_gaussian(rating: float, spread: float) -> None:
-    expected = gaussian(rating, spread)
-    rng = np.random.default_rng(0)
-    drawn: Counter[str] = Counter()
-    decimals: dict[str, Any] = {}
-    for _ in range(4000):
-        value, (first, decimal) = draw_rating(rating, spread, rng)
-        name = f"{value:.1f}"
-        drawn[name] += 1
-        decimals[name[0]] = decimal
-    for digit in range(10):
-        of_digit = sum(chance for name, chance in expected.items() if name.startswith(str(digit)))
-        assert first[digit] == pytest.approx(of_digit, abs=1e-9)
-    for digit, decimal in decimals.items():
-        assert decimal.sum() == pytest.approx(1)
-        for name, chance in expected.items():
-            if name.startswith(digit):  # the chance of the first digit times that of the decimal after it
-                assert first[int(digit)] * decimal[int(name[2])] == pytest.approx(chance, abs=1e-9)
-    for name, chance in expected.items():
-        # Four standard errors of a share of 4,000 draws.
-        assert abs(drawn[name] / 4000 - chance) < 4 * math.sqrt(chance * (1 - chance) / 4000) + 1e-9
-
-
-def test_digit_columns_point_at_the_digits_of_the_rating(processor: Any) -> None:
-    tokenizer = processor.tokenizer
-    completion = '<think> 1.5 of 2.5 </think><answer> {"rating": 3.70} </answer><|im_end|>'
-    ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    columns = digit_columns(completion, tokenizer, TASKS["score"].digits)
-    assert [tokenizer.decode([ids[column]]) for column in columns] == ["3", "7"]
-    assert tokenizer.decode(ids[columns[0] : columns[1] + 1]) == "3.7"
-
-
-def test_a_tokenizer_that_joins_digits_is_refused() -> None:
-    def joined(completion: str, **_: Any) -> dict[str, Any]:
-        start = completion.index("3.70")
-        return {"offset_mapping": [(start, start + 4)]}
-
-    with pytest.raises(QInsightError, match="each digit of a rating"):
-        digit_columns('{"rating": 3.70}', joined, TASKS["score"].digits)
 
 
 def test_soft_digits_stand_beside_the_tokens_they_replace(small_rows: list[Sample], processor: Any) -> None:

@@ -12,40 +12,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from killed_training import Killed, killed_after
+from killed_training import killed_after
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.training.recipe import load_sft
 from qinsight_cli.core.training.run_folder import read_lines, settings
-from qinsight_cli.core.training.sft import new_model, run, start, trainers
-from qinsight_cli.core.training.sft.recipe import Phase, SftRecipe
-from small_networks import SMALL
-
-MIX = {"score": 0.4, "degradation": 0.4, "comparison": 0.2}
-RECIPE = SftRecipe(
-    model="new",
-    seed=1,
-    network=SMALL,
-    workers=0,
-    token_weights={"rating": 8.0},
-    rating_spread=0.4,
-    phases=(
-        Phase("see", "see", 4, 4, 1e-3, {"degradation": 1.0}, crop=64),
-        Phase("again", "see", 2, 4, 1e-3, {"degradation": 1.0}, crop=64),
-        Phase("talk", "talk", 6, 4, 3e-3, MIX, vision_learning_rate=1e-3),
-    ),
-)
-DATA = [{"data": "synth", "sha256": "ab", "folder": "data/synth", "split": "train", "rows": 1}]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, small_rows: list[Sample]) -> Path:
-    """The folder of an undisturbed run that logs every step."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "LOG_EVERY", 1)
-        run.run_sft(RECIPE, small_rows, out, DATA)
-    return out
+from qinsight_cli.core.training.sft import run, trainers
+from qinsight_cli.core.training.sft.recipe import Phase
+from sft_recipe import DATA, RECIPE, assert_same_run
 
 
 def test_a_run_folder_holds_recipe_versions_metrics_and_a_model(finished: Path) -> None:
@@ -109,15 +83,6 @@ def test_talking_learns(small_rows: list[Sample], finished: Path, tmp_path: Path
     assert course[-1] < 0.6 * course[0]
 
 
-def assert_same_run(out: Path, whole: Path) -> None:
-    for name in ("3-talk/done", "final"):
-        first, second = (load_file(folder / name / "model.safetensors") for folder in (whole, out))
-        for weight, value in first.items():
-            torch.testing.assert_close(second[weight], value, rtol=0, atol=0, msg=weight)
-    first, second = (read_lines(folder / "metrics.jsonl") for folder in (whole, out))
-    assert second == first
-
-
 def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
     small_rows: list[Sample], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,76 +108,6 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_steps_and_weights(
     assert (out / "3-talk" / "checkpoint-2").is_dir()
     run.run_sft(RECIPE, small_rows, out, DATA, resume=True)
     assert_same_run(out, finished)
-
-
-CONV = replace(
-    RECIPE,
-    network=replace(SMALL, encoder="efficientnet-lite0", vision_hidden=48),
-    final_dtype="float32",
-    phases=(
-        Phase("see", "see", 2, 4, 1e-3, {"degradation": 1.0}, crop=64, frozen_blocks=5),
-        Phase("talk", "talk", 2, 4, 1e-3, {"score": 1.0}, crop=64, frozen_blocks=16),
-    ),
-)
-
-
-@pytest.fixture
-def random_encoder(random_conv_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the place of the ImageNet weights, which not every machine has."""
-    prefix = "model.visual.trunk."
-    weights = load_file(random_conv_model / "model.safetensors")
-    trunk = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    monkeypatch.setattr(new_model, "encoder_weights", lambda name: trunk)
-
-
-def test_a_kill_before_the_vision_module_is_standardised_changes_nothing(
-    small_rows: list[Sample], tmp_path: Path, random_encoder: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(start, "PICTURES", 12)
-    whole, out = tmp_path / "whole", tmp_path / "resumed"
-    run.run_sft(CONV, small_rows, whole, DATA)
-    with monkeypatch.context() as patch:
-
-        def stop(*_: Any) -> None:
-            raise Killed
-
-        patch.setattr(start, "_standardise", stop)
-        with pytest.raises(Killed):
-            run.run_sft(CONV, small_rows, out, DATA)
-    half = out / "0-new.part"  # what a kill would have left of it
-    half.mkdir()
-    (half / "config.json").write_text("{")
-    run.run_sft(CONV, small_rows, out, DATA, resume=True)
-    first, second = (load_file(folder / "final" / "model.safetensors") for folder in (whole, out))
-    for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
-    new = load_file(whole / "0-new" / "model.safetensors")
-    assert new["model.visual.center"].abs().max() > 0.1
-    assert not torch.equal(new["model.visual.scale"], torch.ones_like(new["model.visual.scale"]))
-    seen = load_file(whole / "1-see" / "done" / "model.safetensors")
-    still = ("model.visual.trunk.stem.", *(f"model.visual.trunk.blocks.{number}." for number in range(5)))
-    for name, value in new.items():
-        moved = not torch.equal(value, seen[name])
-        assert moved == ("visual" in name and not name.startswith(still)), name
-    for name, value in seen.items():
-        moved = not torch.equal(value, first[name])
-        assert moved == ("trunk" not in name), name
-
-
-def test_phases_with_kept_cells_train_all_but_the_trunk_and_resume(
-    small_rows: list[Sample], tmp_path: Path, random_conv_model: Path
-) -> None:
-    kept = [replace(phase, crop=0, frozen_blocks=16, keep_cells=True) for phase in CONV.phases]
-    recipe = replace(CONV, model=str(random_conv_model), phases=tuple(kept))
-    run.run_sft(recipe, small_rows, tmp_path / "whole", DATA)
-    with killed_after(3):  # in the second phase
-        run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA)
-    run.run_sft(recipe, small_rows, tmp_path / "resumed", DATA, resume=True)
-    first, second = (load_file(tmp_path / each / "final" / "model.safetensors") for each in ("whole", "resumed"))
-    start = load_file(random_conv_model / "model.safetensors")
-    for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
-        assert torch.equal(value, start[name].float()) == ("trunk" in name), name
 
 
 def test_torn_heads_are_one_line(small_rows: list[Sample], finished: Path, tmp_path: Path) -> None:
