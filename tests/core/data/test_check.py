@@ -84,7 +84,7 @@ def test_the_card(dataset: Path) -> None:
     (dataset / "test.jsonl").unlink()
     assert "test.jsonl is missing" in examine(dataset).errors
     (dataset / "dataset.json").unlink()
-    assert any("no dataset.json" in error for error in examine(dataset).errors)
+    assert any("dataset.json is missing" in error for error in examine(dataset).errors)
 
 
 def test_a_folder_without_manifests(tmp_path: Path) -> None:
