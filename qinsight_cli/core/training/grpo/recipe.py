@@ -31,13 +31,16 @@ class GrpoRecipe:
     weights: Annotated[
         Mapping[str, float],
         Setting(
-            "Weights of rewards (Eq. 6 and 8), as r_lev=0.5,r_fmt=1; the tasks' own for the others.",
+            "Weights of rewards (Eq. 6 and 8), such as r_lev=0.5,r_fmt=1; the others keep those of their task.",
             REWARDS,
             metavar="WEIGHTS",
         ),
     ] = field(default_factory=dict)
     score_epsilon: Annotated[
-        float, Setting("A rating less than X from the label is right, Eq. 3; 0: only an equal one.", REWARDS, least=0)
+        float,
+        Setting(
+            "A rating is right if it is less than X from the label, Eq. 3; with 0, if it is equal.", REWARDS, least=0
+        ),
     ] = 0.35
     score_reward: Annotated[
         Literal["threshold", "gaussian"],
@@ -46,12 +49,12 @@ class GrpoRecipe:
     rank_weight: Annotated[
         float,
         Setting(
-            "Weight of r_rank, which pays for ranking the pictures of a batch well. Not in the paper.", REWARDS, least=0
+            "Weight of r_rank, the reward for ranking the pictures of a batch. Not in the paper.", REWARDS, least=0
         ),
     ] = 0.0
 
     num_generations: Annotated[int, Setting("Completions of each prompt, N of Eq. 1.", ROLLOUTS)] = 8
-    temperature: Annotated[float, Setting("Temperature at which completions are drawn.", ROLLOUTS, above=0)] = 1.0
+    temperature: Annotated[float, Setting("Temperature of the rollouts.", ROLLOUTS, above=0)] = 1.0
     top_p: Annotated[
         float, Setting("Draw from the likeliest tokens whose probabilities add up to X.", ROLLOUTS, above=0, most=1)
     ] = 1.0
@@ -65,17 +68,17 @@ class GrpoRecipe:
         Literal["", "colocate", "server"],
         Setting("Draw completions with vLLM, on these GPUs or on its server.", ROLLOUTS),
     ] = ""
-    vllm_url: Annotated[str, Setting("Where TRL's vLLM server listens.", ROLLOUTS, metavar="URL")] = ""
+    vllm_url: Annotated[str, Setting("Address of TRL's vLLM server.", ROLLOUTS, metavar="URL")] = ""
     vllm_memory: Annotated[
         float, Setting("Share of a GPU's memory that colocated vLLM takes.", ROLLOUTS, above=0, most=1)
     ] = 0.3
 
-    max_steps: Annotated[int, Setting("End after N updates; 0 is as many as the epochs take.", UPDATE, least=0)] = 0
+    max_steps: Annotated[int, Setting("Stop after N updates; 0: after all epochs.", UPDATE, least=0)] = 0
     epochs: Annotated[float, Setting("How often each row is used.", UPDATE, above=0)] = 10.0
     mix: Annotated[
         Mapping[str, Annotated[float, Range(least=0)]],
         Setting(
-            "Share of each task or task/source, as score=2,degradation/synth=1; as the data has them by default.",
+            "Share of each task or task/source, such as score=2,degradation/synth=1; by default as in the data.",
             UPDATE,
             metavar="SHARES",
         ),
@@ -86,7 +89,7 @@ class GrpoRecipe:
     per_device_batch: Annotated[int, Setting("Completions at a time on each process.", UPDATE, least=1)] = 8
     learning_rate: Annotated[float, Setting("Learning rate at the start.", UPDATE, above=0)] = 1.0e-6
     final_learning_rate: Annotated[
-        float, Setting("Learning rate at the end; it falls in a straight line.", UPDATE, least=0)
+        float, Setting("Learning rate at the end; it decreases linearly.", UPDATE, least=0)
     ] = 1.0e-9
     warmup_steps: Annotated[int, Setting("Updates in which the learning rate rises from 0.", UPDATE, least=0)] = 0
     weight_decay: Annotated[float, Setting("Weight decay of AdamW.", UPDATE, least=0)] = 0.0
@@ -108,7 +111,7 @@ class GrpoRecipe:
         tuple[str, ...], Setting("Adapted projections: q_proj,v_proj; all by default.", LARGE, metavar="NAMES")
     ] = PROJECTIONS
     freeze_vision: Annotated[
-        bool, Setting("Leave the vision module as it is.", LARGE, option="--freeze-vision/--train-vision")
+        bool, Setting("Do not train the vision module.", LARGE, option="--freeze-vision/--train-vision")
     ] = False
     gradient_checkpointing: Annotated[
         bool, Setting("Compute activations again in the backward pass: less memory, more time.", LARGE)
