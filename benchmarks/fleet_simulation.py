@@ -69,7 +69,7 @@ def simulate(case: Case) -> Outcome:
     while left > 0:
         start, worker = heapq.heappop(now)
         if kills and start >= kills[0]:
-            kills.pop(0)  # every worker loses half a part on average, and all begin anew
+            kills.pop(0)  # every worker loses half a part on average, and all start again
             judged_twice += sum(dice.random() * case.part for _ in rates)
             again = (case.pictures - left) / (READING * case.workers)
             now = [(max(at, start) + case.restart + again, each) for at, each in [(start, worker), *now]]

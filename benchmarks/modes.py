@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("photos", nargs="+", help="files, folders or globs, as `qinsight score` takes them")
     parser.add_argument("--model", default="tiny", help="any name that qinsight takes (default: tiny)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=int, help="only the first so many photos")
+    parser.add_argument("--limit", type=int, help="only the first N photos")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
     return parser.parse_args()

@@ -96,7 +96,7 @@ def _in_turns(
 def _options() -> argparse.Namespace:
     parser = option_parser(__doc__)
     parser.add_argument("photos", nargs="+", help="files, folders or globs, as `qinsight score` takes them")
-    parser.add_argument("--limit", type=int, default=200, help="only the first so many photos")
+    parser.add_argument("--limit", type=int, default=200, help="only the first N photos")
     parser.add_argument("--model", default="tiny", help="any name that qinsight takes (default: tiny)")
     parser.add_argument("--mode", choices=["reasoned", "direct"], default="reasoned")
     parser.add_argument("--batch-size", type=int, help="(default: qinsight's own)")

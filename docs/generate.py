@@ -90,7 +90,7 @@ def escaped(words: str) -> str:
 
 
 def write_commands() -> None:
-    """Write the page of every command, and remove those of commands that are gone."""
+    """Write the page of every command, and remove those of old commands."""
     PAGES.mkdir(exist_ok=True)
     for old in PAGES.glob("*.md"):
         old.unlink()

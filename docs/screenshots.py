@@ -1,4 +1,4 @@
-"""Make the pictures of the README anew, from true runs: python docs/screenshots.py
+"""Make the pictures of the README again, from real runs: python docs/screenshots.py
 
 Writes docs/images/score.svg, what `qinsight score` prints on a terminal, and docs/images/gallery.png, the page that
 --html writes, as Chromium shows it. Run it when the weights of the embedded model, or what the commands print, have
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """That of this process, with a cache of its own and the size of a terminal."""
+    """The environment of this process, with its own cache and the size of a terminal."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "QINSIGHT_NO_CACHE")}
     own = {"PYTHONPATH": str(ROOT), "QINSIGHT_CACHE": str(folder / "cache"), "COLUMNS": str(COLUMNS), "TERM": "xterm"}
     return {**kept, **own, "COLORTERM": "truecolor"}
@@ -66,7 +66,7 @@ def on_a_terminal(arguments: list[str], folder: Path) -> str:
     try:
         while part := os.read(ours, 4096):
             parts.append(part)
-    except OSError:  # so Linux says that the other end is closed
+    except OSError:  # on Linux the other end is closed
         pass
     os.close(ours)
     if started.wait() != 0:
@@ -75,7 +75,7 @@ def on_a_terminal(arguments: list[str], folder: Path) -> str:
 
 
 def svg(printed: str, command: str) -> str:
-    """Coloured text of a terminal, with the command above it, as an SVG that loads no font from anywhere."""
+    """Coloured text of a terminal, with the command above it, as an SVG that loads no font."""
     from rich.console import Console
     from rich.text import Text
 
@@ -88,7 +88,7 @@ def svg(printed: str, command: str) -> str:
 
 
 def shoot(page: Path, picture: Path) -> None:
-    """The page in Chromium, as a PNG of few colours."""
+    """Write the page as Chromium shows it, as a PNG of few colours."""
     from PIL import Image
     from playwright.sync_api import sync_playwright
 

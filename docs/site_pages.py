@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages that lie elsewhere in the repository, links to them, and the list of commands."""
+"""A hook of MkDocs: pages from outside docs/, links to them, and the list of commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-# Page of the site -> the file in the repository that it is.
+# Page of the site -> its file in the repository.
 ELSEWHERE = {
     "index.md": "README.md",
     "model-card.md": "qinsight_cli/tiny/README.md",
@@ -28,7 +28,7 @@ def on_config(config: Any) -> Any:
 
 
 def commands_on(page: str) -> list[Any]:
-    """The pages of the commands that a page of docs/commands/ lists; one that lists some itself is a section."""
+    """The pages of commands that a page of docs/commands/ lists; a page that lists others is a section."""
     folder = ROOT / "docs" / "commands"
     linked = re.findall(r"^- \[`[a-z0-9-]+`\]\((.+\.md)\)", (folder / page).read_text(encoding="utf-8"), re.MULTILINE)
     below = {name: commands_on(name) for name in linked}
@@ -39,7 +39,7 @@ def commands_on(page: str) -> list[Any]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that lie elsewhere."""
+    """Add the pages from outside docs/."""
     from mkdocs.structure.files import File
 
     for page, source in ELSEWHERE.items():
@@ -48,13 +48,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links as they are right in the repository -> as they are right on the site."""
+    """Links that are right in the repository -> links that are right on the site."""
     uri = page.file.src_uri
     return LINK.sub(lambda found: f"{found[1]}{site_link(found[2], uri)}{found[3] or ''}", markdown)
 
 
 def site_link(link: str, uri: str) -> str:
-    """A relative link of the page `uri` of the site, as it is in the repository -> the same on the site."""
+    """A relative link of the page `uri`, written for the repository -> the same link on the site."""
     source = posixpath.normpath(posixpath.join(posixpath.dirname(ELSEWHERE.get(uri, f"docs/{uri}")), link))
     target = PAGES.get(source, source.removeprefix("docs/") if source.startswith("docs/") else None)
     return link if target is None else posixpath.relpath(target, posixpath.dirname(uri) or ".")

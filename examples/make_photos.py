@@ -1,4 +1,4 @@
-"""Real photos and damaged versions of them, for `make demo`: python examples/make_photos.py FOLDER
+"""Write real photos and damaged versions of them, for `make demo`: python examples/make_photos.py FOLDER
 
 The photos come with scikit-image; the damage is qinsight's own. Photos are saved as JPEG of quality 95.
 """
@@ -33,5 +33,5 @@ def save(pixels: np.ndarray, path: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write three real photos and damaged versions of them.")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write them; it is made if need be")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write them; created if missing")
     main(parser.parse_args().folder)

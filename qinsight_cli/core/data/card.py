@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.files import claim_folder, locked, write_text
+from qinsight_cli.core.files import claim_folder, held_folder, write_text
 
 CARD = "dataset.json"
 LONGEST_VALUE = 40  # characters of a field that a message shows
@@ -46,11 +45,11 @@ def claimed(folder: Path, card: Mapping[str, Any], force: bool = False) -> Itera
     Raises QInsightError if the folder contains anything else, so that no user file is overwritten; if the dataset that
     is there was made of something else, naming what; or if another process writes it.
     """
-    name, found = card["name"], read_card(folder).get("name")
-    claim_folder(folder, "dataset", lambda: found == name, f"the dataset {found!r}" if found else "")
-    if found is None:
-        write_text(folder / CARD, json.dumps({"name": name, "unfinished": True}) + "\n")
-    with locked(os.fspath(folder / ".lock"), os.fspath(folder)):
+    with held_folder(folder):
+        name, found = card["name"], read_card(folder).get("name")
+        claim_folder(folder, "dataset", lambda: found == name, f"the dataset {found!r}" if found else "")
+        if found is None:
+            write_text(folder / CARD, json.dumps({"name": name, "unfinished": True}) + "\n")
         if not force:
             _refuse_to_change(folder, read_card(folder), card)
         yield

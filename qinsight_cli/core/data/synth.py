@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 
 from qinsight_cli.core.data.distortions import distort
-from qinsight_cli.core.data.inspect_images import process_pool
 from qinsight_cli.core.data.manifest import FileFacts, Sample
 from qinsight_cli.core.data.names import distinct_names
 from qinsight_cli.core.data.near_duplicates import difference_hash, near_duplicate_groups
 from qinsight_cli.core.data.problems import BROKEN, Problem, look_alike_problems, near_duplicate_problems
+from qinsight_cli.core.data.process_pool import process_pool
 from qinsight_cli.core.data.pseudo_mos import PSEUDO_MOS_CLEAN
 from qinsight_cli.core.data.reasoning import measure_image
 from qinsight_cli.core.data.splits import seed_of, split_by_group

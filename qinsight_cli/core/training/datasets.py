@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qinsight_cli.core.data.card import CARD
+from qinsight_cli.core.data.card import read_card
 from qinsight_cli.core.data.manifest import DATA, Sample, find_datasets, read_split
 from qinsight_cli.core.data.splits import draw_unit
 from qinsight_cli.core.errors import QInsightError
@@ -51,10 +50,7 @@ def collect(
 
 
 def _digest(folder: Path, split: str) -> str | None:
-    try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))["sha256"][split]
-    except (OSError, ValueError, KeyError):
-        return None
+    return read_card(folder).get("sha256", {}).get(split)
 
 
 def set_aside(
