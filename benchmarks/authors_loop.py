@@ -20,7 +20,7 @@ from qinsight_cli.core.models.loading import load_processor
 from qinsight_cli.core.tasks import TASKS
 
 
-def load(folder: Path, device: str, dtype: Any, max_pixels: int | None = None) -> tuple[Any, Any]:
+def load(folder: Path, device: str, dtype: Any) -> tuple[Any, Any]:
     """Network and processor as transformers loads them, without the speed-ups of qinsight."""
     from transformers import AutoModelForImageTextToText
 
@@ -28,7 +28,7 @@ def load(folder: Path, device: str, dtype: Any, max_pixels: int | None = None) -
 
     register()
     network = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
-    return network.to(device).eval(), load_processor(folder, max_pixels)
+    return network.to(device).eval(), load_processor(folder)
 
 
 def answerer(

@@ -7,7 +7,6 @@ hashes are alike: pages of the same layout, for example. Groups over `LARGE` are
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -49,33 +48,31 @@ def near_duplicate_groups(hashes: Sequence[int | None], near: int = NEAR, large:
     return groups.tolist()
 
 
-def taken_apart(hashes: Sequence[int | None], near: int = NEAR, large: int = LARGE) -> list[list[int]]:
-    """The groups over `large`, as indices, that `near_duplicate_groups` splits."""
-    whole = near_duplicate_groups(hashes, near, max(large, len(hashes)))
-    sizes = Counter(whole)
-    members: dict[int, list[int]] = {}
-    for index, group in enumerate(whole):
-        if sizes[group] > large:
-            members.setdefault(group, []).append(index)
-    return list(members.values())
+def taken_apart(hashes: Sequence[int | None]) -> list[list[int]]:
+    """The groups over `LARGE`, as indices, that `near_duplicate_groups` splits."""
+    whole = near_duplicate_groups(hashes, large=max(LARGE, len(hashes)))
+    return [members for members in _members(whole) if len(members) > LARGE]
 
 
-def near_duplicate_pairs(
-    hashes: Sequence[int | None], sides: Sequence[str], near: int = NEAR
-) -> list[tuple[int, int, int]]:
-    """Pictures of one group within `near` bits of one another on different sides: (index, later index, bits)."""
-    members: dict[int, list[int]] = {}
-    for index, number in enumerate(near_duplicate_groups(hashes, near)):
-        members.setdefault(number, []).append(index)
+def near_duplicate_pairs(hashes: Sequence[int | None], sides: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Pictures of one group within `NEAR` bits of one another on different sides: (index, later index, bits)."""
     found = []
-    for group in members.values():
+    for group in _members(near_duplicate_groups(hashes)):
         if len({sides[index] for index in group}) > 1:
             for place, first in enumerate(group):
                 for other in group[place + 1 :]:
                     bits = ((hashes[first] or 0) ^ (hashes[other] or 0)).bit_count()
-                    if sides[first] != sides[other] and bits <= near:
+                    if sides[first] != sides[other] and bits <= NEAR:
                         found.append((first, other, bits))
     return sorted(found)
+
+
+def _members(groups: Sequence[int]) -> list[list[int]]:
+    """The indices in each group."""
+    members: dict[int, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return list(members.values())
 
 
 def _parts(values: NDArray[np.uint64], near: int, large: int) -> Iterator[NDArray[np.int64]]:

@@ -16,8 +16,8 @@ from qinsight_cli.core.images.find import EXTENSIONS, unescaped
 DEPTH = 3  # label files are searched in the folder and this many levels below it
 
 
-def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[Path]:
-    """The label files of dataset `name` in a folder (or the file itself) that match the first pattern with a match.
+def label_files(source: Path, name: str) -> list[Path]:
+    """The label files of dataset `name` in a folder, by the first of its signs that matches; a file gives itself.
 
     Raises QInsightError if there are none, naming the dataset that the folder looks like.
     """
@@ -27,8 +27,8 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
         raise QInsightError(f"no such file or folder: {source}")
     if source.is_file():
         return [source]
-    for pattern in patterns or signs:
-        if found := _matching(source, pattern):
+    for sign in signs:
+        if found := _matching(source, sign):
             return found
     others = [other for other in looks_like(source) if other != name]
     hint = (
@@ -36,7 +36,7 @@ def label_files(source: Path, name: str, patterns: Sequence[str] = ()) -> list[P
         if others
         else "see docs/datasets.md"
     )
-    raise QInsightError(f"{source} is not {title}: it has no {' or '.join(patterns or signs)}; {hint}")
+    raise QInsightError(f"{source} is not {title}: it has no {' or '.join(signs)}; {hint}")
 
 
 def looks_like(source: Path) -> list[str]:

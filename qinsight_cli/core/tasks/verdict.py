@@ -41,8 +41,8 @@ def named_damage(reasoning: str) -> list[str]:
     return [f"{LEVELS[level]} {kind}" for kind, level in worst]
 
 
-def telling_sentences(reasoning: str, limit: int = LONGEST) -> str:
-    """The sentences that name damage, in order, cut at `limit` characters; else the conclusion or the first
+def telling_sentences(reasoning: str) -> str:
+    """The sentences that name damage, in order, cut at `LONGEST` characters; else the conclusion or the first
     sentence."""
     each = sentences(reasoning)
     ranks = [_rank(sentence) for sentence in each]
@@ -52,10 +52,10 @@ def telling_sentences(reasoning: str, limit: int = LONGEST) -> str:
         chosen = chosen[-1:]  # the last such sentence is the conclusion
     kept = chosen[:1]
     for sentence in chosen[1:]:
-        if len(" ".join([*kept, sentence])) > limit:
+        if len(" ".join([*kept, sentence])) > LONGEST:
             break
         kept.append(sentence)
-    return shortened(" ".join(kept), limit)
+    return _shortened(" ".join(kept))
 
 
 def _rank(sentence: str) -> int:
@@ -64,12 +64,12 @@ def _rank(sentence: str) -> int:
     return 2 if _DAMAGED.search(sentence) else 1 if _CONCLUSION.search(sentence) else 0
 
 
-def shortened(text: str, limit: int = LONGEST) -> str:
-    """A text of at most `limit` characters, cut between words where it can be."""
-    if len(text) <= limit:
+def _shortened(text: str) -> str:
+    """A text of at most `LONGEST` characters, cut between words if possible."""
+    if len(text) <= LONGEST:
         return text
-    head = text[: limit - 1]
-    return f"{head.rsplit(' ', 1)[0] if ' ' in head[limit // 2 :] else head}…"
+    head = text[: LONGEST - 1]
+    return f"{head.rsplit(' ', 1)[0] if ' ' in head[LONGEST // 2 :] else head}…"
 
 
 def quality_word(rating: float) -> str:
