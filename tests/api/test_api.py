@@ -86,7 +86,7 @@ def test_a_conversation_here_and_at_a_server(folder: Path, engines: list[Any], p
         seen.fail = lambda number, body: chat_server.status(400, "no")
         with pytest.raises(QInsightError, match="no"):
             served.ask(messages)
-    (address, *_) = chat_server._addresses(seen.bodies[-1])
+    (address, *_) = chat_server.addresses(seen.bodies[-1])
     with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
         assert sent.width % 28 == sent.height % 28 == 0
         assert sent.width * sent.height <= 30_000

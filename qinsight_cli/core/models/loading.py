@@ -137,7 +137,7 @@ def load_network(
         # transformers would use random numbers instead.
         first = min(report["missing_keys"])
         raise QInsightError(
-            f"{folder}: its files lack {len(report['missing_keys'])} weights, {first} first; download the model again"
+            f"{folder}: {len(report['missing_keys'])} weights are missing, {first} first; download the model again"
         )
     _speed_up(network.model.visual, attention)
     return network
