@@ -2,18 +2,17 @@
 
     python benchmarks/decoding.py PHOTOS [--model tiny] [--rounds 3]
 
-Prints seconds on the clock, processor seconds of both processes (which other work on the machine changes little), the
-ratios of the medians, and one JSON line.
+Prints the medians of seconds on the clock and of processor seconds of all processes (which other work on the machine
+changes little), their ratios, and one JSON line.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from typing import Any
 
-from measuring import option_parser, processor_seconds
+from measuring import option_parser, processor_seconds, report
 
 from qinsight_cli.core.engines import Decoding
 from qinsight_cli.core.engines.local import load_engine
@@ -54,13 +53,11 @@ def main() -> None:
             if turn:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
                 busy[name].append(processor_seconds() - before)
-    here, worker = (statistics.median(seconds[name]) for name in ("here", "worker"))
-    own, both = (statistics.median(busy[name]) for name in ("here", "worker"))
-    for what, first, second in (("on the clock", here, worker), ("of processor time", own, both)):
-        change = f"{second / first - 1:+.1%}"
-        print(f"{count} pictures, {what}: {first:.2f} s decoded here, {second:.2f} s in a process of its own: {change}")
-    figures = {"here": here, "worker": worker, "ratio": worker / here, "busy_ratio": both / own}
-    print(json.dumps({"pictures": count, **figures}))
+    rows = []
+    for what, measured in (("seconds on the clock", seconds), ("processor seconds", busy)):
+        here, worker = (statistics.median(measured[name]) for name in ("here", "worker"))
+        rows.append({"what": what, "one process": here, "two processes": worker, "ratio": worker / here})
+    report("decoding", rows, pictures=count)
 
 
 if __name__ == "__main__":

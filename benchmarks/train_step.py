@@ -11,7 +11,6 @@ and random weights, and its completions never end before the limit.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -20,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from measuring import option_parser, random_model, real_photos
+from measuring import option_parser, random_model, real_photos, report
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -43,29 +42,26 @@ def main() -> None:
         rows = _rows(Path(folder), options.prompts)
         sides = {name: _trainer(model, rows, options, Path(folder), name == "qinsight") for name in ("trl", "qinsight")}
         same = _same_batch(sides)
-        times = _taking_turns(sides, rows, options.rounds)
-    rollouts = options.prompts * GENERATIONS
-    print(f"{'':>22} {'trl':>9} {'qinsight':>9} {'ratio':>6}")
-    for index, stage in enumerate(STAGES):
-        trl, ours = (times[name][index] for name in sides)
-        print(f"{stage:>22} {trl:>8.3f}s {ours:>8.3f}s {trl / ours:>6.2f}")
-    rate = {name: rollouts / sum(seconds) for name, seconds in times.items()}
+        times = _taking_turns(sides, options.rounds)
+    table = [
+        {"what": f"{stage}, seconds", "trl": trl, "qinsight": ours, "ratio": trl / ours}
+        for stage, trl, ours in zip(STAGES, times["trl"], times["qinsight"], strict=True)
+    ]
+    rate = {name: options.prompts * GENERATIONS / sum(seconds) for name, seconds in times.items()}
     ratio = rate["qinsight"] / rate["trl"]
-    print(f"{'rollouts a second':>22} {rate['trl']:>9.2f} {rate['qinsight']:>9.2f} {ratio:>6.2f}")
-    print(
-        "the same batch: loss {loss[0]:.8f} and {loss[1]:.8f}, gradients differ by {gradient:.1e} of their norm".format(
-            **same
-        )
+    table.append({"what": "rollouts a second", **rate, "ratio": ratio})
+    report(
+        "train_step",
+        table,
+        model=options.model or "random weights, tiny's size",
+        prompts=options.prompts,
+        generations=GENERATIONS,
+        tokens=options.tokens,
+        threads=torch.get_num_threads(),
+        rollouts_per_s=rate,
+        ratio=ratio,
+        **same,
     )
-    settings = {
-        "model": options.model or "random weights, tiny's size",
-        "prompts": options.prompts,
-        "generations": GENERATIONS,
-        "tokens": options.tokens,
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-    }
-    print(json.dumps({"benchmark": "train_step", **settings, "rollouts_per_s": rate, "ratio": ratio, **same}))
 
 
 def _options() -> argparse.Namespace:
@@ -142,7 +138,7 @@ def _trainer(model: str, rows: list[Any], options: argparse.Namespace, folder: P
 
 
 def _same_batch(sides: dict[str, Any]) -> dict[str, Any]:
-    """Loss and gradient of one batch, drawn and rewarded by plain TRL, on both sides."""
+    """Both losses of one batch, drawn and rewarded by plain TRL, and the relative difference of the gradients."""
     import torch
 
     plain = sides["trl"]
@@ -162,7 +158,7 @@ def _same_batch(sides: dict[str, Any]) -> dict[str, Any]:
     return {"loss": losses, "gradient": apart}
 
 
-def _taking_turns(sides: dict[str, Any], rows: list[Any], rounds: int) -> dict[str, list[float]]:
+def _taking_turns(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     """Seconds of each stage in the fastest round; one round before is not measured."""
     best = {name: [float("inf")] for name in sides}
     for number in range(rounds + 1):
