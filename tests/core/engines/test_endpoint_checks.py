@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import chat_server
+from pixel_engine import PixelEngine
 from qinsight_cli.core.engines import Served
 from qinsight_cli.core.engines.endpoint import EndpointEngine, load_endpoint
 from qinsight_cli.core.errors import QInsightError
@@ -32,15 +33,15 @@ def served(*urls: str, **more: Any) -> EndpointEngine:
     ],
     ids=["no key", "another model", "no pictures"],
 )
-def test_what_no_request_would_survive_is_said_at_once(behaviour: Any, words: str, pixel_engine: Any) -> None:
-    with chat_server.serving(pixel_engine(), **behaviour) as (url, seen), pytest.raises(QInsightError, match=words):
+def test_what_no_request_would_survive_is_said_at_once(behaviour: Any, words: str) -> None:
+    with chat_server.serving(PixelEngine(), **behaviour) as (url, seen), pytest.raises(QInsightError, match=words):
         served(url)
     assert seen.number == 0
 
 
-def test_a_wrong_key(pixel_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "wrong")
-    with chat_server.serving(pixel_engine(), key="right") as (url, _):
+    with chat_server.serving(PixelEngine(), key="right") as (url, _):
         with pytest.raises(QInsightError, match="refuses the key in MY_KEY") as caught:
             served(url, key_variable="MY_KEY")
         assert "wrong" not in str(caught.value)
@@ -105,7 +106,7 @@ def test_no_api(body: bytes, kind: str, status: int, words: str) -> None:
         served(url)
 
 
-def test_nobody_there(pixel_engine: Any) -> None:
+def test_nobody_there() -> None:
     with pytest.raises(QInsightError, match=rf"nothing answers at http://127.0.0.1:9/v1 \(.+\); {CHECK}"):
         served("http://127.0.0.1:9/v1")
     with pytest.raises(QInsightError, match=r"\((?!\[Errno).*not known|resol.*\)"):
@@ -113,15 +114,15 @@ def test_nobody_there(pixel_engine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(QInsightError, match=f"in time; {CHECK}"):
         served(f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.2)
     with (
-        chat_server.serving(pixel_engine()) as (url, _),
+        chat_server.serving(PixelEngine()) as (url, _),
         pytest.raises(QInsightError, match="speaks no TLS: try http:"),
     ):
         served(url.replace("http:", "https:"))
 
 
-def test_one_of_two_is_away(pixel_engine: Any) -> None:
+def test_one_of_two_is_away() -> None:
     lines: list[str] = []
-    with chat_server.serving(pixel_engine()) as (url, _):
+    with chat_server.serving(PixelEngine()) as (url, _):
         engine = load_endpoint("tiny", Served((url, "http://127.0.0.1:9/v1")), say=lines.append)
         assert len(lines) == 1
         assert "tried again later" in lines[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pixel_engine import PixelEngine
 from qinsight_cli.core.engines import Completion, Decoding
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.inference.assess import Result, assess, settings_of
@@ -24,8 +25,8 @@ def scored(paths: Sequence[str], engine: Any, decoding: Decoding = GREEDY, **opt
     return list(assess(SCORE, [{"image": path} for path in paths], engine, decoding, **options))
 
 
-def test_an_expected_rating_keeps_the_written_answer_beside_it(photos: list[str], pixel_engine: Any) -> None:
-    class Doubtful(pixel_engine):
+def test_an_expected_rating_keeps_the_written_answer_beside_it(photos: list[str]) -> None:
+    class Doubtful(PixelEngine):
         """Writes its rating, and lays 3/4 of the probability on 2.0 and 1/4 on 4.0 of which a tenth is elsewhere."""
 
         def generate(self, batch: Any, decoding: Decoding) -> Any:
@@ -50,9 +51,9 @@ def test_an_expected_rating_keeps_the_written_answer_beside_it(photos: list[str]
     ("share", "read", "noted"), [(0.95, True, False), (0.7, True, True), (0.4, False, True), (None, False, False)]
 )
 def test_a_distribution_over_other_things_is_noted_and_then_refused(
-    photos: list[str], pixel_engine: Any, share: float | None, read: bool, noted: bool
+    photos: list[str], share: float | None, read: bool, noted: bool
 ) -> None:
-    class Vague(pixel_engine):
+    class Vague(PixelEngine):
         def generate(self, batch: Any, decoding: Decoding) -> Any:
             texts = [self._answer(request, decoding)[0].text for request in batch]
             shares = None if share is None else tuple(share * (text == "3.0") for text in batch[0].choices.answers)
@@ -69,10 +70,8 @@ def test_a_distribution_over_other_things_is_noted_and_then_refused(
         assert result.notes == (f"{1 - share:.0%} of the probability is on texts that are no answer of the task",)
 
 
-def test_an_answer_that_cannot_be_read_stays_one_whatever_its_distribution(
-    photos: list[str], pixel_engine: Any
-) -> None:
-    class Wordless(pixel_engine):
+def test_an_answer_that_cannot_be_read_stays_one_whatever_its_distribution(photos: list[str]) -> None:
+    class Wordless(PixelEngine):
         def generate(self, batch: Any, decoding: Decoding) -> Any:
             shares = tuple(float(text == "3.0") for text in batch[0].choices.answers)
             return [[Completion('<answer> {"rating": 3', 10, 5, "length", shares)] for _ in batch]
@@ -82,13 +81,11 @@ def test_an_answer_that_cannot_be_read_stays_one_whatever_its_distribution(
 
 
 @pytest.mark.parametrize("decoding", [EXPECTED, DIRECT, Decoding(rating="expected", samples=3, temperature=1.0)])
-def test_distributions_come_back_from_the_journal(
-    photos: list[str], pixel_engine: Any, tmp_path: Path, decoding: Decoding
-) -> None:
-    settings = settings_of(SCORE, pixel_engine().identity, decoding, 0)
+def test_distributions_come_back_from_the_journal(photos: list[str], tmp_path: Path, decoding: Decoding) -> None:
+    settings = settings_of(SCORE, PixelEngine().identity, decoding, 0)
     with Journal(str(tmp_path / "j"), settings) as journal:
-        first = scored(photos[:5], pixel_engine(), decoding, journal=journal)
-    engine = pixel_engine()
+        first = scored(photos[:5], PixelEngine(), decoding, journal=journal)
+    engine = PixelEngine()
     with Journal(str(tmp_path / "j"), settings) as journal:
         assert scored(photos[:5], engine, decoding, journal=journal) == first
     assert engine.batches == []
@@ -96,13 +93,13 @@ def test_distributions_come_back_from_the_journal(
     assert all("probabilities" not in line for line in (tmp_path / "j").read_text().splitlines())
 
 
-def test_rating_and_mode_are_in_the_fingerprint(pixel_engine: Any) -> None:
-    found = [settings_of(SCORE, pixel_engine().identity, decoding, 0) for decoding in (GREEDY, EXPECTED, DIRECT)]
+def test_rating_and_mode_are_in_the_fingerprint() -> None:
+    found = [settings_of(SCORE, PixelEngine().identity, decoding, 0) for decoding in (GREEDY, EXPECTED, DIRECT)]
     assert len({str(settings) for settings in found}) == 3
 
 
-def test_an_engine_without_probabilities_is_refused_before_it_is_asked(photos: list[str], pixel_engine: Any) -> None:
-    engine = pixel_engine()
+def test_an_engine_without_probabilities_is_refused_before_it_is_asked(photos: list[str]) -> None:
+    engine = PixelEngine()
     engine.reads_choices = False
     for decoding in (EXPECTED, DIRECT):
         with pytest.raises(QInsightError, match="gives no probabilities: use --mode reasoned and --rating answer"):
@@ -111,7 +108,7 @@ def test_an_engine_without_probabilities_is_refused_before_it_is_asked(photos: l
     assert scored(photos[:1], engine, GREEDY)[0].error is None
 
 
-def test_a_task_without_choices_cannot_be_asked_directly(photos: list[str], pixel_engine: Any) -> None:
+def test_a_task_without_choices_cannot_be_asked_directly(photos: list[str]) -> None:
     (part, *_) = TASKS["degradation"].parts
     with pytest.raises(QInsightError, match="degradation-noise has only written answers"):
-        list(assess(part, [{"image": photos[0]}], pixel_engine(), DIRECT))
+        list(assess(part, [{"image": photos[0]}], PixelEngine(), DIRECT))

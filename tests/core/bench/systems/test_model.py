@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixel_engine import PixelEngine
 from qinsight_cli.core.bench import datasets
 from qinsight_cli.core.bench.systems.base import AnswerSettings
 from qinsight_cli.core.bench.systems.model import ModelSystem, parse_label
@@ -106,10 +107,9 @@ def test_a_release_with_weights_for_each_kind_of_task_is_asked_with_the_right_on
     answer_settings: AnswerSettings,
     told: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    pixel_engine: Any,
 ) -> None:
     monkeypatch.setattr(
-        "qinsight_cli.core.bench.systems.model.load", lambda name, *_: pixel_engine(name=f"weights of {name}")
+        "qinsight_cli.core.bench.systems.model.load", lambda name, *_: PixelEngine(name=f"weights of {name}")
     )
     system = ModelSystem("Q-Insight", "q-insight", ModelOptions("cpu"))
     pairs = datasets.load_dataset(make.comparisons(tmp_path / "srbench"), "comparison", "test", 5, 0)
@@ -125,11 +125,11 @@ def test_a_release_with_weights_for_each_kind_of_task_is_asked_with_the_right_on
 
 
 def test_the_words_of_the_authors_code_reach_the_model(
-    make: Any, tmp_path: Path, answer_settings: AnswerSettings, monkeypatch: pytest.MonkeyPatch, pixel_engine: Any
+    make: Any, tmp_path: Path, answer_settings: AnswerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
-    class Listening(pixel_engine):
+    class Listening(PixelEngine):
         def prepare(self, requests: Any) -> Any:
             asked.append(requests[0].messages[0]["content"][0]["text"])
             return super().prepare(requests)

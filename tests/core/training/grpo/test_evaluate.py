@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixel_engine import PixelEngine, rating_of
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.grpo import evaluate
@@ -67,7 +68,7 @@ def test_figures_by_hand() -> None:
     assert "accuracy" not in figures
 
 
-def test_answers_come_through_the_code_of_inference(tmp_path: Path, pixel_engine: Any, rating_of: Any) -> None:
+def test_answers_come_through_the_code_of_inference(tmp_path: Path) -> None:
     rows = []
     for number, grey in enumerate((20, 120, 220)):
         image = Image.new("RGB", (32, 32), (grey, grey, grey))
@@ -75,7 +76,7 @@ def test_answers_come_through_the_code_of_inference(tmp_path: Path, pixel_engine
         rating = rating_of(image)
         rows.append(replace(row(number, rating=rating), images={"image": tmp_path / f"{number}.png"}))
     rows.append(replace(rows[0], images={"image": tmp_path / "gone.png"}))
-    found = evaluate.outcomes(pixel_engine(), rows, {"score": TASKS["score"]}, 64)
+    found = evaluate.outcomes(PixelEngine(), rows, {"score": TASKS["score"]}, 64)
     assert [one.rewards.get("r_scr") for one in found] == [1.0, 1.0, 1.0, 0.0]
     assert found[3].answer is None
     assert evaluate.summary(found, TASKS, {})["plcc"] == pytest.approx(1.0, abs=1e-3)
