@@ -93,7 +93,7 @@ def test_a_conversation_here_and_at_a_server(folder: Path, engines: list[Any], p
         assert f"Brightness [{pixel_engine.rating_of(sent)}]" in said
     with chat_server.serving(pixel_engine.PixelEngine()) as (url, seen):
         QInsight("tiny", endpoint=url, max_pixels=5_000).ask(messages)
-    (address,) = chat_server._addresses(seen.bodies[-1])
+    (address,) = chat_server.addresses(seen.bodies[-1])
     with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
         assert 4_500 < sent.width * sent.height <= 5_000
     with pytest.raises(QInsightError, match="an address, not a file"):
