@@ -14,7 +14,6 @@ from typing import Any
 from qinsight_cli.core.data.names import same_name
 from qinsight_cli.core.encodings import decode, read_bytes
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.extras import require
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXCEL, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # how the files begin
@@ -137,7 +136,6 @@ def _with_point(cell: str) -> str:
 
 def sheet_lines(path: Path, data: bytes, sheet: str | int = 0) -> list[tuple[int, list[str]]]:
     """(row number, cells) of a sheet of an Excel file, by its name or its place. Raises QInsightError."""
-    require("data", f"{path}, an Excel sheet,")
     import openpyxl  # type: ignore[import-untyped,unused-ignore]
 
     _check_unpacked(path, data)
