@@ -101,7 +101,8 @@ def test_predictions_for_other_pictures_are_refused(make: Any, tmp_path: Path, a
 
 
 @pytest.mark.parametrize(
-    ("labels", "words"), [(("a", "a"), "are called a;"), (("A b", "a_b"), "called A b and a_b, which give the same file name")]
+    ("labels", "words"),
+    [(("a", "a"), "are called a;"), (("A b", "a_b"), "called A b and a_b, which give the same file name")],
 )
 def test_two_systems_of_one_file_name_are_refused(tmp_path: Path, labels: tuple[str, str], words: str) -> None:
     systems = [ratings(tmp_path / "p.csv", label) for label in labels]
