@@ -195,8 +195,8 @@ def placed(prompt: str, images: int) -> list[dict[str, str]]:
         return [IMAGE] * images + [text(prompt)]
     if len(words) - 1 != images:
         raise QInsightError(
-            f"the prompt says {PLACE} {len(words) - 1} times for {images} {'image' if images == 1 else 'images'}: write "
-            "it once for each image, or leave it out to put the images first"
+            f"the prompt says {PLACE} {len(words) - 1} times for {images} {'image' if images == 1 else 'images'}: "
+            "write it once for each image, or leave it out to put the images first"
         )
     return [part for part in with_images(words) if part.get("text") != ""]
 

@@ -208,7 +208,7 @@ def test_flash_is_taken_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(placement, "flash_is_installed", lambda: True)
     assert attention_of("auto", cuda, torch.bfloat16) == "flash"
     assert attention_of("auto", cuda, torch.float32) == attention_of("auto", CPU, torch.bfloat16) == "sdpa"
-    with pytest.raises(QInsightError, match="needs a CUDA GPU and --dtype bfloat16 .* elsewhere --attention sdpa"):
+    with pytest.raises(QInsightError, match=r"needs a CUDA GPU and --dtype bfloat16 .* elsewhere --attention sdpa"):
         attention_of("flash", CPU, torch.bfloat16)
 
 
