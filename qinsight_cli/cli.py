@@ -1,6 +1,6 @@
-"""The command line: what is asked for, and the one place where an error becomes a line and an exit code.
+"""The command line. It runs a command, and turns every error into one line and an exit code.
 
-Exit codes: 0 all fine, 1 the command failed, 2 usage, 3 some rows failed, 4 a picture below
+Exit codes: 0 success, 1 the command failed, 2 usage, 3 some rows failed, 4 a picture below
 `score --fail-below`, 130 interrupted.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qinsight_cli.commands import root_help, streams
+from qinsight_cli.commands.help_page import draw
 from qinsight_cli.core.errors import OutputError, QInsightError, UsageError
 from qinsight_cli.core.extras import explain
 
@@ -18,10 +19,10 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; errors of the user are one line on stderr."""
+    """Run one command line and return its exit code. An error of the user is one line on stderr."""
     try:
-        if root_help.is_asked(arguments):
-            root_help.show()
+        if root_help.is_requested(arguments):
+            draw(root_help.page())
             code = 0 if arguments else USAGE
         else:
             code = _run(arguments)
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if type(error).__name__ == "Abort":  # Typer's, at the end of input
             return INTERRUPTED
-        # Typer's own errors (unknown option, bad value) have no public base class; this is how they are told.
+        # Typer's own errors (unknown option, bad value) have no public base class, but this method.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
@@ -51,18 +52,18 @@ def run(arguments: Sequence[str]) -> int:
 
         code = getattr(error, "exit_code", USAGE)
         words = plain(message(), _options(getattr(error, "ctx", None)))
-        return _fail(words, code) if words else code  # without a command the help is shown, and no line
+        return _fail(words, code) if words else code  # a group without a command shows its help and has no message
 
 
 def _options(context: Any) -> list[str]:
-    """The options of the command that a wrong command line asked for."""
+    """The options of the command of a wrong command line."""
     if context is None:
         return []
     return [name for param in context.command.get_params(context) for name in (*param.opts, *param.secondary_opts)]
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run a command. Only its own module is loaded; all are when it is not known, so that the near ones are named."""
+    """Run a command. Imports only its module; for an unknown command all modules, to suggest a similar one."""
     from qinsight_cli.commands.fleet import with_address
     from qinsight_cli.commands.root import build_app
 
@@ -85,6 +86,6 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
         streams.ignore_interrupts()
-    except KeyboardInterrupt:  # between two lines of the above
+    except KeyboardInterrupt:  # between the two lines above
         code = INTERRUPTED
     sys.exit(code)

@@ -180,7 +180,10 @@ class QInsight:
             scope = None if off else scope_of(settings_of(task, engine.identity, decoding, seed), MAX_PIXELS)
             with nullcontext() if scope is None else AnswerCache(scope, lambda words: None) as cache:
                 results = assess(
-                    *(task, items, engine, decoding),
+                    task,
+                    items,
+                    engine,
+                    decoding,
                     batch_size=self._batch_size,
                     seed=seed,
                     reuse=Reuse(cache),

@@ -128,11 +128,11 @@ def _measure(
 ) -> None:
     """Measure, write and show. Exit code 3 if some rows have no answer."""
     from qinsight_cli.core.bench import output, render, run
-    from qinsight_cli.core.report.gallery.write import check
+    from qinsight_cli.core.report.gallery.write import check_gallery
 
     folders = where.data or []
     if where.html is not None:
-        check(where.html, 0, force=False)
+        check_gallery(where.html, 0, force=False)
     run.check_inputs(tables, folders, systems, options)
     output.claim(settings.folder)
     try:

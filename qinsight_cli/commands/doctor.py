@@ -18,16 +18,16 @@ def doctor() -> None:
 
     with waiting("examining"):
         findings = list(examine())
-    width = max(len(finding.name) for finding in findings)
-    section = ""
-    for finding in findings:
-        if finding.section != section:
-            section = finding.section
+    width = max(len(finding.name) for _, finding in findings)
+    current = ""
+    for section, finding in findings:
+        if section != current:
+            current = section
             write(section)
         mark = "!" if finding.trap else " "
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
         write_beside(f"{mark} {finding.name:{width}}  ", f"{finding.state}{remedy}")
-    found = sum(finding.trap for finding in findings)
+    found = sum(finding.trap for _, finding in findings)
     say(f"{counted(found, 'problem')}, marked with !" if found else "no problems")
     if found:
         raise typer.Exit(PROBLEMS)

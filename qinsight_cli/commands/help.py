@@ -1,4 +1,4 @@
-"""Help pages for the commands of Typer: no type beside a switch, short words for values, and completion."""
+"""Help pages of Typer's commands: short placeholders for values, none for switches, and shell completion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {int: "N", float: "X", str: "NAME", Path: "PATH"}
 
 
 class _Page:
-    """A command whose help page is drawn by `help_page`."""
+    """A command with the help page of `help_page`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         draw(page_of(self, ctx, examples(" ".join(ctx.command_path.split()[1:]))))
@@ -34,7 +34,7 @@ class Group(_Page, TyperGroup):
 
 
 def add_pages(app: typer.Typer) -> None:
-    """Give every command of the app, and of the apps in it, its page."""
+    """Give every command of the app, and of the apps in it, its help page."""
     app.info.cls = Group
     for command in app.registered_commands:
         command.cls = Command
@@ -45,9 +45,9 @@ def add_pages(app: typer.Typer) -> None:
 
 
 def plain_values(annotation: Any) -> Any:
-    """The annotation of an option, with a word for its value that fits on a page, and completion; any other as it is.
+    """The annotation of an option or argument, with a short placeholder for its value and with completion.
 
-    A switch has none, a choice its words.
+    A switch has no placeholder, a choice shows its words. Other annotations are unchanged.
     """
     if get_origin(annotation) is not Annotated:
         return annotation
@@ -56,7 +56,7 @@ def plain_values(annotation: Any) -> Any:
         if isinstance(info, OptionInfo):
             _shorten(info, _one_of(kind))
         if isinstance(info, OptionInfo | ArgumentInfo) and info.autocompletion is None:
-            names = (info.default, *(info.param_decls or ()), info.metavar)  # in Annotated the first name is `default`
+            names = (info.default, *(info.param_decls or ()), info.metavar)  # in Annotated `default` is the first name
             info.autocompletion = next((COMPLETED[str(name)] for name in names if str(name) in COMPLETED), None)
     return annotation
 
@@ -73,7 +73,7 @@ def _shorten(info: OptionInfo, kind: Any) -> None:
 
 
 def _one_of(kind: Any) -> Any:
-    """The type of one value: of `T | None` and `list[T]` it is T."""
+    """The type of one value: T for `T | None` and `list[T]`."""
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(each for each in get_args(kind) if each is not type(None))
     return get_args(kind)[0] if get_origin(kind) is list else kind

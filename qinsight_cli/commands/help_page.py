@@ -1,4 +1,4 @@
-"""A help page on a terminal: its usage, its options in sections, and its examples, from 60 columns up."""
+"""A help page on the terminal: the usage, the options in sections, and examples, from 60 columns up."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-PIPED, WIDEST = 100, 110  # columns of a page in a pipe, and the most on a terminal: longer lines read badly
-LEFT, ROOM = 34, 40  # the most columns of an option and its value beside its help, and the least that the help needs
-MARGIN, INDENT = 2, 6  # before an option, and before its help where that stands below it
-# A line is a list of (text, style of rich).
+PIPED, NARROWEST, WIDEST = 100, 20, 110  # columns of a page: in a pipe, and the limits on a terminal
+LEFT, ROOM = 34, 40  # columns: the most of an option with help next to it, and the least of that help
+MARGIN, INDENT = 2, 6  # columns before an option, and before help below it
+# A line is a list of (text, rich style).
 Line = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An option, an argument or a command: its name, what its value is called ("" without one), and what it does."""
+    """An option, an argument or a command: its name, the placeholder of its value (or ""), and its help."""
 
     name: str
     value: str
@@ -37,7 +37,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A help page; `examples` are command lines, each with what it does."""
+    """A help page. `examples` are (command line, what it does)."""
 
     usage: str
     paragraphs: tuple[str, ...]
@@ -82,11 +82,11 @@ def _entry(parameter: Any) -> Entry:
 
 
 def _help(parameter: Any) -> str:
-    """What a parameter does, with the range of its value and its default."""
+    """The help of a parameter, with the range of its value and its default."""
     words = parameter.help or ""
     if parameter.secondary_opts:
         words = f"{words.rstrip('.')}; or {', '.join(parameter.secondary_opts)}."
-    kind = getattr(parameter, "type", None)  # of click, where Typer builds on it; else the parameter itself has them
+    kind = getattr(parameter, "type", None)  # has the range if Typer builds on click; else the parameter has it
     low, high = (getattr(parameter, end, getattr(kind, end, None)) for end in ("min", "max"))
     notes = [f"from {low:,g} to {high:,g}" if max(abs(low), abs(high)) < 1e6 else f"up to {high:,}"] if (
         low is not None and high is not None
@@ -97,7 +97,7 @@ def _help(parameter: Any) -> str:
 
 
 def _default(parameter: Any) -> str:
-    """The default of a parameter in words; "" for one without any, or whose help says it."""
+    """The default of a parameter in words; "" if it has none, or if its help names it."""
     shown, value = parameter.show_default, parameter.default
     if isinstance(shown, str):
         return shown
@@ -116,8 +116,8 @@ def _default(parameter: Any) -> str:
 
 
 def draw(page: Page) -> None:
-    """Print a page on stdout, in colours on a terminal."""
-    lines = laid_out(page, columns())
+    """Print a page on stdout, with colours on a terminal."""
+    lines = page_lines(page, columns())
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         print("\n".join("".join(text for text, _ in line).rstrip() for line in lines))
         return
@@ -129,20 +129,17 @@ def draw(page: Page) -> None:
         console.print(Text.assemble(*line), soft_wrap=True)
 
 
-NARROWEST = 20
-
-
 def columns() -> int:
-    """How wide a page is."""
-    asked = os.environ.get("TERMINAL_WIDTH") or os.environ.get("COLUMNS")
-    if asked is None and not sys.stdout.isatty():
+    """The width of a page."""
+    given = os.environ.get("TERMINAL_WIDTH") or os.environ.get("COLUMNS")
+    if given is None and not sys.stdout.isatty():
         return PIPED
-    given = int(asked) if asked and asked.isascii() and asked.isdigit() else 0
-    return max(NARROWEST, min(given or shutil.get_terminal_size().columns, WIDEST))
+    wanted = int(given) if given and given.isascii() and given.isdigit() else 0
+    return max(NARROWEST, min(wanted or shutil.get_terminal_size().columns, WIDEST))
 
 
-def laid_out(page: Page, width: int) -> list[Line]:
-    """The lines of a page. The help of an option stands beside it, and below it where either has no room."""
+def page_lines(page: Page, width: int) -> list[Line]:
+    """The lines of a page. The help of an option is next to it, or below it if there is no room."""
     lines: list[Line] = [[("Usage: ", "bold yellow"), (page.usage, "bold")], []]
     for paragraph in page.paragraphs:
         lines += [*([(line, "")] for line in _wrapped(paragraph, width)), []]

@@ -27,7 +27,7 @@ from qinsight_cli.core.inference.cache import OFF_VARIABLE, AnswerCache, scope_o
 from qinsight_cli.core.inference.journal import Journal, journal_path
 from qinsight_cli.core.inference.prefetch import Item, digests_of, kept_as, key_of
 from qinsight_cli.core.output_checks import check_output
-from qinsight_cli.core.report.gallery.write import check as check_gallery
+from qinsight_cli.core.report.gallery.write import check_gallery
 from qinsight_cli.core.report.progress import Advance
 from qinsight_cli.core.report.rows import AGREEMENT, Row, columns_of, is_output, row_of, writing
 from qinsight_cli.core.tasks import Task
@@ -50,8 +50,7 @@ def judge(
     merge    turns several rows into one
     read     other input files of the command
     showing  which rows to show, and in which order
-    Returns the counts of all rows ("rows"), of rows with an error ("errors"), and of each `agreement`. After a
-    KeyboardInterrupt the journal has the finished answers.
+    Returns the counts of `facts_of`.
     """
     if run.fleet.ray is not None:
         return _judge_on_fleet(task, items, run, more, merge, showing)
@@ -61,13 +60,11 @@ def judge(
     task = task.styled(run.answers.prompt_style.value)
     prompt = _prompt(run, task, items)
     engine = load_engine(run, task)
-    options = run.compute.options(run.serving)
-    decoding = options.supported(run.answers.decoding, engine.reads_choices, say)
+    decoding = run.compute.options(run.serving).supported(run.answers.decoding, engine.reads_choices, say)
+    settings = settings_of(task, engine.identity, decoding, run.answers.seed, prompt)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
-        settings = settings_of(task, engine.identity, decoding, run.answers.seed, prompt)
-        journal = _journal(run.output, settings)
-        stack.enter_context(nullcontext() if journal is None else journal)
+        journal = stack.enter_context(_journal(run.output, settings))
         reuse = stack.enter_context(_reuse(task, items, run, settings, journal))
         with _shown(delivery, counts, journal):
             with (
@@ -243,13 +240,16 @@ def load_engine(run: ModelRun, task: Task) -> Engine:
         return load(model, options, say)
 
 
-def _journal(output: Output, settings: dict[str, Any]) -> Journal | None:
+@contextmanager
+def _journal(output: Output, settings: dict[str, Any]) -> Iterator[Journal | None]:
+    """The journal of the first output file, if there is one."""
     if not output.files:
-        return None
-    journal = Journal(journal_path(output.files[0]), settings, output.restart)
-    if len(journal):
-        say(f"resuming: {len(journal)} answers are in {journal.path}")
-    return journal
+        yield None
+        return
+    with Journal(journal_path(output.files[0]), settings, output.restart) as journal:
+        if len(journal):
+            say(f"resuming: {len(journal)} answers are in {journal.path}")
+        yield journal
 
 
 def _observed(results: Iterable[Result], advance: Advance, counts: Counter[str]) -> Iterator[Result]:

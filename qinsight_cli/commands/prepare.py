@@ -1,4 +1,4 @@
-"""`qinsight prepare`: one command for each dataset, which writes a checked manifest."""
+"""`qinsight prepare`: one command for each dataset. Each writes a checked manifest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from qinsight_cli.commands import prepare_check, prepare_pairs, prepare_synth
 from qinsight_cli.commands.flat import flat
 from qinsight_cli.commands.prepare_dataset import Preparing, Rated, Reasoning, Source, Splitting, Table, run
 from qinsight_cli.core.data.readers import NAMES, reader
+from qinsight_cli.core.errors import UsageError
+from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.score import TASK as SCORE
 
 DEFAULT_TASK = SCORE.name
@@ -45,7 +47,7 @@ def _help(name: str) -> str:
 
 
 def add_dataset(name: str) -> None:
-    """The command of a dataset whose reader takes nothing but the folder."""
+    """Add the command of a dataset whose reader has no options."""
 
     @app.command(name, help=_help(name))
     @flat
@@ -57,7 +59,7 @@ def add_dataset(name: str) -> None:
 @flat
 def koniq(
     source: Source,
-    size: Annotated[Size | None, typer.Option("--size", help="Which picture folder; the largest by default.")] = None,
+    size: Annotated[Size | None, typer.Option("--size", help="The picture folder; the largest by default.")] = None,
     *,
     options: Rated,
 ) -> None:
@@ -83,7 +85,7 @@ def spaq(
 def livew(
     source: Source,
     keep_training: Annotated[
-        bool, typer.Option("--keep-training", help="Keep the first 7, shown for training.")
+        bool, typer.Option("--keep-training", help="Keep the first 7 pictures, with which raters were trained.")
     ] = False,
     *,
     options: Rated,
@@ -114,7 +116,10 @@ def kadis(
 def diffiqa(
     source: Source,
     orders: Annotated[
-        Orders, typer.Option("--orders", help="Swap A and B in a seeded half, write both orders, or keep the file's.")
+        Orders,
+        typer.Option(
+            "--orders", help="swap: exchange A and B in half of the pairs; both: write both orders; original."
+        ),
     ] = Orders.swap,
     *,
     options: Splitting,
@@ -127,12 +132,12 @@ def diffiqa(
 def srbench(
     source: Source,
     truth: Annotated[
-        Truth | None, typer.Option("--truth", help="Winner by MOS or by the raters' votes; MOS by default.")
+        Truth | None, typer.Option("--truth", help="Winner by MOS, or by the raters' votes; MOS by default.")
     ] = None,
     references: Annotated[
         Path | None,
         typer.Option(
-            "--references", metavar="FOLDER", help="One reference a content, such as the low-resolution inputs."
+            "--references", metavar="FOLDER", help="One reference per content, such as the low-resolution inputs."
         ),
     ] = None,
     *,
@@ -146,7 +151,7 @@ def srbench(
 @flat
 def csv_table(
     file: Annotated[Path, typer.Argument(metavar="TABLE", help="CSV or Excel file (.xlsx).")],
-    task: Annotated[str, typer.Option("--task", help="What the labels are: a task by name.")] = DEFAULT_TASK,
+    task: Annotated[str, typer.Option("--task", help=f"The task of the labels: {', '.join(TASKS)}.")] = DEFAULT_TASK,
     image_column: Annotated[
         str | None, typer.Option("--image-column", help="Column of the picture's path; the task's own by default.")
     ] = None,
@@ -158,7 +163,8 @@ def csv_table(
         typer.Option("--label-range", metavar="LO HI", help="Ends of the scale; the table's extremes by default."),
     ] = None,
     reference_column: Annotated[
-        str | None, typer.Option("--reference-column", help="Column of the undistorted picture, kept on one side.")
+        str | None,
+        typer.Option("--reference-column", help="Column of the reference, which keeps a content in one split."),
     ] = None,
     no_header: Annotated[
         bool, typer.Option("--no-header", help="The table has no header: columns are named 1, 2, ...")
@@ -167,13 +173,11 @@ def csv_table(
     table: Table,
     options: Rated,
 ) -> None:
-    """Any table of pictures with a label each: a score, or another task's columns as qinsight writes them."""
+    """Any table with a label for each picture: a score, or another task's columns as qinsight writes them."""
     from qinsight_cli.core.data.readers.csv_table import Columns, read
-    from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.tasks import TASKS
 
     if task not in TASKS:
-        raise UsageError(f"no task {task!r}; tasks are {', '.join(TASKS)}")
+        raise UsageError(f"--task {task}: tasks are {', '.join(TASKS)}")
     columns = Columns(image_column, label_column, reference_column)
     name = table.name or file.stem
     scale = (label_range, table.lower_is_better)
@@ -185,13 +189,14 @@ def csv_table(
 @flat
 def json_records(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="JSON", help="JSON files, or folders of them; train* and test* are splits.")
+        list[Path],
+        typer.Argument(metavar="JSON", help="JSON files, or folders of them; train* and test* become splits."),
     ],
     *,
     table: Table,
     options: Rated,
 ) -> None:
-    """DeQA-Score's and Q-Align's meta files: records with image and gt_score_norm or gt_score."""
+    """The meta files of DeQA-Score and Q-Align: records with image and gt_score_norm or gt_score."""
     from qinsight_cli.core.data.readers.records import read
 
     labelled = read(

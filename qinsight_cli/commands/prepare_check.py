@@ -8,35 +8,35 @@ from typing import Annotated
 
 import typer
 
-from qinsight_cli.commands.console import progress, say, write
+from qinsight_cli.commands.console import counted, progress, say, write
 from qinsight_cli.commands.prepare_dataset import CORES, Workers
+from qinsight_cli.core.errors import QInsightError
 
 
 def check(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Prepared datasets.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Open no picture: no hashes, no near-duplicates.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not open pictures: no hashes, no near-duplicates.")
+    ] = False,
     workers: Workers = CORES,
 ) -> None:
-    """Validate datasets: schema, files, ranges, hashes, leakage between splits; and count what they hold."""
-    from qinsight_cli.core.errors import QInsightError
-
+    """Validate datasets: schema, files, ranges, hashes, leakage between splits; and count their rows."""
     found = [(folder, _errors(folder, quick, workers)) for folder in folders]
-    faulty = [f"{folder} has {many:,} error{'s' if many > 1 else ''}" for folder, many in found if many]
+    faulty = [f"{folder} has {counted(errors, 'error')}" for folder, errors in found if errors]
     if faulty:
-        raise QInsightError(f"{', '.join(faulty)}, listed above; mend them or run qinsight prepare again")
+        raise QInsightError(f"{', '.join(faulty)}, listed above; correct them, or run qinsight prepare again")
 
 
 def _errors(folder: Path, quick: bool, workers: int) -> int:
-    """Check one dataset, say what is wrong with it, and return how many errors that are."""
+    """Check one dataset, print its errors, and return their number."""
     from qinsight_cli.core.data.check import check_dataset, summary
-    from qinsight_cli.core.errors import QInsightError
 
     try:
         with ExitStack() as stack:
             report = check_dataset(
                 folder.resolve(), workers, quick, lambda total: stack.enter_context(progress("images", total))
             )
-    except QInsightError as error:  # the folders after it are checked too
+    except QInsightError as error:  # check the other folders too
         say(f"wrong: {error}")
         return 1
     for line in summary(report.rows):

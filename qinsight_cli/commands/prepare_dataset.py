@@ -1,4 +1,4 @@
-"""The options, the run and the summary that the commands of `qinsight prepare` share."""
+"""The options, the run and the summary that all commands of `qinsight prepare` share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reasoning = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of draws, splits, damage and wording.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, show_default="all cores", help="Number of processes.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures, do not fail.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and broken pictures instead of failing.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Making:
     out: Out = None
     seed: Seed = 0
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a dataset that was prepared in another way, or has more rows.")
+        bool, typer.Option("--force", help="Replace a dataset that was prepared with other options or has more rows.")
     ] = False
 
 
@@ -48,7 +48,7 @@ class Preparing(Making):
     """The options of every published dataset and table."""
 
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, in proportion by class or rating.")
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Draw N rows, stratified by class or rating.")
     ] = None
     skip_bad: SkipBad = False
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pictures into the dataset folder.")] = False
@@ -57,12 +57,12 @@ class Preparing(Making):
 
 @dataclass(frozen=True, kw_only=True)
 class Splitting(Preparing):
-    """The options of a dataset that may come without an official split."""
+    """The options of a dataset that may have no official split."""
 
     test_share: Annotated[
         float | None,
         typer.Option(
-            "--test-share", min=0.0, max=1.0, help="Share of the content held out, without an official split."
+            "--test-share", min=0.0, max=1.0, help="Share of the content to hold out, without an official split."
         ),
     ] = None
 
@@ -82,7 +82,7 @@ class Table:
         Path | None, typer.Option("--images", help="Folder of the pictures; the table's own by default.")
     ] = None
     name: Annotated[str | None, typer.Option("--name", help="Name of the dataset; the table's by default.")] = None
-    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The label counts faults (DMOS).")] = False
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="Lower labels are better (DMOS).")] = False
 
     @property
     def folder(self) -> Path | None:
@@ -103,17 +103,17 @@ def run(labelled: Labelled, options: Preparing, **settings: Any) -> None:
         )
     for note in labelled.notes:
         say(f"note: {note}")
-    tell(folder, card, problems)
+    report(folder, card, problems)
 
 
 def folder_of(out: Path | None, name: str) -> Path:
-    """The dataset folder to write. Raises UsageError for a name that begins with `-`."""
+    """The dataset folder to write. Raises UsageError for a name that cannot be written."""
     check_output_name(name, "--name")
     return (out or Path("data", name)).resolve()
 
 
-def tell(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> None:
-    """The counts of the dataset on stdout, its problems on stderr."""
+def report(folder: Path, card: dict[str, Any], problems: Sequence[Problem]) -> None:
+    """Print the counts of the dataset on stdout, and its problems on stderr."""
     from qinsight_cli.core.data.problems import FILE, KINDS, PLURALS, count_by_kind
 
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""`qinsight prepare synth`: photos damaged by our own distortions."""
+"""`qinsight prepare synth`: photos with synthetic distortions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import typer
 
 from qinsight_cli.commands.console import progress, write
 from qinsight_cli.commands.flat import flat, written
-from qinsight_cli.commands.prepare_dataset import CORES, Making, Reasoning, SkipBad, Workers, folder_of, tell
+from qinsight_cli.commands.prepare_dataset import CORES, Making, Reasoning, SkipBad, Workers, folder_of, report
+from qinsight_cli.core.errors import ImageError, QInsightError, UsageError
+from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.comparison import TASK as COMPARISON
 from qinsight_cli.core.tasks.degradation import TASK as DEGRADATION
 from qinsight_cli.core.tasks.score import TASK as SCORE
@@ -24,42 +26,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Damaging(Making):
-    """Which photos are damaged, how, and which rows are made of them."""
+    """Which photos to damage, how, and which rows to write."""
 
     clean_from: Annotated[
-        Path | None, typer.Option("--from", help="A prepared score dataset: its photos rated at least --min-rating.")
+        Path | None, typer.Option("--from", help="A prepared score dataset; takes its photos from --min-rating up.")
     ] = None
     min_rating: Annotated[float, typer.Option("--min-rating", help="With --from: lowest rating of a clean photo.")] = (
         4.2
     )
-    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures to make of each photo.")] = 20
+    per_photo: Annotated[int, typer.Option("--per-photo", help="Damaged pictures per photo.")] = 20
     null_share: Annotated[
         str | None,
         typer.Option(
             "--null-share",
             metavar="SHARE|paper",
-            help="Share of undistorted rows; paper is that of its test set, 121 of 1,000. (default: the photo itself, "
-            "1 in 21)",
+            help="Share of undistorted rows; paper: as in its test set, 121 of 1,000. (default: the photo itself, "
+            "1 of 21)",
         ),
     ] = None
     tasks: Annotated[str, typer.Option("--tasks", help="Rows to write: degradation, score, comparison.")] = (
         DEGRADATION.name
     )
-    pairs: Annotated[int, typer.Option("--pairs", min=0, help="Comparison rows to make of each photo.")] = 8
+    pairs: Annotated[int, typer.Option("--pairs", min=0, help="Comparison rows per photo.")] = 8
     reasoning: Reasoning = False
-    test_share: Annotated[float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos held out.")] = (
-        0.15
-    )
+    test_share: Annotated[
+        float, typer.Option("--test-share", min=0.0, max=1.0, help="Share of photos to hold out.")
+    ] = 0.15
     varied: Annotated[
         bool,
-        typer.Option("--varied", help="Parts of the photos at random sizes, damaged by many implementations."),
+        typer.Option("--varied", help="Damage crops of random sizes, with many implementations of each distortion."),
     ] = False
     skip_bad: SkipBad = False
     workers: Workers = CORES
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first N photos.")] = None
     contact_sheet: Annotated[
         Path | None,
-        written("--contact-sheet", metavar="FILE", help="Only draw one photo under all damage to FILE."),
+        written("--contact-sheet", metavar="FILE", help="Only draw one photo with all distortions to FILE."),
     ] = None
 
 
@@ -71,7 +73,7 @@ def synth(
     *,
     options: Damaging,
 ) -> None:
-    """Damage clean photos with noise, blur, compression and darkening at five severities."""
+    """Distort clean photos by noise, blur, compression and darkening at five severities."""
     from qinsight_cli.core.data.synth import SynthSettings, check_settings
     from qinsight_cli.core.images.find import find_images
 
@@ -96,22 +98,20 @@ def synth(
 
 
 def _share(words: str | None) -> float | None:
-    """A share of undistorted rows, by number or by name. Raises UsageError for anything else."""
+    """The value of --null-share: a number or a name. Raises UsageError for anything else."""
     from qinsight_cli.core.data.synth_rows import NULL_SHARES
-    from qinsight_cli.core.errors import UsageError
 
     if words is None or words in NULL_SHARES:
         return NULL_SHARES.get(words or "")
     try:
         return float(words)
     except ValueError:
-        raise UsageError(
-            f"--null-share {words}: a number from 0 up to, but not, 1, or {', '.join(NULL_SHARES)}"
-        ) from None
+        names = ", ".join(NULL_SHARES)
+        raise UsageError(f"--null-share {words}: give a number of at least 0 and below 1, or {names}") from None
 
 
 def _make(settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping[Path, str], options: Damaging) -> None:
-    """Damage the photos, write the dataset, and print a summary."""
+    """Distort the photos, write the dataset, and print a summary."""
     from qinsight_cli.core.data.card import claimed
     from qinsight_cli.core.data.manifest import write_dataset
     from qinsight_cli.core.data.problems import count_by_kind, refuse_bad_images, write_problems
@@ -125,13 +125,13 @@ def _make(settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping
         refuse_bad_images(settings.out, problems, f"{len(photos):,} photos", options.skip_bad)
         card["problems"] = count_by_kind(problems)
         made = write_dataset(settings.out, rows, card, options.force)
-    tell(settings.out, made, problems)
+    report(settings.out, made, problems)
 
 
 def _card(
     settings: SynthSettings, photos: Sequence[Path], known_splits: Mapping[Path, str], test_share: float
 ) -> dict[str, Any]:
-    """What the dataset is made of. Unset options are left out."""
+    """The origin of the dataset, for its card. Options that are not used are left out."""
     named = [(photo.name, known_splits.get(photo), settings.ratings.get(photo)) for photo in photos]
     card: dict[str, Any] = {
         "name": "synth",
@@ -153,7 +153,6 @@ def _card(
 
 def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
     from qinsight_cli.core.data.contact_sheet import draw_contact_sheet
-    from qinsight_cli.core.errors import ImageError, QInsightError
     from qinsight_cli.core.images.find import find_images
 
     photo = Path(find_images(sources)[0]) if sources else _any_photo()
@@ -161,11 +160,11 @@ def _draw_sheet(sources: Sequence[str] | None, sheet: Path, seed: int) -> None:
         rows = draw_contact_sheet(photo, sheet, seed)
     except ImageError as error:
         raise QInsightError(f"{photo}: {error}") from error
-    write(f"wrote {sheet}: {photo.name} under {rows} generators at 5 severities")
+    write(f"wrote {sheet}: {photo.name} with {rows} distortions at 5 severities")
 
 
 def _any_photo() -> Path:
-    """The portrait that ships in scikit-image's wheel."""
+    """A portrait that comes with scikit-image."""
     import skimage
 
     return Path(skimage.__file__).parent / "data" / "astronaut.png"
@@ -174,7 +173,6 @@ def _any_photo() -> Path:
 def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, tuple[str, float]]:
     """The photos of a prepared score dataset rated at least `min_rating`, each with its split and rating."""
     from qinsight_cli.core.data.manifest import read_split
-    from qinsight_cli.core.errors import QInsightError
 
     rows = [row for file in sorted(dataset.glob("*.jsonl")) for row in read_split(dataset, file.stem, [SCORE.name])]
     photos = {
@@ -183,14 +181,11 @@ def _rated_photos(dataset: Path, min_rating: float) -> dict[Path, tuple[str, flo
         if row.truth["rating"] >= min_rating
     }
     if not photos:
-        raise QInsightError(f"{dataset} holds no photo rated {min_rating} or more")
+        raise QInsightError(f"{dataset} has no photo rated {min_rating} or more; give a lower --min-rating")
     return photos
 
 
 def _task_names(text: str) -> tuple[str, ...]:
-    from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.tasks import TASKS
-
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in TASKS]
     if unknown or not names:

@@ -1,4 +1,4 @@
-"""The Typer app, with the modules of only those commands that a command line may mean."""
+"""The Typer app. It imports the modules of only those commands that a command line may need."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from qinsight_cli.commands.help import add_pages
 from qinsight_cli.commands.root_help import WORDS
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(given: bool) -> None:
+    if given:
         print(f"qinsight {__version__}")
         raise typer.Exit
 
@@ -24,11 +24,11 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Typer takes the program's own options from a function. There is nothing to run: `_version` answers --version."""
+    """The options of the program itself, which Typer reads from a function. `_version` answers --version."""
 
 
 def build_app(names: Iterable[str]) -> typer.Typer:
-    """The app with these commands. Each is the function of that name in the module of that name, or its `app`."""
+    """The app with these commands. Each is the `app` of the module of that name, or the function of that name in it."""
     app = typer.Typer(
         name="qinsight",
         help=WORDS,

@@ -1,4 +1,4 @@
-"""What `qinsight --help` shows, without loading a single command: importing them all takes longer than the rest."""
+"""The page of `qinsight --help`, which does not import the commands, because that takes longest."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 
 from qinsight_cli.commands.examples import examples
-from qinsight_cli.commands.help_page import Entry, Page, Section, draw
+from qinsight_cli.commands.help_page import Entry, Page, Section
 
 WORDS = "Judge pictures: rate their quality, name their degradation, compare them, and say why."
 USAGE = "qinsight [OPTIONS] COMMAND ..."
-# Command -> the first sentence of its help; a test compares them.
+# Command -> the first sentence of its help. A test compares them.
 COMMANDS = {
     "score": "Rate pictures from 1 (bad) to 5 (excellent), with the reasoning.",
     "degrade": "Name the distortion of pictures (noise, blur, compression, darken or none) and its severity.",
@@ -32,18 +32,13 @@ OPTIONS = {
 COMPLETING = "_QINSIGHT_COMPLETE"  # set by a shell that completes a command line
 
 
-def is_asked(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for this help, with or without words."""
+def is_requested(arguments: Sequence[str]) -> bool:
+    """Whether a command line is empty or asks for the help of qinsight itself."""
     return COMPLETING not in os.environ and (not arguments or arguments[0] in ("-h", "--help"))
 
 
-def show() -> None:
-    """Print it."""
-    draw(page())
-
-
 def page() -> Page:
-    """The page of qinsight itself."""
+    """The help page of qinsight itself."""
     sections = (("Options", OPTIONS), ("Commands", COMMANDS))
     return Page(
         USAGE,

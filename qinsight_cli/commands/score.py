@@ -19,8 +19,8 @@ from qinsight_cli.core.report.rows import Row
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.tasks.score import HIGHEST, LOWEST
 
-TOO_LOW = 4  # the exit code when a picture is rated below --fail-below
-NAMED = 5  # of them are named
+TOO_LOW = 4  # the exit code for a picture below --fail-below
+NAMED = 5  # pictures named in the message
 FailBelow = Annotated[
     float | None,
     typer.Option(
@@ -28,7 +28,7 @@ FailBelow = Annotated[
         min=LOWEST,
         max=HIGHEST,
         metavar="RATING",
-        help="Exit with code 4 when a picture is rated lower, to gate quality in CI.",
+        help="Exit with code 4 if a picture is rated lower, as a quality gate in CI.",
     ),
 ]
 
@@ -40,7 +40,7 @@ def score(paths: Paths, showing: ShowingScores, run: Scoring, fail_below: FailBe
     After an interruption the same command with the same output file resumes.
     """
     if fail_below is not None and run.fleet.ray is not None:
-        raise UsageError("with --ray no rating comes back to this command: leave out --fail-below, and read --out DIR")
+        raise UsageError("--fail-below does not work with --ray: leave out --fail-below, and read the ratings in --out")
     items = [{"image": path} for path in find_images(paths, getattr(sys.stdin, "buffer", None), run.limit, say)]
     task = TASKS["score"]
     low: list[str] = []

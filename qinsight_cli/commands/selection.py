@@ -1,4 +1,4 @@
-"""Options that say which pictures are shown, and in which order."""
+"""Options for the selection and order of pictures."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class SeverityOrder(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Showing:
-    """What score and degrade share. Rows with an error come last, and are always among the rows."""
+    """The options that score and degrade share. Rows with an error are always shown, at the end."""
 
     sort: ClassVar[StrEnum | None] = None
     below: ClassVar[float | None] = None
     above: ClassVar[float | None] = None
     top: Annotated[
-        int | None, _option("--top", min=1, metavar="N", help="Only the first N, worst first without --sort.")
+        int | None, _option("--top", min=1, metavar="N", help="Show only the first N; without --sort the worst first.")
     ] = None
-    paths_only: Annotated[bool, _option("--paths", help="Print only the paths, to pipe them on.")] = False
-    null: Annotated[bool, _option("-0", "--null", help="With --paths: NUL after each, for xargs -0.")] = False
+    paths_only: Annotated[bool, _option("--paths", help="Print only the paths, for other programs.")] = False
+    null: Annotated[bool, _option("-0", "--null", help="With --paths: end each path with NUL, for xargs -0.")] = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError for -0 without --paths, and for limits that no rating can meet."""
+        """Raises UsageError for -0 without --paths, and for limits that exclude every rating."""
         if self.null and not self.paths_only:
-            raise UsageError("-0 says how --paths are separated: give --paths too")
+            raise UsageError("-0 is only for paths: give --paths too")
         if self.below is not None and self.above is not None and self.above >= self.below:
-            raise UsageError(f"no rating is above {self.above:g} and below {self.below:g}")
+            raise UsageError(f"no rating is above {self.above:g} and below {self.below:g}: change --above or --below")
 
     @property
     def selection(self) -> Selection:
@@ -56,10 +56,10 @@ class Showing:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowingScores(Showing):
-    """Which ratings are shown."""
+    """The options of score."""
 
     sort: Annotated[  # type: ignore[misc]
-        RatingOrder | None, _option("--sort", help="rating: the worst first; best: the best first.")
+        RatingOrder | None, _option("--sort", help="rating: worst first; best: best first.")
     ] = None
     below: Annotated[  # type: ignore[misc]
         float | None, _limit("--below", help="Only pictures rated lower than this.")
@@ -71,8 +71,8 @@ class ShowingScores(Showing):
 
 @dataclass(frozen=True, kw_only=True)
 class ShowingDistortions(Showing):
-    """Which distortions are shown."""
+    """The options of degrade."""
 
     sort: Annotated[  # type: ignore[misc]
-        SeverityOrder | None, _option("--sort", help="severity: the worst first; best: the best first.")
+        SeverityOrder | None, _option("--sort", help="severity: worst first; best: best first.")
     ] = None

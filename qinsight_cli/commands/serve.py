@@ -77,7 +77,7 @@ def serve(run: ServedPage) -> None:
         say(f"the page is at {_address(listening, run.host)}; Ctrl-C ends it")
         _clean_up_on_signals()
         server = uvicorn.Server(config)
-        # What open pages still wait for breaks off when the server ends: no news.
+        # Do not log the requests of open pages that the end of the server cuts off.
         logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
         try:
             server.run(sockets=[listening])

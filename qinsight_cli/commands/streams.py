@@ -1,7 +1,7 @@
 """Standard streams that are closed, full, or have no reader.
 
-Messages that cannot be written are dropped. If data cannot be written, the command ends with one line and exit code 1,
-or without a line if the reader of a pipe has gone. Output files are still completed.
+Messages that cannot be written are dropped. If data cannot be written, the command ends with exit code 1 and one line,
+or no line if the reader of a pipe has closed it. Output files are still completed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qinsight_cli.core.errors import OutputError
 
 
 def install() -> None:
-    """Take over standard output, standard error and Ctrl-C of this process. Call it once, first of all."""
+    """Replace standard output, standard error and the handler of Ctrl-C. Call it once, at the start."""
     for descriptor in (0, 1, 2):
         _occupy(descriptor)
     sys.stdout = _text(io.BufferedWriter(_Descriptor(1)), sys.stdout)
@@ -26,20 +26,20 @@ def install() -> None:
 
 
 def ignore_interrupts() -> None:
-    """From here on Ctrl-C does nothing: the command is over, and the interpreter is being taken down."""
+    """Ignore Ctrl-C from now on: the command has ended, and the interpreter shuts down."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def finish() -> None:
-    """Write out what standard output still holds. Raises OutputError when it cannot be."""
+    """Flush standard output. Raises OutputError if it cannot be written."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def _occupy(descriptor: int) -> None:
-    """Open the null device where a descriptor is closed: otherwise the next file opened would take its number.
+    """Open the null device for a closed descriptor, because the next file would get its number otherwise.
 
-    Output goes to one that is open for reading, so that writing to it still fails.
+    Standard output gets one that is open for reading, so that writing to it still fails.
     """
     try:
         os.fstat(descriptor)
@@ -51,14 +51,14 @@ def _occupy(descriptor: int) -> None:
 
 
 def _text(raw: Any, before: Any, write_through: bool = False) -> io.TextIOWrapper:
-    """A text stream on `raw` in the encoding of the one before; characters that it lacks are written as escapes."""
+    """A text stream on `raw` with the encoding of `before`. Characters that it cannot encode are escaped."""
     encoding = getattr(before, "encoding", None) or "utf-8"
     settings = {"line_buffering": raw.isatty(), "write_through": write_through}
     return io.TextIOWrapper(raw, encoding, "backslashreplace", **settings)
 
 
 class _Descriptor(io.RawIOBase):
-    """A descriptor to write to. Once it fails, what follows is dropped."""
+    """A descriptor for writing. After its first error it drops everything."""
 
     def __init__(self, descriptor: int, talk: bool = False) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class _Descriptor(io.RawIOBase):
 
 
 def _interrupt(*_: object) -> None:
-    """Ctrl-C: the first ends the command, further ones while it ends do nothing."""
+    """The first Ctrl-C ends the command. Later ones do nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def log_to_stderr() -> None:
-    """Send DeepSpeed's log to stderr: it goes to stdout, which is for results, wherever DeepSpeed is installed."""
+    """Send DeepSpeed's log to stderr. By default it goes to stdout, which is for results."""
     import logging
 
     def moved(record: logging.LogRecord) -> bool:
@@ -103,5 +103,5 @@ def log_to_stderr() -> None:
         return False
 
     log = logging.getLogger("DeepSpeed")
-    if not log.filters:  # a filter of the logger comes before any handler that is added later
+    if not log.filters:  # a filter works before any handler that DeepSpeed adds later
         log.addFilter(moved)

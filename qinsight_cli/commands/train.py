@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,13 +14,14 @@ import typer
 
 from qinsight_cli.commands.console import say, show, write
 from qinsight_cli.commands.flat import flat, written
+from qinsight_cli.core.errors import UsageError
 from qinsight_cli.core.training.grpo.recipe import LARGE, RUN, GrpoRecipe
 from qinsight_cli.core.training.keys import Setting, option_of, settings
 
 DEFAULT_RECIPE = "tiny"
 RUNS = Path("runs")
 DEFAULT_LAUNCH = "ddp"
-PAIRS = ("mix", "weights")  # NAME=NUMBER with commas
+PAIRS = ("mix", "weights")  # keys with values such as NAME=NUMBER,NAME=NUMBER
 
 
 class Algorithm(StrEnum):
@@ -45,18 +45,18 @@ class Training:
     ] = None
     eval_data: Annotated[
         list[Path] | None,
-        typer.Option("--eval-data", help="Answer the test rows of this dataset while training; repeatable."),
+        typer.Option("--eval-data", help="Evaluate on the test rows of this dataset during training; repeatable."),
     ] = None
     out: Annotated[Path | None, written("--out", help="Run folder; runs/TIME-RECIPE by default.")] = None
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A line of the recipe by its key; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; repeatable."),
     ] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=RUN)] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.", rich_help_panel=RUN)] = False
     processes: Annotated[
         str | None,
         typer.Option(
-            "--processes", metavar="N|auto", help="Train in N processes, or one a GPU.", rich_help_panel=LARGE
+            "--processes", metavar="N|auto", help="Train in N processes; auto: one per GPU.", rich_help_panel=LARGE
         ),
     ] = None
     launch: Annotated[
@@ -69,31 +69,28 @@ class Training:
         ),
     ] = DEFAULT_LAUNCH
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and check it.", rich_help_panel=RUN)
+        bool, typer.Option("--dry-run", help="Check and print the plan of the run; do not train.", rich_help_panel=RUN)
     ] = False
-
     listed: Annotated[
-        bool, typer.Option("--list", help="Show the runs in runs/, and train nothing.", rich_help_panel=RUN)
+        bool, typer.Option("--list", help="Show the runs in runs/; do not train.", rich_help_panel=RUN)
     ] = False
 
     @property
     def folder(self) -> Path:
-        """--out, or runs/ and a name that sorts by time."""
-        from datetime import datetime
-
+        """--out, or a new name in runs/ that sorts by time."""
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{Path(self.recipe or DEFAULT_RECIPE).stem}"
         return self.out or RUNS / name
 
 
 def option(name: str, kind: Any, setting: Setting) -> Any:
-    """The annotation of a key of the recipe as an option that may be left out: then the recipe decides."""
+    """The annotation of a recipe key as an option. Without the option the recipe decides."""
     metavar = setting.metavar
     if get_origin(kind) is Literal:
         kind = Literal[tuple(word for word in get_args(kind) if word)]
     elif kind in (int, float):
         metavar = metavar or ("N" if kind is int else "X")
     elif kind is not bool:
-        kind = str  # names with commas, or NAME=NUMBER with commas
+        kind = str  # names, or NAME=NUMBER pairs, separated by commas
     least = int(setting.least) if kind is int and setting.least is not None else None
     declared = typer.Option(
         option_of(name, setting, kind), help=setting.help, metavar=metavar, min=least, rich_help_panel=setting.panel
@@ -101,9 +98,9 @@ def option(name: str, kind: Any, setting: Setting) -> Any:
     return Annotated[kind | None, declared]
 
 
-# The keys of the recipe are the options: one field for each, None where the command line does not say it.
-Lines = make_dataclass(
-    "Lines",
+# The keys of the recipe as options, one field for each; None if the command line does not set it.
+RecipeKeys = make_dataclass(
+    "RecipeKeys",
     [(each.name, option(each.name, kind, setting), None) for each, kind, setting in settings(GrpoRecipe)],
     frozen=True,
     kw_only=True,
@@ -111,12 +108,11 @@ Lines = make_dataclass(
 
 
 @flat
-def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
+def train(training: Training, keys: RecipeKeys) -> None:  # type: ignore[valid-type]
     """Train a model on prepared datasets by a recipe: GRPO from rewards, or SFT from written answers.
 
-    The command line wins over the recipe.
+    Options override the recipe.
     """
-    from qinsight_cli.core.errors import UsageError
     from qinsight_cli.core.training.run_folder import algorithm_of
 
     if training.listed:
@@ -124,18 +120,17 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
         return
     given = _assignments(training.settings or ())
     for each in fields(GrpoRecipe):
-        value = getattr(lines, each.name)
+        value = getattr(keys, each.name)
         if value is not None:
             given[each.name] = _assignments(value.split(",")) if each.name in PAIRS else value
     if training.resume:
         if training.out is None:
-            raise UsageError("give --out, the folder of the run to resume")
-        # What runs there says how it goes on.
-        training = _as_before(replace(training, algorithm=Algorithm(algorithm_of(training.out))))
+            raise UsageError("--resume needs --out, the folder of the run")
+        training = _with_earlier_inputs(replace(training, algorithm=Algorithm(algorithm_of(training.out))))
     if training.algorithm is Algorithm.sft:
         _refuse_with_sft(given, training)
     if training.launch != DEFAULT_LAUNCH and not training.processes:
-        raise UsageError("--launch is how several processes share the model; give --processes too")
+        raise UsageError("--launch is for several processes; give --processes too")
     if training.processes and not training.dry_run and _launched(training):
         return
     if training.algorithm is Algorithm.sft:
@@ -145,7 +140,7 @@ def train(training: Training, lines: Lines) -> None:  # type: ignore[valid-type]
 
 
 def _launched(training: Training) -> bool:
-    """Run this command line in several processes, unless this is one of them or one is enough."""
+    """Run this command line in several processes, unless this is one of them or one is enough. Whether it did."""
     from qinsight_cli.core.training import launch
     from qinsight_cli.core.training.devices import processes
 
@@ -153,7 +148,7 @@ def _launched(training: Training) -> bool:
     if wanted == 1 or processes() > 1:
         return False
     arguments = sys.argv[1:]
-    if training.out is None:  # the same folder for all of them
+    if training.out is None:  # all processes need the same folder
         arguments += ["--out", str(training.folder)]
     code = launch.launch(arguments, wanted, config)
     if code:
@@ -161,17 +156,7 @@ def _launched(training: Training) -> bool:
     return True
 
 
-def _check_out(training: Training) -> None:
-    from qinsight_cli.core.errors import UsageError
-    from qinsight_cli.core.training.devices import processes
-
-    if training.out is None and processes() > 1:
-        raise UsageError("give --out, the folder of the run")
-
-
 def _list(folder: Path) -> None:
-    from datetime import datetime
-
     from qinsight_cli.core.report.runs import runs_table
     from qinsight_cli.core.training.runs import find_runs
 
@@ -184,33 +169,23 @@ def _list(folder: Path) -> None:
 
 def _sft(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.training.datasets import collect
-    from qinsight_cli.core.training.devices import is_main
     from qinsight_cli.core.training.recipe import load_sft
     from qinsight_cli.core.training.sft import run
 
-    _check_out(training)
     chosen = load_sft(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, {name for phase in chosen.phases for name in phase.mix})
     if training.dry_run:
         write(run.describe(chosen, samples))
         return
-    folder = training.folder
-    names = ", ".join(str(one["data"]) for one in digests)
-    if is_main():
-        say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
-    with _way_on(folder):
-        final = run.run_sft(chosen, samples, folder, digests, training.resume)
-    if is_main():
-        write(str(final))
+    what = _summary(chosen.model, len(samples), digests)
+    _run(training, what, lambda folder: run.run_sft(chosen, samples, folder, digests, training.resume))
 
 
 def _grpo(training: Training, given: dict[str, Any]) -> None:
     from qinsight_cli.core.training.datasets import collect, set_aside
-    from qinsight_cli.core.training.devices import is_main
     from qinsight_cli.core.training.grpo import run
     from qinsight_cli.core.training.recipe import load_grpo
 
-    _check_out(training)
     chosen = load_grpo(training.recipe or DEFAULT_RECIPE, given)
     samples, digests = collect(training.data, chosen.tasks)
     held_out: list[Any] = []
@@ -225,29 +200,36 @@ def _grpo(training: Training, given: dict[str, Any]) -> None:
 
         print(run.describe(training_run, launch.count(training.processes) if training.processes else None))
         return
+    what = _summary(chosen.model, len(samples), digests)
+    _run(training, what, lambda folder: run.run_grpo(training_run, folder, training.resume))
+
+
+def _summary(model: str, rows: int, digests: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(str(one["data"]) for one in digests if one["split"] == "train")
+    return f"training {model} on {names}: {rows:,} rows"
+
+
+def _run(training: Training, what: str, run: Callable[[Path], Path]) -> None:
+    """Train in the run folder, and print the folder of the final model. Ctrl-C tells the user how to resume."""
+    from qinsight_cli.core.training.devices import is_main, processes
+
+    if training.out is None and processes() > 1:
+        raise UsageError("several processes need --out, the folder of the run")
     folder = training.folder
     if is_main():
-        names = ", ".join(str(one["data"]) for one in digests if one["split"] == "train")
-        say(f"training {chosen.model} on {names}: {len(samples):,} rows, in {folder}")
-    with _way_on(folder):
-        final = run.run_grpo(training_run, folder, training.resume)
+        say(f"{what}, in {folder}")
+    try:
+        final = run(folder)
+    except KeyboardInterrupt:
+        if is_main() and (folder / "recipe.yaml").is_file():
+            say(f"interrupted; to resume: qinsight train --resume --out {folder}")
+        raise
     if is_main():
         write(str(final))
 
 
-@contextmanager
-def _way_on(folder: Path) -> Iterator[None]:
-    """Ctrl-C says how the run goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0" and (folder / "recipe.yaml").is_file():
-            say(f"interrupted; go on with: qinsight train --resume --out {folder}")
-        raise
-
-
-def _as_before(training: Training) -> Training:
-    """The recipe and the data of the run in --out unless the command line sets them."""
+def _with_earlier_inputs(training: Training) -> Training:
+    """The options of a resumed run: the recipe and the data of the run in --out, unless the command line sets them."""
     from qinsight_cli.core.training.run_folder import RunFolder
 
     out = training.folder
@@ -265,7 +247,6 @@ def _assignments(words: Iterable[str]) -> dict[str, Any]:
     """["beta=0.04", ...] -> {"beta": 0.04}, values read as YAML."""
     import yaml
 
-    from qinsight_cli.core.errors import UsageError
     from qinsight_cli.core.training.recipe import read_yaml
 
     found = {}
@@ -276,15 +257,13 @@ def _assignments(words: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             value = None
         if not name.strip() or value is None:
-            raise UsageError(f"{word!r} is not of the form NAME=VALUE")
+            raise UsageError(f"{word!r} does not have the form NAME=VALUE")
         found[name.strip()] = value
     return found
 
 
 def _refuse_with_sft(given: dict[str, Any], training: Training) -> None:
-    from qinsight_cli.core.errors import UsageError
-
     refused = [name for name in given if name not in ("model", "seed", "report_to")]
     refused += ["eval_data"] if training.eval_data else []
     if refused:
-        raise UsageError(f"{refused[0]} is a setting of --algorithm grpo; sft takes its settings from the recipe")
+        raise UsageError(f"{refused[0]} is only for --algorithm grpo; for sft set it in a recipe (--recipe FILE)")

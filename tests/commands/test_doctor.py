@@ -78,8 +78,8 @@ def test_torchvision_that_does_not_match_is_a_trap(here: Path, run: Any, monkeyp
 def test_a_torn_cache_is_a_trap(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QINSIGHT_NO_CACHE")
     monkeypatch.setenv("QINSIGHT_CACHE", str(here))
-    assert not doctor.cache().trap
+    assert not next(doctor.cache()).trap
     doctor.cache_file().write_bytes(b"torn" * 1000)
-    found = doctor.cache()
+    (found,) = doctor.cache()
     assert found.trap
     assert found.remedy == f"remove {doctor.cache_file()}"

@@ -17,7 +17,7 @@ import generate
 from qinsight_cli.cli import run as run_line
 from qinsight_cli.commands import help_page, root_help
 from qinsight_cli.commands.examples import examples
-from qinsight_cli.commands.mistakes import meant, plain
+from qinsight_cli.commands.mistakes import plain, suggestion
 from qinsight_cli.commands.root import build_app
 
 COMMANDS = generate.commands()
@@ -95,7 +95,7 @@ def test_a_page_in_colours_says_what_the_plain_one_says() -> None:
     ],
 )
 def test_what_may_have_been_meant(word: str, known: list[str], expected: str) -> None:
-    assert meant(word, known) == expected
+    assert suggestion(word, known) == expected
 
 
 @pytest.mark.parametrize(

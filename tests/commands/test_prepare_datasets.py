@@ -144,7 +144,7 @@ def test_tables_of_other_tasks_are_prepared(here: Path, capsys) -> None:
     for arguments, words in (
         (("d.csv", "--task", "degradation", "--lower-is-better"), "degradation has no scale"),
         (("c.csv", "--task", "comparison", "--image-column", "a"), "comparison has the columns image_a,image_b"),
-        (("d.csv", "--task", "sharpness"), "no task 'sharpness'; tasks are score, degradation, comparison"),
+        (("d.csv", "--task", "sharpness"), "--task sharpness: tasks are score, degradation, comparison"),
     ):
         assert run("csv", *arguments) != 0
         assert words in one_line(capsys)

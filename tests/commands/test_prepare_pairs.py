@@ -26,4 +26,4 @@ def test_pairs_of_a_rated_dataset(kadid: Path, here: Path, capsys) -> None:
     assert run("pairs", "data/kadid", "--min-gap", 4.5) == 1
     assert "no two pictures of one split are rated 4.5 or more apart" in one_line(capsys)
     assert run("pairs", "data/kadid-pairs") == 1
-    assert "holds no score rows to pair" in one_line(capsys)
+    assert "has no score rows to pair" in one_line(capsys)

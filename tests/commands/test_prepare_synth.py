@@ -76,7 +76,7 @@ def test_varied_synth(here: Path, capsys) -> None:
 def test_the_contact_sheet(here: Path, capsys) -> None:
     picture(here / "photo.png", 1, (90, 80))
     assert run("synth", "photo.png", "--contact-sheet", "sheet.png") == 0
-    assert "wrote sheet.png: photo.png under 18 generators at 5 severities" in capsys.readouterr().out
+    assert "wrote sheet.png: photo.png with 18 distortions at 5 severities" in capsys.readouterr().out
     assert Image.open(here / "sheet.png").width > 1000
     assert not (here / "data").exists()
     assert run("synth", "--contact-sheet", "own.png") == 0  # with a photo of scikit-image's

@@ -53,14 +53,14 @@ def _figure(row: dict[str, str]) -> Figure:
 class Table:
     """One table.
 
-    number      as in the paper; `name` and `alias` are for the command line
+    number      as in the paper
+    alias       another name for the command line
     task        the task that it measures
     datasets    on which the paper measured
     by_dataset  whether each dataset has a column, also others of the task; else the table is about one dataset
     """
 
     number: str
-    name: str
     alias: str
     title: str
     task: str
@@ -68,6 +68,11 @@ class Table:
     metrics: tuple[str, ...]
     columns: tuple[str, ...]
     by_dataset: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name for the command line."""
+        return f"table{self.number}"
 
     def published(self) -> list[Line]:
         """The printed lines, one for each method and metric."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 INSTALL = "--endpoint needs the package openai: pip install 'qinsight[endpoint]'"
 HOPELESS = 64  # requests in a row that no server answered
-PACE = 0.25  # seconds between two words to a listener
+PACE = 0.25  # seconds between two calls of a listener
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Sent:
 class EndpointEngine(Engine):
     """A served model. Pictures are scaled down only if there is a limit of pixels; else the files are sent unchanged.
 
-    `listener` gets "" again and again while an answer is awaited, and may raise to give it up.
+    `listener` gets "" again and again while an answer is pending, and may raise to cancel it.
     """
 
     sends_files = True
@@ -167,5 +167,5 @@ def load_endpoint(
     replicas = Replicas(served.urls, key, served.timeout, say=say)
     silent = facts.pop("silent")
     for each in replicas.all:
-        each.told = each.url in silent
+        each.reported = each.url in silent
     return EndpointEngine(model, replicas, served.concurrency, max_pixels, facts, loop)

@@ -35,10 +35,10 @@ TRANSIENT = (
     openai.ConflictError,
     UnusableResponse,
 )
-# What ends the job: no other request would be answered either.
-FINAL = {401: "refuses the key", 402: "wants to be paid", 403: "refuses the key", 404: "no longer has the model"}
-AGAIN = "run the same command again to go on"
-TOLD = 3  # failures in a row after which a person hears of a server
+# HTTP errors that end the job, because every other request would fail too.
+FINAL = {401: "refuses the key", 402: "requires payment", 403: "refuses the key", 404: "no longer has the model"}
+AGAIN = "run the same command again to resume"
+REPORTED = 3  # failures in a row after which the user is told about a server
 
 
 @dataclass(eq=False)
@@ -50,23 +50,23 @@ class Replica:
     busy: int = 0
     aside: float = 0.0
     failures: int = 0
-    told: bool = False
+    reported: bool = False
 
     def fail(self, words: str, say: Callable[[str], None]) -> None:
-        """Set the server aside. Requests that were in flight together count as one failure. `say` hears of an outage
-        once."""
+        """Set the server aside. Requests that were in flight together count as one failure. `say` gets a line once per
+        outage."""
         now = time.monotonic()
         if now >= self.aside:
             self.failures += 1
             self.aside = now + min(LONGEST, SHORTEST * 2 ** (self.failures - 1))
-        if self.failures >= TOLD and not self.told:
-            self.told = True
-            say(f"{self.url} does not answer: {words}; it is asked again, less often each time")
+        if self.failures >= REPORTED and not self.reported:
+            self.reported = True
+            say(f"{self.url} does not answer: {words}; it is tried again, less often each time")
 
     def recover(self, say: Callable[[str], None]) -> None:
-        if self.told:
+        if self.reported:
             say(f"{self.url} answers again")
-        self.failures, self.aside, self.told = 0, 0.0, False
+        self.failures, self.aside, self.reported = 0, 0.0, False
 
 
 class Lost(Unanswered):
@@ -105,7 +105,7 @@ class Replicas:
             except openai.APIStatusError as error:
                 if error.status_code in FINAL:
                     what = f"{replica.url} {FINAL[error.status_code]} ({self.words(error)})"
-                    raise QInsightError(f"{what}; once that is mended, {AGAIN}") from None
+                    raise QInsightError(f"{what}; fix that, then {AGAIN}") from None
                 raise Unanswered(f"{replica.url} refused the request: {self.words(error)}") from None
             except (openai.OpenAIError, ValueError) as error:  # the body is no JSON
                 last = UnusableResponse(f"its response cannot be read ({self.words(error)})")
@@ -141,10 +141,10 @@ class Replicas:
 
 
 def root_of(error: BaseException) -> str:
-    """The message of the innermost cause, without the number of the system."""
+    """The message of the innermost cause, without the error number."""
     while error.__cause__ is not None:
         error = error.__cause__
     words = " ".join(str(error).split()) or type(error).__name__
     if "WRONG_VERSION_NUMBER" in words or "record layer failure" in words:
-        return "it speaks no TLS: try http:// in place of https://"
+        return "it does not use TLS: try http:// instead of https://"
     return re.sub(r"^\[Errno -?\d+\] ", "", words)

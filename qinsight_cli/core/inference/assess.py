@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +20,7 @@ from qinsight_cli import __version__
 from qinsight_cli.core.engines import Completion, Decoding, Engine, Unanswered
 from qinsight_cli.core.errors import ImageError, QInsightError
 from qinsight_cli.core.images import MAX_PIXELS, read_image
-from qinsight_cli.core.inference.cache import AnswerCache, Record
+from qinsight_cli.core.inference.cache import Record
 from qinsight_cli.core.inference.distributions import Distribution, choices_of, expected_answers, notes_of, summaries
 from qinsight_cli.core.inference.interrupt import interruptible, until_interrupted
 from qinsight_cli.core.inference.journal import Journal
@@ -31,6 +31,7 @@ from qinsight_cli.core.inference.prefetch import (
     Question,
     QuestionSettings,
     Read,
+    Reuse,
     loading,
     prepare_batch,
 )
@@ -79,18 +80,6 @@ class Result:
         return self.error is not None and self.error.startswith(f"{Unanswered.KIND}: ")
 
 
-@dataclass(frozen=True)
-class Reuse:
-    """The answers of earlier commands (None: not used), and the known digests of pictures, by path."""
-
-    cache: AnswerCache | None
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-    def keep(self, records: Mapping[str, Record]) -> None:
-        if self.cache is not None:
-            self.cache.put(records)
-
-
 def settings_of(
     task: Task, identity: Mapping[str, Any], decoding: Decoding, seed: int, prompt: str | None = None
 ) -> dict[str, Any]:
@@ -131,17 +120,13 @@ def assess(
 ) -> Iterator[Result]:
     """Ask `task` about every item. Yields Results in the order of `items`.
 
-    batch_size    None: the engine decides
-    journal       its answers are not asked again; new ones are fsynced into it, batch by batch, before they are yielded
+    batch_size    None: the engine decides; a batch that runs out of memory is halved, and `say` gets a line
+    journal       has earlier answers; new ones are fsynced into it, batch by batch, before they are yielded
     prompt        replaces the prompt of Table A
-    on_interrupt  called at the first Ctrl-C, SIGTERM or SIGHUP, which ends the run with KeyboardInterrupt after the
-                  current batch; the second ends it at once
-    say           gets a line when memory runs out: the batch is asked in halves, and later batches are smaller
+    on_interrupt  called at the first Ctrl-C, SIGTERM or SIGHUP; KeyboardInterrupt follows after the current batch
     reuse         has the answers of earlier commands, and keeps the new ones
-    read          the name of a picture -> its bytes and their SHA-256
 
-    A second item with the same pictures reuses the answer of the first. Raises QInsightError if the journal cannot be
-    written.
+    Items with the same pictures share one answer. Raises QInsightError if the journal cannot be written.
     """
     known: Journal | _Memory = _Memory() if journal is None else journal
     failed: dict[str, str] = {}
@@ -149,11 +134,14 @@ def assess(
     size = BatchSize(batch_size or engine.at_a_time(len(task.roles) + len(task.optional), decoding))
     reuse = reuse or Reuse(None)
     settings = QuestionSettings(
-        *(task, size, seed, prompt, max_image_pixels),
+        task=task,
+        batch_size=size,
+        seed=seed,
+        prompt=prompt,
+        max_image_pixels=max_image_pixels,
         choices=choices,
         direct=decoding.mode == "direct",
-        cache=reuse.cache,
-        digests=reuse.digests,
+        reuse=reuse,
         read=read,
     )
     with interruptible(on_interrupt) as interrupted, loading(settings, items, engine, known, decoding) as batches:

@@ -9,14 +9,13 @@ import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from qinsight_cli.core.engines import AT_A_TIME, Decoding, Engine, Request
 from qinsight_cli.core.errors import ImageError
-from qinsight_cli.core.images import MAX_PIXELS, read_image
+from qinsight_cli.core.images import read_image
 from qinsight_cli.core.images.containers import RAW_EXTENSIONS
-from qinsight_cli.core.images.fit import Target
 from qinsight_cli.core.images.worker import WORKER
 from qinsight_cli.core.inference.cache import AnswerCache, Record
 from qinsight_cli.core.tasks.base import Task
@@ -44,29 +43,38 @@ class BatchSize:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """The cache with the answers of earlier commands (None: not used), and the known SHA-256 of pictures, by name."""
+
+    cache: AnswerCache | None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, key: str) -> Record | None:
+        return None if self.cache is None else self.cache.get(key)
+
+    def keep(self, records: Mapping[str, Record]) -> None:
+        if self.cache is not None:
+            self.cache.put(records)
+
+
+@dataclass(frozen=True)
 class QuestionSettings:
     """The task and settings that are the same for every item.
 
     prompt            None: the prompt of Table A
     max_image_pixels  larger pictures are refused
-    target, sends     as `target` and `sends_files` of the engine
     choices, direct   as in `Request`
-    cache             its answers are not asked again
-    digests           known SHA-256 of pictures, by name
     """
 
     task: Task
-    batch_size: BatchSize = field(default_factory=BatchSize)
-    seed: int = 0
-    prompt: str | None = None
-    max_image_pixels: int = MAX_PIXELS
-    target: Target | None = None
-    choices: Choices | None = None
-    direct: bool = False
-    sends: bool = False
-    cache: AnswerCache | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
-    read: Read = read_image
+    batch_size: BatchSize
+    seed: int
+    prompt: str | None
+    max_image_pixels: int
+    choices: Choices | None
+    direct: bool
+    reuse: Reuse
+    read: Read
 
 
 @dataclass(eq=False)
@@ -119,7 +127,6 @@ def loading(
 
     Questions whose key is in `known`, or which came before, get no request. At most one batch waits in the queue.
     """
-    settings = replace(settings, target=engine.target, sends=engine.sends_files)
     batches: Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -133,7 +140,7 @@ def loading(
 
     def work() -> None:
         try:
-            for questions in _grouped(settings, items, known):
+            for questions in _grouped(settings, items, engine, known):
                 if stop.is_set():
                     return
                 put(_prepared(engine, questions, decoding))
@@ -153,11 +160,13 @@ def loading(
             thread.join()
 
 
-def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container[str]) -> Iterator[list[Question]]:
+def _grouped(
+    settings: QuestionSettings, items: Iterable[Item], engine: Engine, known: Container[str]
+) -> Iterator[list[Question]]:
     queued: set[str] = set()
     questions: list[Question] = []
     for item in items:
-        questions.append(_question(settings, item, known, queued))
+        questions.append(_question(settings, item, engine, known, queued))
         asked = [question.request for question in questions if question.request is not None]
         pixels = sum(image.width * image.height for request in asked for image in request.images)
         pixels += sum(int(len(file) * PER_BYTE) for request in asked for file in request.files)
@@ -168,21 +177,24 @@ def _grouped(settings: QuestionSettings, items: Iterable[Item], known: Container
         yield questions
 
 
-def _question(settings: QuestionSettings, item: Item, known: Container[str], queued: set[str]) -> Question:
+def _question(
+    settings: QuestionSettings, item: Item, engine: Engine, known: Container[str], queued: set[str]
+) -> Question:
     """Read the files of one item. Decode them only if its answer is neither known nor already requested."""
     task, roles, role = settings.task, settings.task.order(item), ""
-    question, files, images, sent = Question(item), {}, [], []
+    question, reuse = Question(item), settings.reuse
+    files: dict[str, tuple[bytes, str]] = {}
+    images, sent = [], []
 
     def answered(digests: Mapping[str, str]) -> bool:
         question.key = key_of(digests)
         if question.key in known or question.key in queued:
             return True
-        if settings.cache is not None:
-            question.record = settings.cache.get(question.kept_as)
+        question.record = reuse.find(question.kept_as)
         return question.record is not None
 
     try:
-        before = {role: settings.digests[item[role]] for role in roles if item[role] in settings.digests}
+        before = {role: reuse.digests[item[role]] for role in roles if item[role] in reuse.digests}
         if len(before) == len(roles) and answered(before):
             return question
         for role in roles:
@@ -191,8 +203,8 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
             return question
         for role in roles:
             data, _ = files.pop(role)
-            limits = (item[role], settings.max_image_pixels, settings.target)
-            if settings.sends:
+            limits = (item[role], settings.max_image_pixels, engine.target)
+            if engine.sends_files:
                 file, notes = WORKER.to_send(data, *limits)
                 sent.append(file)
             else:
@@ -205,9 +217,11 @@ def _question(settings: QuestionSettings, item: Item, known: Container[str], que
         return question
     queued.add(question.key)
     # The same pictures get the same random numbers at any place in the list and in any batch.
-    drawn = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
+    digest = hashlib.sha256(f"{settings.seed}|{question.key}".encode()).digest()
     question.request = Request(
-        *(task.messages(roles, settings.prompt), tuple(images), int.from_bytes(drawn[:7], "big")),
+        messages=task.messages(roles, settings.prompt),
+        images=tuple(images),
+        seed=int.from_bytes(digest[:7], "big"),
         choices=settings.choices,
         direct=settings.direct,
         files=tuple(sent),

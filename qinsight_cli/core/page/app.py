@@ -94,9 +94,28 @@ def page(asker: Asker, about: str, host: str, folder: str) -> Any:
     import gradio
     from fastapi import FastAPI
 
-    # The fonts of Gradio's own theme come from another server.
-    theme = gradio.themes.Default(font=["system-ui, sans-serif"], font_mono=["ui-monospace, monospace"])
-    with _blocks(gradio)(title="qinsight", analytics_enabled=False) as blocks:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gradio.mount_gradio_app(
+        app,
+        _page_parts(asker, about),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        max_file_size=MAX_BYTES,
+        ssr_mode=False,
+        enable_monitoring=False,
+        # The fonts of Gradio's own theme come from another server.
+        theme=gradio.themes.Default(font=["system-ui, sans-serif"], font_mono=["ui-monospace, monospace"]),
+        css=(files(__package__) / "page.css").read_text(encoding="utf-8"),
+    )
+    return guarded(app, LOOPBACK if host in LOOPBACK else None)
+
+
+def _page_parts(asker: Asker, about: str) -> Any:
+    """The parts of the page, and what happens when pictures are dropped."""
+    import gradio
+
+    with _blocks_class(gradio)(title="qinsight", analytics_enabled=False) as blocks:
         gradio.HTML(_head(about))
         dropped = gradio.File(label="Drop a picture, or two to compare", file_count="multiple", height=150)
         shown = {"status": gradio.HTML(status("")), "pair": gradio.HTML()}
@@ -111,7 +130,9 @@ def page(asker: Asker, about: str, host: str, folder: str) -> Any:
                 yield {shown[part]: html for part, html in update.items()}
 
         dropped.change(
-            *(judge, dropped, list(shown.values())),
+            judge,
+            inputs=dropped,
+            outputs=list(shown.values()),
             trigger_mode="always_last",
             show_progress="hidden",
             concurrency_limit=None,  # the asker answers one question at a time
@@ -119,22 +140,12 @@ def page(asker: Asker, about: str, host: str, folder: str) -> Any:
         )
     # Only for pages that it launched itself does Gradio check that a picture is an upload, not a file of this machine.
     blocks.has_launched = True
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    gradio.mount_gradio_app(
-        *(app, blocks, "/"),
-        footer_links=[],
-        run_history=False,
-        max_file_size=MAX_BYTES,
-        ssr_mode=False,
-        enable_monitoring=False,
-        theme=theme,
-        css=(files(__package__) / "page.css").read_text(encoding="utf-8"),
-    )
-    return guarded(app, LOOPBACK if host in LOOPBACK else None)
+    return blocks
 
 
-def _blocks(gradio: Any) -> Any:
-    """Gradio's class of pages, with one line to a client that names a file it did not upload, and none to us."""
+def _blocks_class(gradio: Any) -> Any:
+    """Gradio's `Blocks`. A client that names a file without uploading it gets a one-line error, and stderr gets
+    none."""
     from gradio.exceptions import InvalidPathError
 
     class Blocks(gradio.Blocks):

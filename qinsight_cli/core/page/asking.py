@@ -138,7 +138,10 @@ class Asker:
         engine.listener = listen
         try:
             (result,) = assess(
-                *(task, [item], recorded, decoding),
+                task,
+                [item],
+                recorded,
+                decoding,
                 batch_size=1,
                 seed=self._seed,
                 max_image_pixels=self.max_image_pixels,

@@ -30,7 +30,7 @@ def answer_html(task: Task, found: str | Answered) -> str:
         written="" if isinstance(found, Answered) else reasoning_so_far(found),
         card=answer and answer.card,
         chances=[(name.replace("_", " "), chance) for name, chance in (answer.chances if answer else {}).items()],
-        bars=bars(answer.shares) if answer else [],
+        bars=heights(answer.shares) if answer else [],
         about=spoken(answer.shares) if answer else "",
         scale=QUALITY,
     )
@@ -52,15 +52,15 @@ def reasoning_so_far(text: str) -> str:
     return re.sub(r"</?[a-z]*$", "", inside).strip()
 
 
-def bars(shares: Mapping[float, float]) -> list[float]:
+def heights(shares: Mapping[float, float]) -> list[float]:
     """The bars of a chart over the ratings from 1 to 5 in steps of 0.1, as heights from 0 to 1; none without a
     distribution."""
     if not shares:
         return []
-    heights = [0.0] * (round((HIGHEST - LOWEST) / STEP) + 1)
+    sums = [0.0] * (round((HIGHEST - LOWEST) / STEP) + 1)
     for value, share in shares.items():
-        heights[round((value - LOWEST) / STEP)] += share
-    return [height / max(heights) for height in heights]
+        sums[round((value - LOWEST) / STEP)] += share
+    return [each / max(sums) for each in sums]
 
 
 def spoken(shares: Mapping[float, float]) -> str:

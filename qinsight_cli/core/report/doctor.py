@@ -30,37 +30,32 @@ IMPORT_SECONDS = 120.0
 class Finding:
     """One line of the report. `trap` marks what will certainly fail; `remedy` is what to do, if anything."""
 
-    section: str
     name: str
     state: str
     remedy: str = ""
     trap: bool = False
 
 
-def examine() -> Iterator[Finding]:
-    """All findings, section by section. Loads torch; uses no network."""
-    yield from versions()
-    yield from devices()
-    yield from models()
-    yield from datasets()
-    yield from extras()
-    yield cache()
-    yield from traps()
+def examine() -> Iterator[tuple[str, Finding]]:
+    """All findings, each with its section. Loads torch; uses no network."""
+    for section in (versions, devices, models, datasets, extras, cache, traps):
+        for finding in section():
+            yield section.__name__, finding
 
 
 def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    yield Finding("versions", "qinsight", f"{__version__}, {system}")
+    yield Finding("qinsight", f"{__version__}, {system}")
     for package in PACKAGES:
         found = installed_version(package)
         wrong = outside(package)
         if found is None:
-            yield Finding("versions", package, "not installed", f"pip install '{package}'", trap=True)
+            yield Finding(package, "not installed", f"pip install '{package}'", trap=True)
         elif wrong:
             state = f"{found}, but qinsight was tested with {wrong}"
-            yield Finding("versions", package, state, f"pip install '{package}{wrong}'", trap=True)
+            yield Finding(package, state, f"pip install '{package}{wrong}'", trap=True)
         else:
-            yield Finding("versions", package, found)
+            yield Finding(package, found)
 
 
 def outside(package: str) -> str:
@@ -82,19 +77,19 @@ def devices() -> Iterator[Finding]:
     memory = total_memory()
     state = f"{os.cpu_count()} cores" + (f", {memory / GIGABYTE:.0f} GB memory" if memory else "")
     little = memory is not None and memory < LITTLE_MEMORY
-    yield Finding("devices", "cpu", state, "tiny needs about 1 GB; give --batch-size 1" if little else "", little)
+    yield Finding("cpu", state, "tiny needs about 1 GB; give --batch-size 1" if little else "", little)
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(index)
-        yield Finding("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / GIGABYTE:.0f} GB")
+        yield Finding(f"cuda:{index}", f"{facts.name}, {facts.total_memory / GIGABYTE:.0f} GB")
     if torch.backends.mps.is_available():
-        yield Finding("devices", "mps", "Apple GPU")
+        yield Finding("mps", "Apple GPU")
     if torch.version.cuda and not torch.cuda.is_available():
         state = f"torch is built for CUDA {torch.version.cuda}, but no GPU can be used"
         remedy = "check nvidia-smi and the driver; without a GPU the CPU build of torch is 4 GB smaller"
-        yield Finding("devices", "cuda", state, remedy)
+        yield Finding("cuda", state, remedy)
     free = shutil.disk_usage(".").free
     short = free < LITTLE_DISK
-    yield Finding("devices", "disk", f"{free / GIGABYTE:.0f} GB free here", "free some space" if short else "", short)
+    yield Finding("disk", f"{free / GIGABYTE:.0f} GB free here", "free some space" if short else "", short)
 
 
 def total_memory() -> int | None:
@@ -111,62 +106,58 @@ def models() -> Iterator[Finding]:
     except QInsightError as error:
         broken = [str(error)]
     state = f"its weights are missing: {broken[0]}" if broken else "comes with qinsight"
-    yield Finding("models", TINY, state, "install qinsight again" if broken else "", bool(broken))
+    yield Finding(TINY, state, "install qinsight again" if broken else "", bool(broken))
     for name in SHORT_NAMES:
         state = weights_at_hand(name)
         if state == "yes":
-            yield Finding("models", name, "in the hub's cache")
+            yield Finding(name, "in the hub's cache")
         else:
             remedy = f"downloaded at first use, or with: hf download {SHORT_NAMES[name].partition(':')[0]}"
-            yield Finding("models", name, state.removeprefix("no: "), remedy)
+            yield Finding(name, state.removeprefix("no: "), remedy)
 
 
 def datasets() -> Iterator[Finding]:
     try:
         there, missing = prepared()
     except QInsightError as error:
-        yield Finding("datasets", "data/", str(error), "prepare it again", trap=True)
+        yield Finding("data/", str(error), "prepare it again", trap=True)
         return
-    yield Finding("datasets", "prepared", ", ".join(there) or "none under data/")
+    yield Finding("prepared", ", ".join(there) or "none under data/")
     if missing:
-        yield Finding("datasets", "not prepared", ", ".join(missing), "qinsight prepare NAME SOURCE, if you need them")
+        yield Finding("not prepared", ", ".join(missing), "qinsight prepare NAME SOURCE, if you need them")
 
 
 def extras() -> Iterator[Finding]:
     for name, extra in EXTRAS.items():
         missing = extra.missing
-        yield Finding(
-            *("extras", name, f"{'not installed' if missing else 'installed'}: {extra.purpose}"),
-            remedy=install(name) if missing else "",
-        )
+        state = f"{'not installed' if missing else 'installed'}: {extra.purpose}"
+        yield Finding(name, state, install(name) if missing else "")
 
 
-def cache() -> Finding:
+def cache() -> Iterator[Finding]:
     if os.environ.get(OFF_VARIABLE):
-        return Finding("cache", "answers", f"off, by {OFF_VARIABLE}")
+        yield Finding("answers", f"off, by {OFF_VARIABLE}")
+        return
     try:
         facts = manage()
     except QInsightError as error:
-        what, _, remedy = str(error).rpartition("; ")
-        return Finding("cache", "answers", what, remedy, trap=True)
-    return Finding("cache", "answers", f"{facts.answers:,}, {facts.size / MEGABYTE:.1f} MB in {cache_file()}")
+        state, _, remedy = str(error).rpartition("; ")
+        yield Finding("answers", state, remedy, trap=True)
+        return
+    yield Finding("answers", f"{facts.answers:,}, {facts.size / MEGABYTE:.1f} MB in {cache_file()}")
 
 
 def traps() -> Iterator[Finding]:
     """Known problems of an environment."""
     if shutil.which("qinsight") is None:
-        command = Path(sys.executable).parent
-        yield Finding(
-            *("traps", "command", "the command qinsight is not on PATH"),
-            remedy=f"source {command / 'activate'}, or call {command / 'qinsight'}",
-        )
+        folder = Path(sys.executable).parent
+        remedy = f"source {folder / 'activate'}, or call {folder / 'qinsight'}"
+        yield Finding("command", "the command qinsight is not on PATH", remedy)
     failure = torchvision_failure()
     if failure:
-        yield Finding(
-            *("traps", "torchvision", f"it does not match this torch and breaks transformers: {failure}"),
-            remedy="pip uninstall torchvision (qinsight does not need it), or install the build that matches torch",
-            trap=True,
-        )
+        state = f"it does not match this torch and breaks transformers: {failure}"
+        remedy = "pip uninstall torchvision (qinsight does not need it), or install the build that matches torch"
+        yield Finding("torchvision", state, remedy, trap=True)
 
 
 def torchvision_failure() -> str:

@@ -68,7 +68,8 @@ def scatter(clouds: Sequence[Cloud], title: str, path: Path) -> None:
 def _cloud(panel: Axes, cloud: Cloud) -> None:
     many = len(cloud.predicted) > 1000
     panel.scatter(
-        *(cloud.predicted, cloud.truth),
+        cloud.predicted,
+        cloud.truth,
         s=5 if many else 10,
         alpha=0.25 if many else 0.5,
         lw=0,

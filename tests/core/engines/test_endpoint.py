@@ -242,20 +242,20 @@ def test_an_outage_is_told_once_and_so_is_its_end(grey: list[dict[str, str]]) ->
         answers(engine, grey[:4])
         seen.fail = lambda number, body: chat_server.status(503)
         answers(engine, grey[4:8])
-        assert lines == [f"{url} does not answer: error 503: busy; it is asked again, less often each time"]
+        assert lines == [f"{url} does not answer: error 503: busy; it is tried again, less often each time"]
         seen.fail = lambda number, body: None
         answers(engine, grey[8:])
         assert lines[1:] == [f"{url} answers again"]
 
 
-@pytest.mark.parametrize(("status", "words"), [(402, "wants to be paid"), (404, "no longer has the model")])
+@pytest.mark.parametrize(("status", "words"), [(402, "requires payment"), (404, "no longer has the model")])
 def test_what_no_later_request_would_survive_ends_the_command(
     status: int, words: str, grey: list[dict[str, str]]
 ) -> None:
     with chat_server.serving(PixelEngine()) as (url, seen):
         engine = served(url)
         seen.fail = lambda number, body: chat_server.status(status, "sorry")
-        whole = rf"{url} {words} \(error {status}: sorry\); once that is mended, run the same command again"
+        whole = rf"{url} {words} \(error {status}: sorry\); fix that, then run the same command again"
         with pytest.raises(QInsightError, match=whole):
             answers(engine, grey)
 

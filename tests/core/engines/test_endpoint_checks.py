@@ -115,7 +115,7 @@ def test_nobody_there() -> None:
         served(f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.2)
     with (
         chat_server.serving(PixelEngine()) as (url, _),
-        pytest.raises(QInsightError, match="speaks no TLS: try http:"),
+        pytest.raises(QInsightError, match="does not use TLS: try http:"),
     ):
         served(url.replace("http:", "https:"))
 
@@ -126,4 +126,4 @@ def test_one_of_two_is_away() -> None:
         engine = load_endpoint("tiny", Served((url, "http://127.0.0.1:9/v1")), say=lines.append)
         assert len(lines) == 1
         assert "tried again later" in lines[0]
-        assert [each.told for each in engine._replicas.all] == [False, True]
+        assert [each.reported for each in engine._replicas.all] == [False, True]

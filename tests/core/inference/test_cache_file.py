@@ -199,7 +199,7 @@ def test_a_user_without_a_home_costs_one_line(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(QInsightError, match="no home folder"):
         manage()
     monkeypatch.delenv("QINSIGHT_NO_CACHE", raising=False)
-    assert cache_finding().trap
+    assert next(cache_finding()).trap
 
 
 def test_the_home_of_somebody_unknown_is_a_plain_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from qinsight_cli.core.page.asking import Answered
-from qinsight_cli.core.page.html import answer_html, bars, picture_html, reasoning_so_far, spoken
+from qinsight_cli.core.page.html import answer_html, heights, picture_html, reasoning_so_far, spoken
 from qinsight_cli.core.report.gallery.cards import Card
 from qinsight_cli.core.tasks import TASKS
 
@@ -31,12 +31,12 @@ def test_what_is_shown_of_an_unfinished_completion(text: str, shown: str) -> Non
 
 
 def test_the_chart_has_a_bar_for_each_tenth() -> None:
-    heights = bars({1.0: 0.1, 3.4: 0.5, 3.5: 0.25, 5.0: 0.15})
-    assert len(heights) == 41
-    assert {place: height for place, height in enumerate(heights) if height} == pytest.approx(
+    found = heights({1.0: 0.1, 3.4: 0.5, 3.5: 0.25, 5.0: 0.15})
+    assert len(found) == 41
+    assert {place: height for place, height in enumerate(found) if height} == pytest.approx(
         {0: 0.2, 24: 1.0, 25: 0.5, 40: 0.3}
     )
-    assert bars({}) == []
+    assert heights({}) == []
 
 
 def test_the_chart_in_words() -> None:

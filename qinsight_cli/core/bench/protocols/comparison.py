@@ -33,7 +33,10 @@ TIES = {"wrong": 0.0, "half": 0.5}  # points for Similar on a pair that has a wi
 _PARTS = {"Reg-Acc": "regression", "Gen-Acc": "generation", "Overall-Acc": "all"}
 TABLES = (
     Table(
-        *("5", "table5", "srbench", "Reference-based comparison on SRIQA-Bench", "comparison"),
+        number="5",
+        alias="srbench",
+        title="Reference-based comparison on SRIQA-Bench",
+        task="comparison",
         datasets=("srbench",),
         metrics=("",),
         columns=(*_PARTS, "PLCC", "SRCC"),

@@ -30,7 +30,10 @@ AVERAGE = "Average"
 
 def _table(number: str, alias: str, title: str) -> Table:
     return Table(
-        *(number, f"table{number}", alias, title, "degradation"),
+        number=number,
+        alias=alias,
+        title=title,
+        task="degradation",
         datasets=("kadis",),
         metrics=(CLASS, LEVEL),
         columns=(*CLASS_COLUMNS.values(), AVERAGE),

@@ -38,7 +38,10 @@ RADAR = ("Q-Insight", "DeQA", "Q-Align", "Qwen-SFT", "CLIP-IQA+")  # the rows of
 
 def _table(number: str, alias: str, title: str, columns: tuple[str, ...]) -> Table:
     return Table(
-        *(number, f"table{number}", alias, title, "score"),
+        number=number,
+        alias=alias,
+        title=title,
+        task="score",
         datasets=tuple(DATASETS.values()),
         metrics=("PLCC", "SRCC"),
         columns=columns,

@@ -1,1 +1,1 @@
-"""The systems that a bench measures: models, metrics, and predictions made elsewhere."""
+"""The systems that a bench measures: models, metrics, and predictions files."""

@@ -29,7 +29,7 @@ def pages_folder(path: str) -> Path:
     return Path(path).with_name(f"{Path(path).stem}-pages")
 
 
-def check(path: str, count: int, force: bool, inputs: Sequence[str] = ()) -> None:
+def check_gallery(path: str, count: int, force: bool, inputs: Sequence[str] = ()) -> None:
     """Raise QInsightError, before any work is done, if a gallery of `count` rows cannot be written there."""
     check_output(path, is_gallery, force, inputs)
     if count > PER_PAGE:

@@ -12,7 +12,7 @@ from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.report.gallery import write
 from qinsight_cli.core.report.gallery.cards import Card, Picture
 from qinsight_cli.core.report.gallery.page import About
-from qinsight_cli.core.report.gallery.write import check, is_gallery, pages_folder, write_gallery
+from qinsight_cli.core.report.gallery.write import check_gallery, is_gallery, pages_folder, write_gallery
 
 
 def cards_of(count: int) -> list[Card]:
@@ -56,12 +56,12 @@ def test_only_own_files_are_written_over(tmp_path: Path) -> None:
     path = tmp_path / "r.html"
     path.write_text("<html>mine</html>")
     with pytest.raises(QInsightError, match="--force"):
-        check(str(path), 3, force=False)
-    check(str(path), 3, force=True)
+        check_gallery(str(path), 3, force=False)
+    check_gallery(str(path), 3, force=True)
     write_gallery(str(path), About("t"), [])
     assert is_gallery(path.read_bytes()[:512])
-    check(str(path), 3, force=False)
+    check_gallery(str(path), 3, force=False)
     (tmp_path / "r-pages").mkdir()
     (tmp_path / "r-pages" / "page-2.html").write_text("mine")
     with pytest.raises(QInsightError, match="already holds"):
-        check(str(path), 501, force=False)
+        check_gallery(str(path), 501, force=False)
