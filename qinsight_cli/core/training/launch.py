@@ -53,7 +53,11 @@ def count(processes: str) -> int:
 
 
 def launch(arguments: Sequence[str], processes: int, config: Path) -> int:
-    """Run `qinsight ARGUMENTS` in several processes. Returns the exit code of the first that failed, or 0."""
+    """Run `qinsight ARGUMENTS` in several processes. Returns the exit code of the first that failed, or 0.
+
+    Raises QInsightError for a configuration that divides a model where there is no GPU.
+    """
+    _check_divided(config)
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
@@ -71,6 +75,18 @@ def launch(arguments: Sequence[str], processes: int, config: Path) -> int:
         _, failure = error.get_first_failure()
         return failure.exitcode if failure.exitcode > 0 else 1
     return 0
+
+
+def _check_divided(config: Path) -> None:
+    """Without a GPU Accelerate leaves FSDP and DeepSpeed out, and says nothing."""
+    import torch
+
+    divided = yaml.safe_load(config.read_text(encoding="utf-8")).get("distributed_type") in ("FSDP", "DEEPSPEED")
+    if divided and not torch.accelerator.is_available():
+        raise QInsightError(
+            f"--launch {config.stem} divides a model among GPUs, and none is visible here: leave --launch out, and "
+            "each process has a copy"
+        )
 
 
 def _free_port() -> int:

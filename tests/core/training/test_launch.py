@@ -62,6 +62,24 @@ def test_a_way_to_share_without_processes_is_refused(capsys: pytest.CaptureFixtu
     assert "give --processes too" in capsys.readouterr().err
 
 
+def test_a_model_is_not_divided_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerate.commands.launch
+    import torch
+
+    launched: list[str] = []
+    monkeypatch.setattr(accelerate.commands.launch, "launch_command", lambda given: launched.append(given.config_file))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for name in ("fsdp", "zero3"):
+        with pytest.raises(
+            QInsightError, match=rf"--launch {name} divides .* none is visible here: leave --launch out"
+        ):
+            launch.launch(["train"], 2, launch.FOLDER / f"{name}.yaml")
+    assert launch.launch(["train"], 2, launch.FOLDER / "ddp.yaml") == 0
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert launch.launch(["train"], 2, launch.FOLDER / "fsdp.yaml") == 0
+    assert [Path(file).stem for file in launched] == ["ddp", "fsdp"]
+
+
 def qinsight(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "qinsight_cli", *map(str, arguments)],
