@@ -83,6 +83,20 @@ def test_throughput(printed: Printed, made: list[Path]) -> None:
     assert ours["images/s"] / theirs["images/s"] == pytest.approx(ours["times as fast"])
 
 
+def test_sorted_batches(printed: Printed, random_model: Path, tmp_path: Path) -> None:
+    """A token is 32 x 32 pixels: pictures of four tokens and of six, by turns, need padding until they are sorted."""
+    for number, size in enumerate(((64, 64), (96, 64)) * 2):
+        Image.new("RGB", size, (60 * number,) * 3).save(tmp_path / f"{number}.png")
+    arguments = ("--model", random_model, "--tokens", 2, "--batch-size", 2, "--repeats", 1)
+    given, alike = printed("sorted_batches", *sorted(tmp_path.glob("*.png")), *arguments)["rows"]
+    assert alike["padded"] == 0
+    # Both batches hold a prompt of n tokens and one of n - 2: 4 in 4 n are padding.
+    longer = 1 / given["padded"]
+    assert longer == pytest.approx(round(longer))
+    assert longer > 6
+    assert alike["ratio"] == pytest.approx(alike["processor ms/picture"] / given["processor ms/picture"])
+
+
 def test_large_photos(printed: Printed) -> None:
     found = printed("large_photos", "--count", 2, "--pixels", 600_000, "--rounds", 1)
     run, decoding, model = (row["seconds"] for row in found["rows"])
