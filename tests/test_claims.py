@@ -37,14 +37,16 @@ def dataset(tmp_path: Path, photos: Callable[[str], NDArray[np.uint8]]) -> Path:
 
 @pytest.fixture
 def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands that train run in this process."""
+    """The commands that train run in this process, without the curves of each run, which take most of their time."""
     from qinsight_cli.cli import run
+    from qinsight_cli.core.training.grpo import curves
 
     def run_here(command: list[str]) -> subprocess.CompletedProcess[str]:
         assert command[:3] == [sys.executable, "-m", "qinsight_cli"]
         return subprocess.CompletedProcess(command, run(command[3:]))
 
     monkeypatch.setattr(claims.subprocess, "run", run_here)
+    monkeypatch.setattr(curves, "draw_curves", lambda lines, folder: None)
 
 
 @pytest.mark.usefixtures("trained_here")
