@@ -163,8 +163,7 @@ def _locate(name: str, pictures: ImageFinder) -> Path | None:
 
 
 def _enough(there: Mapping[str, Path], named: Iterable[str], task: str) -> bool:
-    """Whether a row has its pictures. A rated picture does not need its reference; a comparison needs the reference
-    that its row names."""
+    """Whether a row has its pictures. Only a comparison needs the reference that its row names."""
     known = TASKS[task]
     return set(there) >= {*known.roles, *(role for role in known.optional if role in named)}
 

@@ -1,7 +1,6 @@
 """What all tasks share: the `Task` record, the system prompt, the completion parser, the format reward.
 
-A completion is `<think> reasoning </think><answer> answer </answer>`. One parser serves the rewards of
-training and the reading of answers at inference, so training pays for exactly what `qinsight score` can read.
+A completion is `<think> reasoning </think><answer> answer </answer>`. One parser serves rewards and inference.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
@@ -36,8 +36,8 @@ FAILURES = ("no_answer", "several_answers", "truncated", "bad_json", "missing_ke
 class ParseFailure:
     """Why a completion could not be read. `kind` is one word for counting, `detail` is for a person.
 
-    `partial` is the part that could be read, as an answer of the task, or None. Rewards use it if an equation needs
-    only that part; a result shows only the task's `kept` fields of it.
+    `partial` is the part that could be read, as an answer of the task, or None: for rewards that need only that part,
+    and for results, which show its `kept` fields.
     """
 
     kind: str
@@ -50,10 +50,6 @@ class ParseFailure:
 
 def _tell(fields: Mapping[str, Any], reasoning: str) -> str:
     return telling_sentences(reasoning)
-
-
-def _first(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return parts[0]
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ class Task:
     digits: re.Pattern[str] | None = None
     colours: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[Task, ...] = ()
-    combined: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _first
+    combined: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] = itemgetter(0)
     protocol: str = ""
     choices: Choices | None = None
     verdict: Callable[[Mapping[str, Any], str], str] = _tell
@@ -150,11 +146,7 @@ class Task:
         return replace(self, system=AUTHORS_SYSTEM_PROMPT, content=self.authors or self.content, parts=parts)
 
     def messages(self, roles: tuple[str, ...], prompt: str | None = None) -> list[dict[str, Any]]:
-        """The conversation for the given image roles.
-
-        `prompt` replaces the words of Table A; images are put where it says `<image>`, else first. Raises QInsightError
-        if it says `<image>` more or less often than there are images.
-        """
+        """The conversation for the given image roles. `prompt` replaces the words of Table A, as in `placed`."""
         content = self.content(roles) if prompt is None else placed(prompt, len(roles))
         return [{"role": "system", "content": [text(self.system)]}, {"role": "user", "content": content}]
 
@@ -189,7 +181,10 @@ def text(words: str) -> dict[str, str]:
 
 
 def placed(prompt: str, images: int) -> list[dict[str, str]]:
-    """The content of a user's prompt: the images where it says `<image>`, else before the words."""
+    """The content of a user's prompt: the images where it says `<image>`, else before the words.
+
+    Raises QInsightError if it says `<image>` more or less often than there are images.
+    """
     words = prompt.split(PLACE)
     if len(words) == 1:
         return [IMAGE] * images + [text(prompt)]
