@@ -152,14 +152,32 @@ def test_words_and_names_are_no_markup(
     assert page.locator("img[src=x]").count() == 0
 
 
+def labels_are_apart(page: Any) -> bool:
+    """Whether no label below a chart lies over the next one."""
+    for axis in page.locator(".qi-axis").all():
+        boxes = [label.bounding_box() for label in axis.locator("span").all()]
+        if any(left["x"] + left["width"] > right["x"] for left, right in pairwise(boxes)):
+            return False
+    return True
+
+
+def test_labels_below_a_chart_are_apart_at_every_width(open_served: Any, pictures: list[Path]) -> None:
+    page = open_served()
+    drop(page, pictures[:2])
+    wait_for(page, "done")
+    assert page.locator(".qi-axis").count() == 2
+    for width in range(340, 1500, 80):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert labels_are_apart(page), width
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_nothing_overflows_and_words_can_be_read(open_served: Any, pictures: list[Path], dark: bool) -> None:
     page = open_served(dark=dark, width=360, height=740, has_touch=True)
     drop(page, pictures[:2])
     wait_for(page, "done")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    boxes = [each.bounding_box() for each in page.locator(".qi-axis").first.locator("span").all()]
-    assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes))
+    assert labels_are_apart(page)
     assert page.evaluate(CONTRAST, list(WORDS)) >= 4.5
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background.removeprefix("rgb(").rstrip(")").split(",")[:3])) < 200) == dark
