@@ -5,6 +5,7 @@ No remote code runs. Pictures always go through Pillow: a machine with torchvisi
 
 from __future__ import annotations
 
+import ctypes
 import json
 import threading
 from collections.abc import Iterator
@@ -271,7 +272,8 @@ def _chat_template(folder: Path, tokenizer: Any) -> str:
 
 
 def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
-    """Raise QInsightError for a chat template that fails on a short conversation, or takes too long."""
+    """Raise QInsightError for a chat template that fails on a short conversation, or takes too long: it is then stopped,
+    or it would take half of this process's time for as long as it runs."""
     messages = [
         {"role": "system", "content": "Answer."},
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Rate it."}]},
@@ -288,6 +290,7 @@ def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
     thread.start()
     thread.join(TEMPLATE_SECONDS)
     if thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
         raise QInsightError(f"{folder}: its chat template does not end within {TEMPLATE_SECONDS:g} seconds")
     if failures:
         raise QInsightError(f"{folder}: its chat template cannot be used: {first_line(failures[0])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ def test_a_chat_template_without_an_end(folder: Path, monkeypatch: pytest.Monkey
     (folder / "chat_template.jinja").write_text(loops)
     with pytest.raises(QInsightError, match="does not end within"):
         load_processor(folder)
+    for thread in threading.enumerate():
+        if thread.name == "qinsight-template":
+            thread.join(60)
+            assert not thread.is_alive()  # it would take the time of all that follows
 
 
 @pytest.mark.parametrize(
