@@ -272,18 +272,18 @@ def _chat_template(folder: Path, tokenizer: Any) -> str:
 
 
 def _try_template(folder: Path, tokenizer: Any, template: str) -> None:
-    """Raise QInsightError for a chat template that fails on a short conversation, or takes too long: it is then stopped,
-    or it would take half of this process's time for as long as it runs."""
+    """Raise QInsightError for a chat template that fails on a short conversation, or takes too long. It is then
+    stopped, or it would take half of this process's time for as long as it runs."""
     messages = [
         {"role": "system", "content": "Answer."},
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Rate it."}]},
     ]
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     def render() -> None:
         try:
             tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failures.append(error)
 
     thread = threading.Thread(target=render, name="qinsight-template", daemon=True)
