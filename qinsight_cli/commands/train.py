@@ -145,7 +145,11 @@ def _launched(training: Training) -> bool:
     from qinsight_cli.core.training.devices import processes
 
     wanted, config = launch.count(training.processes or ""), launch.config_file(training.launch)
-    if wanted == 1 or processes() > 1:
+    if processes() > 1:
+        return False
+    if wanted == 1:
+        if training.launch != DEFAULT_LAUNCH:
+            raise UsageError(f"--launch {training.launch} is for several processes, and here it is one: leave it out")
         return False
     arguments = sys.argv[1:]
     if training.out is None:  # all processes need the same folder

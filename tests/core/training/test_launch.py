@@ -60,6 +60,8 @@ def test_a_way_to_share_without_processes_is_refused(capsys: pytest.CaptureFixtu
 
     assert run(["train", "--launch", "zero3"]) == 2
     assert "give --processes too" in capsys.readouterr().err
+    assert run(["train", "--launch", "fsdp", "--processes", "1"]) == 2
+    assert "--launch fsdp is for several processes, and here it is one" in capsys.readouterr().err
 
 
 def test_a_model_is_not_divided_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
