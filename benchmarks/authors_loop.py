@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.engines import AUTHORS_DECODING
-from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.models.processor import load_processor
 from qinsight_cli.core.tasks import TASKS
 
 

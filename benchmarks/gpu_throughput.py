@@ -26,6 +26,7 @@ from roofline import device_limits
 from qinsight_cli.core.engines import Decoding, Request
 from qinsight_cli.core.engines.local import LocalEngine
 from qinsight_cli.core.models import loading
+from qinsight_cli.core.models.processor import make_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.sft import new_model
 
@@ -106,7 +107,7 @@ def _network(shape: str, device: str) -> tuple[Any, Any]:
     finally:
         torch.set_default_dtype(before)
     images = new_model._image_processor(sizes)
-    return network, loading.make_processor(images, tokenizer, new_model.CHAT_TEMPLATE)
+    return network, make_processor(images, tokenizer, new_model.CHAT_TEMPLATE)
 
 
 def _engine(network: Any, processor: Any) -> LocalEngine:

@@ -22,7 +22,7 @@ import sys
 import torch
 from PIL import Image
 from qinsight_cli.core.models.conv_tower import ConvVLForConditionalGeneration
-from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.models.processor import load_processor
 from qinsight_cli.core.models.names import TINY_FOLDER
 from qinsight_cli.core.tasks.score import TASK
 network = ConvVLForConditionalGeneration.from_pretrained(TINY_FOLDER, local_files_only=True).eval()

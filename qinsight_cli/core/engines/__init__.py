@@ -6,6 +6,7 @@ background thread, `generate` runs the model.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -89,7 +90,7 @@ class Decoding:
 AUTHORS_DECODING = Decoding(max_new_tokens=1024, temperature=1.0, top_k=50, top_p=0.95)
 
 
-class Engine:
+class Engine(ABC):
     """A model that answers requests. An engine overrides `prepare`, `generate`, and what differs from the defaults.
 
     identity       names the weights and the preprocessing, for the journal: {"model": ..., ...}
@@ -107,22 +108,22 @@ class Engine:
     sends_files: bool = False
     listener: Callable[[str], None] | None = None
 
+    @abstractmethod
     def prepare(self, requests: Sequence[Request]) -> Any:
         """Requests -> the tensors (or bodies) of one batch. CPU work."""
-        raise NotImplementedError
 
-    def start(self, batch: Any, decoding: Decoding) -> None:
+    def start(self, batch: Any, decoding: Decoding) -> None:  # noqa: B027 - most engines have nothing to send
         """Called in the background after `prepare`: an engine elsewhere sends the batch before `generate` waits."""
 
+    @abstractmethod
     def generate(self, batch: Any, decoding: Decoding) -> Sequence[list[Completion] | Unanswered]:
         """One batch -> for each request `decoding.samples` completions, or why it has none."""
-        raise NotImplementedError
 
     def at_a_time(self, pictures: int, decoding: Decoding) -> int:
         """How many requests of so many pictures to send in one batch."""
         return AT_A_TIME
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - most engines leave nothing behind
         """Free the memory that a failed batch has left behind."""
 
 

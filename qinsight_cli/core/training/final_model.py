@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from qinsight_cli.core.files import write_text
-from qinsight_cli.core.models.loading import pixel_limits
 from qinsight_cli.core.models.names import DECIDING
+from qinsight_cli.core.models.processor import pixel_limits
 
 PREPROCESSOR = "preprocessor_config.json"  # of the hub's layout; transformers 5 writes processor_config.json instead
 

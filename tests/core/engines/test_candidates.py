@@ -11,7 +11,8 @@ import pytest
 
 from qinsight_cli.core.engines import Decoding, Request
 from qinsight_cli.core.engines.local import LocalEngine, load_engine
-from qinsight_cli.core.models.loading import Model, make_processor
+from qinsight_cli.core.models.loading import Model
+from qinsight_cli.core.models.processor import make_processor
 from qinsight_cli.core.tasks import TASKS, Task
 
 DIRECT = Decoding(mode="direct")

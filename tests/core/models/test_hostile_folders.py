@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models import loading
-from qinsight_cli.core.models.loading import load_model, load_processor
+from qinsight_cli.core.models import processor
+from qinsight_cli.core.models.loading import load_model
 from qinsight_cli.core.models.names import locate, other_digests, weight_files
+from qinsight_cli.core.models.processor import load_processor
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_chat_templates_that_are_none(folder: Path, name: str, content: str, wor
 
 
 def test_a_chat_template_without_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "TEMPLATE_SECONDS", 0.3)
+    monkeypatch.setattr(processor, "TEMPLATE_SECONDS", 0.3)
     loops = "{% for a in range(3000) %}" * 3 + "{% endfor %}" * 3
     (folder / "chat_template.jinja").write_text(loops)
     with pytest.raises(QInsightError, match="does not end within"):

@@ -15,8 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.loading import Model, load_model, load_processor, pixel_limits
+from qinsight_cli.core.models.loading import Model, load_model
 from qinsight_cli.core.models.names import other_digests, weight_files, weights_digest
+from qinsight_cli.core.models.processor import load_processor, pixel_limits
 
 
 @pytest.fixture

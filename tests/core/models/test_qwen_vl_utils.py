@@ -15,7 +15,7 @@ from PIL import Image
 from qinsight_cli.core.errors import ImageError
 from qinsight_cli.core.images import conversation, load_image
 from qinsight_cli.core.images.fit import Target
-from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.models.processor import load_processor
 
 FACTOR, SMALLEST, LARGEST = 28, 3136, 1_003_520
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qinsight_cli.core.images import load_image
-from qinsight_cli.core.models.loading import make_processor
+from qinsight_cli.core.models.processor import make_processor
 
 
 def path_processor(processor: Any, room: int) -> Any:

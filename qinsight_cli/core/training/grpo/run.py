@@ -18,8 +18,9 @@ from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.engines.local import PICTURE_TOKENS
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.extras import require
-from qinsight_cli.core.models.loading import load_network, load_processor, torch_device, torch_dtype
+from qinsight_cli.core.models.loading import load_network, torch_device, torch_dtype
 from qinsight_cli.core.models.names import locate, resolve
+from qinsight_cli.core.models.processor import load_processor
 from qinsight_cli.core.tasks import Task
 from qinsight_cli.core.training import memory
 from qinsight_cli.core.training.devices import from_main, is_main, processes, use_one_device

@@ -12,7 +12,7 @@ from typing import Any
 
 from qinsight_cli.core.errors import QInsightError
 from qinsight_cli.core.extras import require
-from qinsight_cli.core.models.loading import make_processor
+from qinsight_cli.core.models.processor import make_processor
 from qinsight_cli.core.tasks import comparison, degradation, score
 from qinsight_cli.core.tasks.base import SYSTEM_PROMPT
 

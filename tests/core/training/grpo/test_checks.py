@@ -9,7 +9,7 @@ import pytest
 
 from qinsight_cli.core.data.manifest import Sample
 from qinsight_cli.core.errors import QInsightError
-from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.models.processor import load_processor
 from qinsight_cli.core.tasks import TASKS
 from qinsight_cli.core.training.grpo import checks
 from qinsight_cli.core.training.images import check_images

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qinsight_cli.core.data.manifest import Sample
-from qinsight_cli.core.models.loading import load_processor
+from qinsight_cli.core.models.processor import load_processor
 from qinsight_cli.core.training.sft import run
 from sft_recipe import DATA, RECIPE
 
