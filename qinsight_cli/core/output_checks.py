@@ -14,17 +14,19 @@ HEAD = 1 << 16  # bytes of a file that show whether qinsight wrote it
 
 
 def check_output_name(name: str | os.PathLike[str], option: str) -> None:
-    """Raise UsageError for an output without a name, or with a file or folder that looks like an option.
+    """Raise UsageError for an output without a name, or for a new file or folder that looks like an option.
 
     Such a name comes from a forgotten value (`--out --resume`), and every other program takes it for an option.
     """
     text = os.fspath(name)
     if not text.strip():
         raise UsageError(f"{option} is empty; name a file or folder")
-    if any(part.startswith("-") for part in Path(text).parts):
-        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; give another name")
     if "\0" in text:
         raise UsageError(f"{option} {text!r}: a name cannot hold a NUL character")
+    path = Path(text)
+    new = (part for part in (path, *path.parents) if not os.path.lexists(part))
+    if text.startswith("-") or any(part.name.startswith("-") for part in new):
+        raise UsageError(f"{option} {text}: a name that begins with - looks like an option; give another name")
 
 
 def check_output(

@@ -44,6 +44,14 @@ def test_output_names_that_are_none(name: str | Path) -> None:
     check_output_name(name, "--out")
 
 
+@pytest.mark.parametrize("name", ["-old/out.csv", "-old/new/out.csv"])
+def test_a_folder_that_is_there_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="looks like an option"):
+        check_output_name(tmp_path / name, "--csv")
+    (tmp_path / "-old").mkdir()
+    check_output_name(tmp_path / name, "--csv")
+
+
 def never(head: bytes) -> bool:
     return False
 
